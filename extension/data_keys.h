@@ -1,0 +1,25 @@
+// The organizations' data keys, unwrapped and kept ready in this backend.
+#pragma once
+
+#include "crypto/envelope.h"
+#include "pg_boundary.h"
+
+namespace byoc {
+
+// The organization's active key and its id, for encrypting. Raises when the organization has none.
+AeadKey* sealing_key(const pg_uuid_t* organization, int32* key_id);
+
+// The organization's key with this id, for decrypting. Raises when it is unknown or destroyed.
+AeadKey* opening_key(const pg_uuid_t* organization, int32 key_id);
+
+// A key id as it stands in an envelope's header: four bytes, big endian.
+struct EncodedKeyId {
+    char bytes[4];
+    explicit EncodedKeyId(int32 key_id);
+    std::string_view view() const { return {bytes, sizeof bytes}; }
+};
+
+// Registers the callbacks that drop cached keys; called once at load.
+void install_data_key_callbacks();
+
+} // namespace byoc

@@ -1,0 +1,82 @@
+#include "log_guard.h"
+
+#include "pg_boundary.h"
+
+#include <initializer_list>
+
+extern "C" {
+#include "tcop/tcopprot.h"
+}
+
+namespace byoc {
+namespace {
+
+emit_log_hook_type previous_hook = nullptr;
+
+// Entry points that take or return a secret. A statement that names one is not logged, nor are its parameters.
+const char* const secret_entry_points[] = {"add_credential", "update_credential", "credentials", "byoc.token",
+                                           "authenticate",   "encrypt",           "decrypt",     "unseal"};
+
+bool names_secret(const char* text) {
+    if (text == nullptr) return false;
+    for (const char* name : secret_entry_points) {
+        if (strcasestr(text, name) != nullptr) return true;
+    }
+    return false;
+}
+
+// True for errors whose text PostgreSQL writes from the statement's own literals: syntax and data errors that do not
+// come from pg_byoc's functions.
+bool may_quote_input(const ErrorData* error) {
+    const int error_class = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+    const bool input_class = error_class == ERRCODE_TO_CATEGORY(ERRCODE_SYNTAX_ERROR) ||
+                             error_class == ERRCODE_DATA_EXCEPTION;
+    const bool raised_by_plpgsql = error->filename != nullptr && strstr(error->filename, "pl_exec") != nullptr;
+    const bool raised_by_us = error->filename != nullptr && strstr(error->filename, "extension/") != nullptr;
+    return input_class && !raised_by_plpgsql && !raised_by_us;
+}
+
+// Length of what precedes the statement's text in a log line, such as "duration: 0.1 ms  execute q: ".
+int prefix_length(const char* message) {
+    for (const char* mark : {"statement: ", "execute ", "parse ", "bind ", "plan:"}) {
+        if (const char* found = strstr(message, mark)) return static_cast<int>(found - message + strlen(mark));
+    }
+    return 0;
+}
+
+// Writes a line of our own instead of `error`, which goes to the client unchanged. Changing `error` itself would change
+// what the client is told.
+void log_instead(ErrorData* error) {
+    error->output_to_server = false;
+    const char* message = error->message == nullptr ? "" : error->message;
+    if (names_secret(message) || may_quote_input(error)) {
+        message = psprintf("%.*s(withheld by pg_byoc: the statement may hold a secret)", prefix_length(message), message);
+    }
+    if (error->elevel >= ERROR) {
+        ereport(LOG_SERVER_ONLY, (errcode(error->sqlerrcode), errhidestmt(true), errhidecontext(true),
+                                  errmsg_internal("error %s: %s", unpack_sql_state(error->sqlerrcode), message)));
+    } else {
+        ereport(LOG_SERVER_ONLY, (errhidestmt(true), errhidecontext(true), errmsg_internal("%s", message)));
+    }
+}
+
+void guard(ErrorData* error) {
+    static bool inside = false;
+    if (!inside && error->output_to_server &&
+        (names_secret(debug_query_string) || names_secret(error->message) || names_secret(error->detail) ||
+         names_secret(error->detail_log) || names_secret(error->context))) {
+        inside = true;
+        log_instead(error);
+        inside = false;
+    }
+    if (previous_hook != nullptr) previous_hook(error);
+}
+
+} // namespace
+
+void install_log_guard() {
+    previous_hook = emit_log_hook;
+    emit_log_hook = guard;
+}
+
+} // namespace byoc

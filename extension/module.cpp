@@ -1,0 +1,27 @@
+// Entry point of the shared library.
+
+#include "data_keys.h"
+#include "log_guard.h"
+#include "pg_boundary.h"
+#include "settings.h"
+#include "shared_state.h"
+#include "sms_trigger.h"
+#include "wakeup.h"
+
+extern "C" {
+PG_MODULE_MAGIC;
+
+void _PG_init(void);
+
+// Called when the library is loaded: by the postmaster, else it is an error that says which line is missing.
+void _PG_init(void) {
+    using namespace byoc;
+    if (!process_shared_preload_libraries_in_progress) (void)shared_state(); // raises
+    define_settings();
+    install_shared_state_hooks();
+    install_data_key_callbacks();
+    install_wakeup_callbacks();
+    install_trigger_callbacks();
+    install_log_guard();
+}
+}

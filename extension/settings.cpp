@@ -1,0 +1,35 @@
+#include "settings.h"
+
+#include "pg_boundary.h"
+#include "tenant_context.h"
+
+namespace byoc {
+
+char* keyring_file = nullptr;
+int wakeup_mode = wakeup_notify;
+
+namespace {
+char* token = nullptr; // the setting's own storage; its meaning is kept by tenant_context
+
+const config_enum_entry wakeup_modes[] = {
+    {"notify", wakeup_notify, false},
+    {"poll", wakeup_poll, false},
+    {nullptr, 0, false},
+};
+} // namespace
+
+void define_settings() {
+    DefineCustomStringVariable("byoc.keyring_file", "File that holds the master keys.",
+                               "Readable by the server's user only. Make one with: byocd keyring generate", &keyring_file,
+                               "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+    DefineCustomEnumVariable("byoc.wakeup", "How queued work wakes the dispatcher.",
+                             "notify: a NOTIFY at commit when a dispatcher sleeps. poll: never, for transaction poolers "
+                             "and distributed transactions.",
+                             &wakeup_mode, wakeup_notify, wakeup_modes, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomStringVariable("byoc.token", "Signed token that proves the tenant context.", nullptr, &token, "",
+                               PGC_USERSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
+                               check_token_setting, assign_token_setting, show_token_setting);
+    MarkGUCPrefixReserved("byoc");
+}
+
+} // namespace byoc

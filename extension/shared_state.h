@@ -1,0 +1,32 @@
+// What all backends share: the key ring, the generation of the data keys, and who sleeps.
+#pragma once
+
+#include "crypto/keyring.h"
+#include "pg_boundary.h"
+
+namespace byoc {
+
+// Wake-up state of one database (see wakeup.h).
+struct DatabaseWakeup {
+    Oid database;
+    pg_atomic_uint32 sleepers;   // dispatcher sessions that wait for a NOTIFY
+    pg_atomic_uint32 committing; // transactions that enqueued, saw no sleeper and are not visible yet
+};
+
+constexpr int wakeup_capacity = 64; // databases; those beyond always notify
+
+struct SharedState {
+    LWLock* lock; // guards everything that is not atomic
+    Keyring keyring;
+    char keyring_problem[512]; // empty when the ring is usable
+    pg_atomic_uint64 key_generation;
+    DatabaseWakeup wakeups[wakeup_capacity];
+};
+
+// The shared state; an error that names the missing line of postgresql.conf when the library was not preloaded.
+SharedState* shared_state();
+
+// Asks for shared memory; called once from _PG_init while libraries are preloaded.
+void install_shared_state_hooks();
+
+} // namespace byoc

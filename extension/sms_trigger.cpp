@@ -1,0 +1,252 @@
+#include "sms_trigger.h"
+
+#include "enqueue.h"
+#include "tenant_context.h"
+#include "trigger_definition.h"
+
+namespace byoc {
+namespace {
+
+constexpr char table_name[] = "sms_trigger_definitions";
+
+// Columns of byoc.sms_trigger_definitions, in the order of its definition.
+enum Column { column_target = 1, column_name, column_to_number, column_body, column_org, column_condition, column_on_error, column_search_path };
+
+struct CacheEntry {
+    Oid trigger; // key: the trigger on this very table or partition
+    bool valid;
+    bool in_use; // by a trigger further up the stack; left in use by an error, then never freed
+    bool raises; // on_error = 'raise'
+    MemoryContext memory;
+    char* source_table;
+    ReadyDefinition ready;
+};
+
+HTAB* cache = nullptr;
+Oid definitions = InvalidOid;
+
+void on_relcache_invalidation(Datum, Oid relation) {
+    if (cache == nullptr) return;
+    HASH_SEQ_STATUS scan;
+    hash_seq_init(&scan, cache);
+    // Any change of a table may change its columns: definitions are cheap to make again.
+    while (auto* entry = static_cast<CacheEntry*>(hash_seq_search(&scan))) entry->valid = false;
+    if (relation == definitions) definitions = InvalidOid;
+}
+
+void forget(CacheEntry* entry) {
+    if (entry->memory == nullptr || entry->in_use) return;
+    release_definition(entry->ready);
+    MemoryContextDelete(entry->memory);
+    entry->memory = nullptr;
+}
+
+// Reads the definition of (table, trigger name) into `text`; false when there is none.
+bool read_definition(Oid target, const char* name, DefinitionText& definition, bool& raises) {
+    definitions = get_relname_relid(table_name, get_namespace_oid("byoc", false));
+    Relation table = table_open(definitions, AccessShareLock);
+    (void)RelationGetIndexList(table); // finds the primary key
+    NameData trigger_name;
+    namestrcpy(&trigger_name, name);
+    ScanKeyData keys[2];
+    ScanKeyInit(&keys[0], column_target, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(target));
+    ScanKeyInit(&keys[1], column_name, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(&trigger_name));
+    SysScanDesc scan = systable_beginscan(table, table->rd_pkindex, true, nullptr, 2, keys);
+    HeapTuple tuple = systable_getnext(scan);
+    const bool found = HeapTupleIsValid(tuple);
+    const auto read = [&](Column column) -> const char* {
+        bool null = false;
+        const Datum value = heap_getattr(tuple, column, RelationGetDescr(table), &null);
+        return null ? nullptr : TextDatumGetCString(value);
+    };
+    if (found) {
+        definition = {read(column_to_number), read(column_body), read(column_org), read(column_condition), read(column_search_path)};
+        raises = strcmp(read(column_on_error), "raise") == 0;
+    }
+    systable_endscan(scan);
+    table_close(table, AccessShareLock);
+    return found;
+}
+
+// A partition's trigger is a clone: its definition is kept for the table that the trigger was created on.
+void find_definition(const TriggerData* trigger, DefinitionText& definition, bool& raises) {
+    const Oid table = RelationGetRelid(trigger->tg_relation);
+    const char* name = trigger->tg_trigger->tgname;
+    if (read_definition(table, name, definition, raises)) return;
+    if (trigger->tg_relation->rd_rel->relispartition) {
+        ListCell* cell;
+        foreach (cell, get_partition_ancestors(table)) {
+            if (read_definition(lfirst_oid(cell), name, definition, raises)) return;
+        }
+    }
+    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+                    errmsg("trigger \"%s\" on table %s has no definition in pg_byoc", name,
+                           RelationGetRelationName(trigger->tg_relation)),
+                    errhint("Create such triggers with byoc.create_sms_trigger(), drop them with byoc.drop_sms_trigger().")));
+}
+
+// The trigger's definition, ready to run; made again after any change.
+CacheEntry* find_entry(const TriggerData* trigger) {
+    if (cache == nullptr) {
+        HASHCTL control = {};
+        control.keysize = sizeof(Oid);
+        control.entrysize = sizeof(CacheEntry);
+        control.hcxt = TopMemoryContext;
+        cache = hash_create("pg_byoc triggers", 32, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+    }
+    bool found = false;
+    auto* entry = static_cast<CacheEntry*>(hash_search(cache, &trigger->tg_trigger->tgoid, HASH_ENTER, &found));
+    if (!found) {
+        memset(&entry->valid, 0, sizeof(CacheEntry) - offsetof(CacheEntry, valid));
+    } else if (entry->valid) {
+        return entry;
+    }
+    forget(entry);
+    DefinitionText definition = {};
+    bool raises = false;
+    find_definition(trigger, definition, raises);
+    MemoryContext memory = AllocSetContextCreate(TopMemoryContext, "pg_byoc trigger", ALLOCSET_SMALL_SIZES);
+    MemoryContext caller = MemoryContextSwitchTo(memory);
+    ReadyDefinition ready;
+    prepare_definition(trigger->tg_relation, definition, ready);
+    char* source = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(trigger->tg_relation)),
+                                              RelationGetRelationName(trigger->tg_relation));
+    MemoryContextSwitchTo(caller);
+    entry->memory = memory;
+    entry->ready = ready;
+    entry->source_table = source;
+    entry->raises = raises;
+    entry->in_use = false;
+    entry->valid = true;
+    return entry;
+}
+
+// Evaluates the condition in a subtransaction, so that its failure does not abort the application's statement.
+// Returns the error's message, or null.
+char* try_condition(const ReadyDefinition& ready, const RowPair& rows, bool* met) {
+    char* volatile failure = nullptr;
+    volatile bool result = false;
+    MemoryContext caller = CurrentMemoryContext;
+    ResourceOwner owner = CurrentResourceOwner;
+    BeginInternalSubTransaction(nullptr);
+    MemoryContextSwitchTo(caller);
+    PG_TRY();
+    {
+        result = meets_condition(ready, rows);
+        ReleaseCurrentSubTransaction();
+        MemoryContextSwitchTo(caller);
+        CurrentResourceOwner = owner;
+    }
+    PG_CATCH();
+    {
+        MemoryContextSwitchTo(caller);
+        ErrorData* error = CopyErrorData();
+        FlushErrorState();
+        RollbackAndReleaseCurrentSubTransaction();
+        MemoryContextSwitchTo(caller);
+        CurrentResourceOwner = owner;
+        // A cancelled statement must end, not become a failed message.
+        if (error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN) ReThrowError(error);
+        failure = psprintf("condition failed: %s", error->message);
+        FreeErrorData(error);
+    }
+    PG_END_TRY();
+    *met = result;
+    return failure;
+}
+
+void run(CacheEntry* entry, const RowPair& rows) {
+    static const pg_uuid_t no_organization = {};
+    bool met = true;
+    const char* reason = nullptr;
+    if (entry->ready.condition != nullptr) {
+        if (entry->raises) {
+            met = meets_condition(entry->ready, rows);
+        } else {
+            reason = try_condition(entry->ready, rows, &met);
+        }
+    }
+    if (reason == nullptr && !met) return;
+
+    NewMessage message = {};
+    const pg_uuid_t* organization = organization_of(entry->ready, rows);
+    if (organization != nullptr && current_context() != nullptr) require_organization(organization, OrganizationRole::member);
+    message.organization = organization == nullptr ? &no_organization : organization;
+    message.to_number = render(entry->ready.to_number, rows, organization);
+    message.body = render(entry->ready.body, rows, organization);
+    message.source_table = cstring_to_text(entry->source_table);
+    if (reason == nullptr && organization == nullptr) reason = "the row names no organization";
+    if (reason == nullptr) reason = reason_to_refuse(message);
+    pg_uuid_t id;
+    if (reason == nullptr) {
+        enqueue(message, &id);
+    } else if (entry->raises) {
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("no SMS can be made of this row: %s", reason),
+                        errhint("The trigger was created with on_error => 'raise'.")));
+    } else {
+        store_failed(message, reason, &id);
+    }
+}
+
+} // namespace
+
+void install_trigger_callbacks() { CacheRegisterRelcacheCallback(on_relcache_invalidation, 0); }
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(byoc_enqueue_sms_trigger);
+// byoc.enqueue_sms_trigger(): AFTER ROW trigger made by byoc.create_sms_trigger.
+Datum byoc_enqueue_sms_trigger(PG_FUNCTION_ARGS) {
+    if (!CALLED_AS_TRIGGER(fcinfo)) elog(ERROR, "byoc.enqueue_sms_trigger is a trigger function");
+    const auto* trigger = reinterpret_cast<TriggerData*>(fcinfo->context);
+    if (!TRIGGER_FIRED_AFTER(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event)) {
+        ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+                        errmsg("byoc.enqueue_sms_trigger must be an AFTER ROW trigger"),
+                        errhint("Create it with byoc.create_sms_trigger().")));
+    }
+    RowPair rows = {RelationGetDescr(trigger->tg_relation), trigger->tg_trigtuple, nullptr};
+    if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event)) {
+        rows.new_row = trigger->tg_newtuple;
+        rows.old_row = trigger->tg_trigtuple;
+    } else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event)) {
+        rows.new_row = nullptr;
+        rows.old_row = trigger->tg_trigtuple;
+    }
+    if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
+    CacheEntry* entry = find_entry(trigger);
+    const bool nested = entry->in_use;
+    entry->in_use = true;
+    run(entry, rows);
+    entry->in_use = nested;
+    SPI_finish();
+    PG_RETURN_POINTER(nullptr);
+}
+
+PG_FUNCTION_INFO_V1(byoc_rehearse_sms_trigger);
+// byoc.rehearse_sms_trigger(target regclass, to_number text, body text, org_column text, condition text,
+//                           search_path text) -> void
+// Raises what would be wrong with such a trigger: a missing column, a bad template, a condition that is not one.
+Datum byoc_rehearse_sms_trigger(PG_FUNCTION_ARGS) {
+    const DefinitionText definition = {text_to_cstring(PG_GETARG_TEXT_PP(1)), text_to_cstring(PG_GETARG_TEXT_PP(2)),
+                           text_to_cstring(PG_GETARG_TEXT_PP(3)),
+                           PG_ARGISNULL(4) ? nullptr : text_to_cstring(PG_GETARG_TEXT_PP(4)),
+                                       text_to_cstring(PG_GETARG_TEXT_PP(5))};
+    Relation table = table_open(PG_GETARG_OID(0), AccessShareLock);
+    if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
+    ReadyDefinition ready;
+    prepare_definition(table, definition, ready);
+    const RowPair no_rows = {RelationGetDescr(table), nullptr, nullptr};
+    (void)meets_condition(ready, no_rows);
+    release_definition(ready);
+    SPI_finish();
+    table_close(table, AccessShareLock);
+    PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(byoc_invoking_role);
+// byoc.invoking_role() -> regrole: the role that runs the statement, also seen from a SECURITY DEFINER function, where
+// current_user is the owner and session_user ignores SET ROLE.
+Datum byoc_invoking_role(PG_FUNCTION_ARGS) { PG_RETURN_OID(GetOuterUserId()); }
+}
+
+} // namespace byoc

@@ -1,0 +1,397 @@
+-- Credentials. All fields are sealed in one envelope; `fields` holds what a list may show, secrets masked, so that a list
+-- opens no envelope and what is sent with was authenticated.
+
+CREATE TABLE byoc.organization_api_credentials (
+    org_id uuid NOT NULL REFERENCES byoc.organizations (id),
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    credential_type text NOT NULL,
+    display_name text NOT NULL CHECK (length(display_name) BETWEEN 1 AND 200),
+    fields jsonb NOT NULL,
+    encrypted_fields bytea,
+    version integer NOT NULL DEFAULT 1,
+    is_active boolean NOT NULL DEFAULT true,
+    is_default boolean NOT NULL DEFAULT false,
+    verification_status text NOT NULL DEFAULT 'pending' CHECK (verification_status IN ('pending', 'verified', 'failed')),
+    verification_error text,
+    verification_due_at timestamptz,
+    last_verified_at timestamptz,
+    created_by text,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, id),
+    CHECK (is_active = (encrypted_fields IS NOT NULL)),
+    CHECK (is_active OR NOT is_default)
+);
+COMMENT ON TABLE byoc.organization_api_credentials IS
+    'Credentials of the organizations: ciphertext and masks only. Tenants and applications use the view byoc.credentials.';
+COMMENT ON COLUMN byoc.organization_api_credentials.fields IS 'What may be shown: public fields, and secret ones as •••• and their last 4 characters.';
+COMMENT ON COLUMN byoc.organization_api_credentials.encrypted_fields IS
+    'Envelope with all fields as JSON, bound to organization, this column and row; NULL once revoked.';
+COMMENT ON COLUMN byoc.organization_api_credentials.version IS 'Rises with every change of fields, so that caches know.';
+COMMENT ON COLUMN byoc.organization_api_credentials.verification_due_at IS 'When the dispatcher should check it with the provider; NULL: not asked for.';
+CREATE UNIQUE INDEX organization_api_credentials_one_default
+    ON byoc.organization_api_credentials (org_id, credential_type) WHERE is_default;
+CREATE INDEX organization_api_credentials_due
+    ON byoc.organization_api_credentials (verification_due_at) WHERE verification_due_at IS NOT NULL;
+ALTER TABLE byoc.organization_api_credentials ENABLE ROW LEVEL SECURITY;
+SELECT pg_extension_config_dump('byoc.organization_api_credentials', '');
+
+CREATE FUNCTION byoc.refuse_ownership_change() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF (NEW.org_id, NEW.id, NEW.credential_type, NEW.created_at, NEW.created_by)
+       IS DISTINCT FROM (OLD.org_id, OLD.id, OLD.credential_type, OLD.created_at, OLD.created_by) THEN
+        RAISE EXCEPTION 'org_id, id, credential_type, created_at and created_by of a credential never change'
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Add a new credential and revoke this one.';
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION byoc.refuse_ownership_change() IS 'Internal: a credential stays with the organization that it was made for.';
+
+CREATE TRIGGER refuse_ownership_change BEFORE UPDATE ON byoc.organization_api_credentials
+FOR EACH ROW EXECUTE FUNCTION byoc.refuse_ownership_change();
+
+CREATE FUNCTION byoc.mask_secret(secret text) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN '••••' || CASE WHEN length(secret) >= 12 THEN right(secret, 4) ELSE '' END;
+COMMENT ON FUNCTION byoc.mask_secret(text) IS 'Internal: •••• and the last 4 characters; of a short secret nothing is shown.';
+
+CREATE FUNCTION byoc.mask_fields(credential_type text, fields jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (SELECT coalesce(jsonb_object_agg(f.key,
+                       CASE WHEN coalesce((p.fields -> f.key ->> 'secret')::boolean, true) THEN byoc.mask_secret(f.value) ELSE f.value END), '{}')
+            FROM jsonb_each_text(mask_fields.fields) AS f
+            JOIN byoc.providers p ON p.name = mask_fields.credential_type);
+END
+$$;
+COMMENT ON FUNCTION byoc.mask_fields(text, jsonb) IS 'Internal: the fields as they may be shown.';
+
+-- Raises 22023 with the field's name; never quotes a value.
+CREATE FUNCTION byoc.check_fields(credential_type text, fields jsonb) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    provider byoc.providers;
+    field record;
+    choice jsonb;
+    complete integer;
+BEGIN
+    SELECT * INTO provider FROM byoc.providers p WHERE p.name = check_fields.credential_type AND p.enabled;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'unknown credential type "%"', credential_type
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Known are: ' || (SELECT string_agg(p.name, ', ' ORDER BY p.name) FROM byoc.providers p WHERE p.enabled) || '.';
+    END IF;
+    IF jsonb_typeof(fields) IS DISTINCT FROM 'object' THEN
+        RAISE EXCEPTION 'fields must be a JSON object' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    FOR field IN SELECT f.key, f.value, provider.fields -> f.key AS rule FROM jsonb_each(fields) AS f LOOP
+        IF field.rule IS NULL THEN
+            RAISE EXCEPTION '% has no field "%"', credential_type, field.key
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'Its fields are: ' || (SELECT string_agg(k, ', ' ORDER BY k) FROM jsonb_object_keys(provider.fields) AS k) || '.';
+        ELSIF jsonb_typeof(field.value) <> 'string' OR field.value #>> '{}' !~ (field.rule ->> 'pattern') THEN
+            RAISE EXCEPTION '% must be %', field.key, field.rule ->> 'must_be' USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+    END LOOP;
+    FOR field IN SELECT r.key FROM jsonb_each(provider.fields) AS r
+                 WHERE (r.value ->> 'required')::boolean AND NOT fields ? r.key LOOP
+        RAISE EXCEPTION '% is missing', field.key USING ERRCODE = 'invalid_parameter_value';
+    END LOOP;
+    FOR choice IN SELECT c FROM jsonb_array_elements(provider.alternatives) AS c LOOP
+        SELECT count(*) FILTER (WHERE fields ?& array(SELECT jsonb_array_elements_text(o))) INTO complete
+        FROM jsonb_array_elements(choice) AS o;
+        IF complete <> 1 THEN
+            RAISE EXCEPTION '% needs either %', credential_type,
+                (SELECT string_agg((SELECT string_agg(n, ' and ') FROM jsonb_array_elements_text(o) AS n), ', or ') FROM jsonb_array_elements(choice) AS o)
+                USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION byoc.check_fields(text, jsonb) IS 'Internal: raises 22023 naming the field that is unknown, missing or of the wrong form.';
+
+CREATE FUNCTION byoc.seal_fields(org_id uuid, credential_id uuid, fields jsonb) RETURNS bytea
+LANGUAGE sql VOLATILE STRICT
+BEGIN ATOMIC
+    SELECT byoc.seal(org_id, 'organization_api_credentials.encrypted_fields', credential_id, fields::text);
+END;
+COMMENT ON FUNCTION byoc.seal_fields(uuid, uuid, jsonb) IS 'Internal: the envelope of a credential''s fields.';
+
+CREATE FUNCTION byoc.unseal_fields(org_id uuid, credential_id uuid, envelope bytea) RETURNS jsonb
+LANGUAGE sql STABLE STRICT
+BEGIN ATOMIC
+    SELECT byoc.unseal(org_id, 'organization_api_credentials.encrypted_fields', credential_id, envelope)::jsonb;
+END;
+COMMENT ON FUNCTION byoc.unseal_fields(uuid, uuid, bytea) IS 'Internal: a credential''s fields in plaintext.';
+
+CREATE FUNCTION byoc.add_credential(credential_type text, fields jsonb, display_name text DEFAULT NULL,
+                                    org_id uuid DEFAULT byoc.current_org_id()) RETURNS uuid
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    new_id uuid := gen_random_uuid();
+BEGIN
+    PERFORM byoc.require_organization(org_id, 'admin');
+    PERFORM byoc.check_fields(credential_type, fields);
+    -- One at a time within an organization, so that exactly one becomes the default.
+    PERFORM FROM byoc.organizations o WHERE o.id = add_credential.org_id FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'organization % does not exist', org_id
+            USING ERRCODE = 'foreign_key_violation', HINT = 'Create it with byoc.create_organization(name).';
+    END IF;
+    INSERT INTO byoc.organization_api_credentials
+        (org_id, id, credential_type, display_name, fields, encrypted_fields, is_default, verification_due_at, created_by)
+    VALUES
+        (add_credential.org_id, new_id, add_credential.credential_type,
+         coalesce(add_credential.display_name, initcap(replace(add_credential.credential_type, '_', ' '))),
+         byoc.mask_fields(add_credential.credential_type, add_credential.fields),
+         byoc.seal_fields(add_credential.org_id, new_id, add_credential.fields),
+         NOT EXISTS (SELECT FROM byoc.organization_api_credentials c
+                     WHERE c.org_id = add_credential.org_id AND c.credential_type = add_credential.credential_type AND c.is_default),
+         now(), coalesce(byoc.current_user_id(), byoc.invoking_role()::text));
+    PERFORM byoc.wake_dispatcher(org_id);
+    RETURN new_id;
+END
+$$;
+COMMENT ON FUNCTION byoc.add_credential(text, jsonb, text, uuid) IS
+    'Stores a credential, encrypted; the organization''s first of a type becomes its default. Needs the organization role admin. '
+    'Raises 22023 naming the wrong field. Pass fields as a bind parameter.';
+
+CREATE FUNCTION byoc.add_credential(credential_type text, fields text, display_name text DEFAULT NULL,
+                                    org_id uuid DEFAULT byoc.current_org_id()) RETURNS uuid
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN byoc.add_credential(credential_type, byoc.parse_fields(fields), display_name, org_id);
+END
+$$;
+COMMENT ON FUNCTION byoc.add_credential(text, text, text, uuid) IS
+    'As byoc.add_credential(text, jsonb, text, uuid), for JSON text: its errors never quote the input, as the JSON parser''s do.';
+
+CREATE FUNCTION byoc.parse_fields(fields text) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN fields::jsonb;
+EXCEPTION WHEN data_exception THEN
+    RAISE EXCEPTION 'fields is not valid JSON' USING ERRCODE = 'invalid_parameter_value';
+END
+$$;
+COMMENT ON FUNCTION byoc.parse_fields(text) IS 'Internal: JSON text to jsonb with an error that does not quote the text.';
+
+-- Merges `changes` into the credential's fields: absent means unchanged, null removes, a mask means unchanged.
+CREATE FUNCTION byoc.change_credential(org_id uuid, id uuid, changes jsonb, display_name text, is_default boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    credential byoc.organization_api_credentials;
+    plain jsonb;
+    field record;
+BEGIN
+    PERFORM byoc.require_organization(org_id, 'admin');
+    PERFORM FROM byoc.organizations o WHERE o.id = change_credential.org_id FOR NO KEY UPDATE;
+    SELECT * INTO credential FROM byoc.organization_api_credentials c
+    WHERE c.org_id = change_credential.org_id AND c.id = change_credential.id FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'credential % does not exist', id USING ERRCODE = 'no_data_found';
+    ELSIF NOT credential.is_active THEN
+        RAISE EXCEPTION 'credential % is revoked', id
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Add a new one with byoc.add_credential.';
+    END IF;
+    IF changes IS NOT NULL THEN
+        IF jsonb_typeof(changes) <> 'object' THEN
+            RAISE EXCEPTION 'fields must be a JSON object' USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+        plain := byoc.unseal_fields(credential.org_id, credential.id, credential.encrypted_fields);
+        FOR field IN SELECT c.key, c.value, c.value #>> '{}' AS text FROM jsonb_each(changes) AS c LOOP
+            IF field.value = 'null' THEN
+                plain := plain - field.key;
+            ELSIF field.value = credential.fields -> field.key THEN
+                CONTINUE;
+            ELSIF field.text LIKE '••••%' THEN
+                RAISE EXCEPTION '% is a mask, but not the stored one', field.key
+                    USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave the field out to keep the secret, or give the new one in full.';
+            ELSE
+                plain := jsonb_set(plain, ARRAY[field.key], field.value);
+            END IF;
+        END LOOP;
+        PERFORM byoc.check_fields(credential.credential_type, plain);
+        UPDATE byoc.organization_api_credentials c
+        SET fields = byoc.mask_fields(credential.credential_type, plain),
+            encrypted_fields = byoc.seal_fields(c.org_id, c.id, plain),
+            version = c.version + 1, verification_status = 'pending', verification_error = NULL, verification_due_at = now()
+        WHERE c.org_id = credential.org_id AND c.id = credential.id;
+        PERFORM byoc.wake_dispatcher(credential.org_id);
+    END IF;
+    IF is_default THEN
+        UPDATE byoc.organization_api_credentials c SET is_default = false, updated_at = now()
+        WHERE c.org_id = credential.org_id AND c.credential_type = credential.credential_type AND c.is_default AND c.id <> credential.id;
+    END IF;
+    UPDATE byoc.organization_api_credentials c
+    SET display_name = coalesce(change_credential.display_name, c.display_name),
+        is_default = coalesce(change_credential.is_default, c.is_default), updated_at = now()
+    WHERE c.org_id = credential.org_id AND c.id = credential.id;
+END
+$$;
+COMMENT ON FUNCTION byoc.change_credential(uuid, uuid, jsonb, text, boolean) IS
+    'Internal: changes fields, name or default; NULL leaves a part as it is. Needs the organization role admin.';
+
+CREATE FUNCTION byoc.credential_org(id uuid) RETURNS uuid
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    found_org uuid := byoc.current_org_id();
+BEGIN
+    IF byoc.sees_all_organizations() THEN
+        SELECT c.org_id INTO found_org FROM byoc.organization_api_credentials c WHERE c.id = credential_org.id;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'credential % does not exist', id USING ERRCODE = 'no_data_found';
+        END IF;
+    END IF;
+    RETURN found_org;
+END
+$$;
+COMMENT ON FUNCTION byoc.credential_org(uuid) IS
+    'Internal: the organization whose credential is meant: the tenant context''s, or for a role that sees all the credential''s own.';
+
+CREATE FUNCTION byoc.update_credential(id uuid, fields jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM byoc.change_credential(byoc.credential_org(id), id, fields, NULL, NULL);
+END
+$$;
+COMMENT ON FUNCTION byoc.update_credential(uuid, jsonb) IS
+    'Changes the given fields; null removes one, its mask keeps it. The credential is verified again. Needs the organization role admin.';
+
+CREATE FUNCTION byoc.update_credential(id uuid, fields text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM byoc.change_credential(byoc.credential_org(id), id, byoc.parse_fields(fields), NULL, NULL);
+END
+$$;
+COMMENT ON FUNCTION byoc.update_credential(uuid, text) IS 'As byoc.update_credential(uuid, jsonb), for JSON text: errors never quote it.';
+
+CREATE FUNCTION byoc.verify_credential(id uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    of_org uuid := byoc.credential_org(id);
+BEGIN
+    PERFORM byoc.require_organization(of_org, 'admin');
+    UPDATE byoc.organization_api_credentials c
+    SET verification_due_at = now(), verification_status = 'pending', verification_error = NULL
+    WHERE c.org_id = of_org AND c.id = verify_credential.id AND c.is_active;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'credential % does not exist or is revoked', id USING ERRCODE = 'no_data_found';
+    END IF;
+    PERFORM byoc.wake_dispatcher(of_org);
+END
+$$;
+COMMENT ON FUNCTION byoc.verify_credential(uuid) IS
+    'Asks the dispatcher to check the credential with its provider; the result shows in byoc.credentials. Needs the organization role admin.';
+
+CREATE FUNCTION byoc.revoke_credential(id uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    of_org uuid := byoc.credential_org(id);
+BEGIN
+    PERFORM byoc.require_organization(of_org, 'owner');
+    UPDATE byoc.organization_api_credentials c
+    SET is_active = false, is_default = false, encrypted_fields = NULL, version = c.version + 1, verification_due_at = NULL, updated_at = now()
+    WHERE c.org_id = of_org AND c.id = revoke_credential.id AND c.is_active;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'credential % does not exist or is revoked', id USING ERRCODE = 'no_data_found';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION byoc.revoke_credential(uuid) IS
+    'Destroys the credential''s secrets and stops its use; the row stays, inactive. Needs the organization role owner.';
+
+-- For the dispatcher
+
+CREATE FUNCTION byoc.open_credentials(org_ids uuid[], ids uuid[])
+RETURNS TABLE (org_id uuid, id uuid, provider text, version integer, fields jsonb, error text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    credential byoc.organization_api_credentials;
+BEGIN
+    FOR credential IN
+        SELECT c.* FROM unnest(org_ids, ids) AS wanted (org_id, id)
+        JOIN byoc.organization_api_credentials c ON c.org_id = wanted.org_id AND c.id = wanted.id
+        WHERE c.is_active
+    LOOP
+        org_id := credential.org_id;
+        id := credential.id;
+        provider := credential.credential_type;
+        version := credential.version;
+        -- One unreadable credential must not keep the others from being used.
+        BEGIN
+            fields := byoc.unseal_fields(credential.org_id, credential.id, credential.encrypted_fields);
+            error := NULL;
+        EXCEPTION WHEN data_exception OR config_file_error OR external_routine_exception THEN
+            fields := NULL;
+            error := SQLERRM;
+        END;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION byoc.open_credentials(uuid[], uuid[]) IS
+    'For byocd: the fields of active credentials in plaintext, or the error that keeps one from being opened.';
+
+CREATE FUNCTION byoc.claim_verifications(dispatcher uuid, max_count integer, lease interval)
+RETURNS TABLE (org_id uuid, id uuid, provider text, version integer)
+LANGUAGE sql VOLATILE SECURITY DEFINER
+BEGIN ATOMIC
+    UPDATE byoc.organization_api_credentials c
+    SET verification_due_at = clock_timestamp() + lease
+    FROM (SELECT d.org_id, d.id FROM byoc.organization_api_credentials d
+          WHERE d.verification_due_at <= clock_timestamp() AND d.is_active
+          ORDER BY d.verification_due_at LIMIT max_count FOR UPDATE SKIP LOCKED) AS due
+    WHERE c.org_id = due.org_id AND c.id = due.id
+    RETURNING c.org_id, c.id, c.credential_type, c.version;
+END;
+COMMENT ON FUNCTION byoc.claim_verifications(uuid, integer, interval) IS
+    'For byocd: credentials to check with their provider; they come up again after the lease unless their result is recorded.';
+
+CREATE FUNCTION byoc.record_verification(org_id uuid, id uuid, version integer, status text, error text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF status NOT IN ('verified', 'failed', 'retry') THEN
+        RAISE EXCEPTION 'unknown verification status "%"', status USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    UPDATE byoc.organization_api_credentials c
+    SET verification_status = CASE status WHEN 'retry' THEN c.verification_status ELSE status END,
+        verification_error = CASE status WHEN 'verified' THEN NULL ELSE error END,
+        verification_due_at = CASE status WHEN 'retry' THEN clock_timestamp() + interval '30 seconds' END,
+        last_verified_at = CASE status WHEN 'verified' THEN clock_timestamp() ELSE c.last_verified_at END
+    WHERE c.org_id = record_verification.org_id AND c.id = record_verification.id AND c.version = record_verification.version AND c.is_active;
+END
+$$;
+COMMENT ON FUNCTION byoc.record_verification(uuid, uuid, integer, text, text) IS
+    'For byocd: result of a check: verified, failed (error is a sentence for the tenant) or retry in 30 seconds. Ignored when the credential changed meanwhile.';

@@ -1,0 +1,95 @@
+-- The job engine's tables. A claim moves whole messages from the queue to byoc.messages, so that no message can be claimed
+-- twice; a lane (organization and credential) keeps a cursor, so that claims do not walk over dead rows.
+
+CREATE TABLE byoc.queue (
+    org_id uuid NOT NULL,
+    lane uuid NOT NULL,
+    id uuid NOT NULL,
+    to_number text NOT NULL,
+    body text NOT NULL,
+    credential_id uuid,
+    attempts smallint NOT NULL DEFAULT 0,
+    source_table text,
+    idempotency_key text,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    send_at timestamptz,
+    expires_at timestamptz,
+    PRIMARY KEY (org_id, lane, id)
+);
+COMMENT ON TABLE byoc.queue IS 'Messages that can be sent now.';
+COMMENT ON COLUMN byoc.queue.lane IS 'Credential that it will go out by, as of when it was queued; the nil UUID when the organization had none.';
+COMMENT ON COLUMN byoc.queue.credential_id IS 'Credential that the sender asked for; NULL: the organization''s default.';
+ALTER TABLE byoc.queue ENABLE ROW LEVEL SECURITY;
+SELECT pg_extension_config_dump('byoc.queue', '');
+
+CREATE TABLE byoc.schedule (
+    org_id uuid NOT NULL,
+    id uuid NOT NULL,
+    due_at timestamptz NOT NULL,
+    to_number text NOT NULL,
+    body text NOT NULL,
+    credential_id uuid,
+    attempts smallint NOT NULL DEFAULT 0,
+    source_table text,
+    idempotency_key text,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    send_at timestamptz,
+    expires_at timestamptz,
+    PRIMARY KEY (org_id, id)
+);
+COMMENT ON TABLE byoc.schedule IS 'Messages that wait for a time: scheduled ones (no attempt yet) and ones to be tried again.';
+CREATE INDEX schedule_due ON byoc.schedule (due_at);
+ALTER TABLE byoc.schedule ENABLE ROW LEVEL SECURITY;
+SELECT pg_extension_config_dump('byoc.schedule', '');
+
+CREATE TABLE byoc.lanes (
+    org_id uuid NOT NULL,
+    lane uuid NOT NULL,
+    busy boolean NOT NULL,
+    next_at timestamptz NOT NULL,
+    cursor uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
+    rescan boolean NOT NULL DEFAULT true,
+    PRIMARY KEY (org_id, lane)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE byoc.lanes IS 'Where the dispatchers are in each lane. Not dumped: it says nothing about messages.';
+COMMENT ON COLUMN byoc.lanes.busy IS 'Claims look at the lane; an idle lane needs a row in byoc.wakeups to become busy.';
+COMMENT ON COLUMN byoc.lanes.next_at IS 'Last service, which makes claims go round; later, when the lane has to wait.';
+COMMENT ON COLUMN byoc.lanes.cursor IS 'The last id claimed: claims go on behind it.';
+COMMENT ON COLUMN byoc.lanes.rescan IS 'The next claim begins at the start, for messages that were committed late.';
+CREATE INDEX lanes_ready ON byoc.lanes (next_at) WHERE busy;
+ALTER TABLE byoc.lanes ENABLE ROW LEVEL SECURITY;
+
+CREATE TABLE byoc.wakeups (
+    org_id uuid NOT NULL,
+    lane uuid NOT NULL,
+    rescan boolean NOT NULL DEFAULT false
+);
+COMMENT ON TABLE byoc.wakeups IS 'Append-only notes that an idle lane has work; a claim takes them. So enqueuing never waits for a lane.';
+ALTER TABLE byoc.wakeups ENABLE ROW LEVEL SECURITY;
+
+CREATE TABLE byoc.claims (
+    org_id uuid NOT NULL,
+    id uuid NOT NULL,
+    dispatcher uuid NOT NULL,
+    lease_until timestamptz NOT NULL,
+    message_ids uuid[] NOT NULL,
+    PRIMARY KEY (org_id, id)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE byoc.claims IS 'Messages of an organization that a dispatcher is sending; renewed by its heartbeat, rescued when the lease runs out.';
+ALTER TABLE byoc.claims ENABLE ROW LEVEL SECURITY;
+
+CREATE FUNCTION byoc.default_credential(org_id uuid, credential_type text) RETURNS uuid
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT c.id FROM byoc.organization_api_credentials c
+    WHERE c.org_id = default_credential.org_id AND c.credential_type = default_credential.credential_type AND c.is_default AND c.is_active;
+END;
+COMMENT ON FUNCTION byoc.default_credential(uuid, text) IS 'Internal: the organization''s active default credential of a type; NULL when it has none.';
+
+CREATE FUNCTION byoc.lane_of(org_id uuid, credential_id uuid) RETURNS uuid
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT coalesce(credential_id, byoc.default_credential(org_id, 'twilio'), '00000000-0000-0000-0000-000000000000');
+END;
+COMMENT ON FUNCTION byoc.lane_of(uuid, uuid) IS
+    'Internal: the lane of a message that asks for credential_id or, when NULL, the default. The enqueue statement in extension/enqueue.cpp says the same.';

@@ -1,0 +1,27 @@
+-- The organizations' data keys, wrapped by a master key of the key ring. Rotation adds rows; shredding empties them.
+
+CREATE TABLE byoc.organization_keys (
+    org_id uuid NOT NULL REFERENCES byoc.organizations (id),
+    key_id integer NOT NULL CHECK (key_id > 0),
+    wrapping_key_id text NOT NULL,
+    wrapped_key bytea,
+    state text NOT NULL CHECK (state IN ('active', 'retired', 'destroyed')),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, key_id),
+    CHECK ((wrapped_key IS NULL) = (state = 'destroyed'))
+);
+-- extension/data_keys.cpp reads the first five columns by position.
+COMMENT ON TABLE byoc.organization_keys IS 'Data keys (DEK), one active for each organization, wrapped by a master key (KEK).';
+COMMENT ON COLUMN byoc.organization_keys.key_id IS 'Counts from 1 within the organization; stands in the header of every envelope.';
+COMMENT ON COLUMN byoc.organization_keys.wrapping_key_id IS 'Id of the master key, as in the key ring.';
+COMMENT ON COLUMN byoc.organization_keys.wrapped_key IS 'Envelope that holds the key; NULL once destroyed.';
+CREATE UNIQUE INDEX organization_keys_one_active ON byoc.organization_keys (org_id) WHERE state = 'active';
+ALTER TABLE byoc.organization_keys ENABLE ROW LEVEL SECURITY;
+SELECT pg_extension_config_dump('byoc.organization_keys', '');
+
+CREATE FUNCTION byoc.data_keys_changed() RETURNS trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'byoc_data_keys_changed';
+COMMENT ON FUNCTION byoc.data_keys_changed() IS 'Internal: makes every backend drop its cached data keys when the change commits.';
+
+CREATE TRIGGER data_keys_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON byoc.organization_keys
+FOR EACH STATEMENT EXECUTE FUNCTION byoc.data_keys_changed();

@@ -1,0 +1,88 @@
+-- Which database this is: a restored or copied one must not start texting by itself.
+
+CREATE TABLE byoc.installation (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    system_identifier bigint NOT NULL,
+    database_oid oid NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE byoc.installation IS
+    'The database that these tables belong to. It is dumped, so a restored copy holds the row of its origin beside its own and is recognized.';
+ALTER TABLE byoc.installation ENABLE ROW LEVEL SECURITY;
+SELECT pg_extension_config_dump('byoc.installation', '');
+
+CREATE FUNCTION byoc.record_installation() RETURNS void
+LANGUAGE sql VOLATILE
+BEGIN ATOMIC
+    INSERT INTO byoc.installation (system_identifier, database_oid)
+    SELECT s.system_identifier, d.oid FROM pg_control_system() AS s, pg_database AS d WHERE d.datname = current_database();
+END;
+COMMENT ON FUNCTION byoc.record_installation() IS 'Internal: notes that these tables belong to this database.';
+SELECT byoc.record_installation();
+
+CREATE FUNCTION byoc.is_adopted() RETURNS boolean
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT count(*) = 1 AND bool_and(i.system_identifier = s.system_identifier AND i.database_oid = d.oid)
+    FROM byoc.installation i, pg_control_system() AS s, pg_database AS d
+    WHERE d.datname = current_database();
+END;
+COMMENT ON FUNCTION byoc.is_adopted() IS 'Internal: false in a database that came from another one by restore or copy.';
+
+CREATE FUNCTION byoc.adopt_installation() RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    paused bigint;
+BEGIN
+    IF byoc.is_adopted() THEN
+        RETURN 0;
+    END IF;
+    LOCK TABLE byoc.queue, byoc.schedule, byoc.messages IN SHARE ROW EXCLUSIVE MODE;
+    -- What came along is paused: kept among the messages, without a job.
+    WITH unsent AS (
+        DELETE FROM byoc.schedule s
+        RETURNING s.org_id, s.id, s.to_number, s.body, s.credential_id, s.attempts, s.source_table, s.idempotency_key, s.created_at, s.send_at, s.expires_at
+    ), queued AS (
+        DELETE FROM byoc.queue q
+        RETURNING q.org_id, q.id, q.to_number, q.body, q.credential_id, q.attempts, q.source_table, q.idempotency_key, q.created_at, q.send_at, q.expires_at
+    ), stored AS (
+        INSERT INTO byoc.messages (org_id, id, to_number, body, credential_id, attempts, source_table, idempotency_key, created_at, send_at, expires_at, status)
+        SELECT u.*, 'queued' FROM (TABLE unsent UNION ALL TABLE queued) AS u
+        RETURNING 1
+    )
+    SELECT count(*) INTO paused FROM stored;
+    -- What its origin was sending may have been sent: a person decides.
+    UPDATE byoc.messages m
+    SET status = 'unknown', claim_id = NULL, finished_at = clock_timestamp(), error_code = 'restored',
+        error_message = 'it was being sent when the copy was made'
+    WHERE m.status = 'sending';
+    DELETE FROM byoc.claims;
+    DELETE FROM byoc.lanes;
+    DELETE FROM byoc.wakeups;
+    DELETE FROM byoc.installation;
+    PERFORM byoc.record_installation();
+    RETURN paused;
+END
+$$;
+COMMENT ON FUNCTION byoc.adopt_installation() IS
+    'After a restore or copy: makes this database the one that sends. Messages it came with stay paused until byoc.resume_restored(); '
+    'returns how many. Make sure that the origin does not send any more.';
+
+CREATE FUNCTION byoc.resume_restored(org_id uuid DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    resumed bigint;
+BEGIN
+    SELECT count(*) INTO resumed FROM byoc.messages m
+    WHERE m.status = 'queued' AND (org_id IS NULL OR m.org_id = resume_restored.org_id)
+      AND byoc.requeue(m.org_id, m.id, ARRAY['queued'], 'resumed');
+    RETURN resumed;
+END
+$$;
+COMMENT ON FUNCTION byoc.resume_restored(uuid) IS
+    'Makes jobs of the paused messages that a restored database came with, of one organization or of all; returns how many.';

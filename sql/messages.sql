@@ -1,0 +1,77 @@
+-- Messages that left the queue: being sent, or final. Unsent ones wait in byoc.queue and byoc.schedule (jobs.sql); a
+-- message is in exactly one of the three. No foreign key leads to organizations: it would cost each insert a lock.
+
+CREATE DOMAIN byoc.message_status AS text
+    CHECK (VALUE IN ('scheduled', 'queued', 'sending', 'sent', 'delivered', 'undelivered', 'failed', 'cancelled', 'expired', 'unknown'));
+COMMENT ON DOMAIN byoc.message_status IS
+    'State of a message. sent: the provider took it. unknown: a request was made and its answer lost; a person decides '
+    '(byoc.resolve_unknown_sms), it is never sent again by itself.';
+
+CREATE TABLE byoc.messages (
+    org_id uuid NOT NULL,
+    id uuid NOT NULL,
+    to_number text,
+    from_number text,
+    body text,
+    status byoc.message_status NOT NULL,
+    credential_id uuid,
+    used_credential_id uuid,
+    claim_id uuid,
+    attempts smallint NOT NULL,
+    provider_sid text,
+    segments smallint,
+    error_code text,
+    error_message text,
+    source_table text,
+    idempotency_key text,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    send_at timestamptz,
+    expires_at timestamptz,
+    sent_at timestamptz,
+    delivered_at timestamptz,
+    finished_at timestamptz,
+    PRIMARY KEY (org_id, id),
+    CHECK ((status = 'sending') = (claim_id IS NOT NULL)),
+    CHECK ((status IN ('scheduled', 'queued', 'sending')) = (finished_at IS NULL))
+) WITH (fillfactor = 80);
+COMMENT ON TABLE byoc.messages IS
+    'Messages that were claimed or are final. Status queued or scheduled here means paused: a restored message without a job.';
+COMMENT ON COLUMN byoc.messages.credential_id IS 'Credential that the sender asked for; NULL: the organization''s default.';
+COMMENT ON COLUMN byoc.messages.used_credential_id IS 'Credential of the last attempt.';
+COMMENT ON COLUMN byoc.messages.claim_id IS 'Claim that is sending it; a result from any other claim is ignored.';
+COMMENT ON COLUMN byoc.messages.segments IS 'Segments that the provider billed; 0 or NULL when it did not say.';
+COMMENT ON COLUMN byoc.messages.finished_at IS 'When the message left the job engine: sent, or given up.';
+ALTER TABLE byoc.messages ENABLE ROW LEVEL SECURITY;
+SELECT pg_extension_config_dump('byoc.messages', '');
+
+CREATE TABLE byoc.message_events (
+    org_id uuid NOT NULL,
+    message_id uuid NOT NULL,
+    id uuid NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    event text NOT NULL,
+    attempt smallint NOT NULL,
+    http_status smallint,
+    error_code text,
+    error_message text,
+    provider_sid text,
+    duration_ms integer,
+    PRIMARY KEY (org_id, message_id, id)
+);
+COMMENT ON TABLE byoc.message_events IS
+    'History of messages: one row for each attempt''s outcome (accepted, rejected, throttled, unavailable, unknown, returned) and '
+    'each other change (refused, rescued, expired, cancelled, retried, resolved).';
+COMMENT ON COLUMN byoc.message_events.duration_ms IS 'From the request''s start to its outcome, in milliseconds.';
+ALTER TABLE byoc.message_events ENABLE ROW LEVEL SECURITY;
+SELECT pg_extension_config_dump('byoc.message_events', '');
+
+CREATE TABLE byoc.idempotency_keys (
+    org_id uuid NOT NULL,
+    key text NOT NULL CHECK (length(key) BETWEEN 1 AND 255),
+    message_id uuid,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, key)
+);
+COMMENT ON TABLE byoc.idempotency_keys IS 'Keys that senders gave, unique within an organization: the same key gives the same message.';
+ALTER TABLE byoc.idempotency_keys ENABLE ROW LEVEL SECURITY;
+SELECT pg_extension_config_dump('byoc.idempotency_keys', '');

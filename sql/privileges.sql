@@ -1,0 +1,79 @@
+-- Nothing is open to PUBLIC; byoc.grant_* give an existing role what its part needs. No roles are made: they belong to the
+-- cluster, and would break dump and restore.
+
+CREATE FUNCTION byoc.grant_tenant(role regrole) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    grantee text := role::text; -- regrole prints a quoted name
+BEGIN
+    EXECUTE format('GRANT USAGE ON SCHEMA byoc TO %s', grantee);
+    EXECUTE format('GRANT SELECT ON byoc.organizations, byoc.providers, byoc.provider_errors, byoc.sms_events TO %s', grantee);
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON byoc.credentials TO %s', grantee);
+    EXECUTE format('GRANT SELECT, INSERT ON byoc.sms_messages TO %s', grantee);
+    EXECUTE format(
+        'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.current_org_id(), byoc.current_user_id(), byoc.current_org_role(), '
+        'byoc.sees_all_organizations(), byoc.require_organization(uuid, text), byoc.invoking_role(), '
+        'byoc.encrypt(uuid, text, text), byoc.decrypt(uuid, bytea, text), byoc.encrypt_bytes(uuid, bytea, text), byoc.decrypt_bytes(uuid, bytea, text), '
+        'byoc.add_credential(text, jsonb, text, uuid), byoc.add_credential(text, text, text, uuid), byoc.parse_fields(text), '
+        'byoc.update_credential(uuid, jsonb), byoc.update_credential(uuid, text), byoc.change_credential(uuid, uuid, jsonb, text, boolean), '
+        'byoc.credential_org(uuid), byoc.verify_credential(uuid), byoc.revoke_credential(uuid), '
+        'byoc.send_sms(text, text, timestamptz, uuid, text, timestamptz, uuid), byoc.cancel_sms(uuid), byoc.retry_sms(uuid), '
+        'byoc.resolve_unknown_sms(uuid, text) TO %s', grantee);
+END
+$$;
+COMMENT ON FUNCTION byoc.grant_tenant(regrole) IS
+    'Gives a role what a tenant''s session needs: its own credentials and messages, within a tenant context.';
+
+CREATE FUNCTION byoc.grant_admin(role regrole) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    grantee text := role::text;
+BEGIN
+    PERFORM byoc.grant_tenant(role);
+    EXECUTE format('GRANT UPDATE (name, settings) ON byoc.organizations TO %s', grantee);
+    EXECUTE format('GRANT SELECT ON byoc.sms_triggers TO %s', grantee);
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON byoc.provider_overrides, byoc.provider_error_overrides TO %s', grantee);
+    EXECUTE format(
+        'GRANT EXECUTE ON FUNCTION byoc.set_org(uuid, text, text, boolean), byoc.create_organization(text, uuid), '
+        'byoc.create_sms_trigger(regclass, text, text, text, text, text, text, text, text), byoc.drop_sms_trigger(regclass, text), '
+        'byoc.enqueue_sms_trigger(), byoc.rehearse_sms_trigger(regclass, text, text, text, text, text), byoc.trigger_events_clause(text), '
+        'byoc.register_sms_trigger(regclass, name, text, text, text, text, text, text), byoc.unregister_sms_trigger(regclass, name), '
+        'byoc.adopt_installation(), byoc.resume_restored(uuid) TO %s', grantee);
+END
+$$;
+COMMENT ON FUNCTION byoc.grant_admin(regrole) IS
+    'Gives a role what the application''s owner or DBA needs: organizations, tenant contexts, triggers, provider settings.';
+
+CREATE FUNCTION byoc.grant_dispatcher(role regrole) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    grantee text := role::text;
+BEGIN
+    EXECUTE format('GRANT USAGE ON SCHEMA byoc TO %s', grantee);
+    EXECUTE format(
+        'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.register_dispatcher(uuid), byoc.claim_jobs(uuid, integer, interval), '
+        'byoc.dispatcher_sleep(), byoc.sweep_lanes(), byoc.heartbeat(uuid, interval), byoc.rescue_expired(), '
+        'byoc.record_outcomes(jsonb), byoc.open_credentials(uuid[], uuid[]), byoc.claim_verifications(uuid, integer, interval), '
+        'byoc.record_verification(uuid, uuid, integer, text, text) TO %s', grantee);
+END
+$$;
+COMMENT ON FUNCTION byoc.grant_dispatcher(regrole) IS 'Gives a role what byocd needs: functions only, no table.';
+
+DO $$
+DECLARE
+    routine regprocedure;
+BEGIN
+    FOR routine IN SELECT p.oid FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'byoc'::regnamespace LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', routine);
+    END LOOP;
+END
+$$;
+REVOKE ALL ON SCHEMA byoc FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA byoc FROM PUBLIC;
+REVOKE ALL ON TYPE byoc.message_status, byoc.error_class FROM PUBLIC;

@@ -1,0 +1,107 @@
+-- The schema, the contract's version, and what C gives to SQL: tenant context, ciphers, ids, wake-up.
+
+DO $$
+BEGIN
+    IF pg_catalog.getdatabaseencoding() <> 'UTF8' THEN
+        RAISE EXCEPTION 'pg_byoc needs a database with encoding UTF8, this one has %', pg_catalog.getdatabaseencoding()
+            USING ERRCODE = 'feature_not_supported';
+    END IF;
+END
+$$;
+
+CREATE SCHEMA byoc;
+COMMENT ON SCHEMA byoc IS 'pg_byoc: provider credentials per organization, and what is sent with them';
+
+CREATE FUNCTION byoc.api_version() RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 1;
+COMMENT ON FUNCTION byoc.api_version() IS
+    'Version of the contract between the database and byocd; byocd checks it at every connect.';
+
+-- Tenant context
+
+CREATE FUNCTION byoc.current_org_id() RETURNS uuid
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'byoc_current_org_id';
+COMMENT ON FUNCTION byoc.current_org_id() IS
+    'The organization that the session acts for, proved by byoc.token; NULL without a context, error 28000 when it has expired.';
+
+CREATE FUNCTION byoc.current_user_id() RETURNS text
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'byoc_current_user_id';
+COMMENT ON FUNCTION byoc.current_user_id() IS 'The application''s user of the tenant context; NULL when none is named.';
+
+CREATE FUNCTION byoc.current_org_role() RETURNS text
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'byoc_current_org_role';
+COMMENT ON FUNCTION byoc.current_org_role() IS 'The user''s role in the organization: owner, admin or member; NULL without a context.';
+
+CREATE FUNCTION byoc.set_org(org_id uuid, user_id text DEFAULT NULL, org_role text DEFAULT 'member', local boolean DEFAULT true)
+RETURNS uuid
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_set_org';
+COMMENT ON FUNCTION byoc.set_org(uuid, text, text, boolean) IS
+    'For trusted back ends: sets the tenant context for this transaction (local) or session, for at most 15 minutes. Returns the organization.';
+
+CREATE FUNCTION byoc.sees_all_organizations() RETURNS boolean
+LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'byoc_sees_all_organizations';
+COMMENT ON FUNCTION byoc.sees_all_organizations() IS
+    'True for a role that bypasses row-level security and has set no tenant context: the views then show every organization.';
+
+CREATE FUNCTION byoc.require_organization(org_id uuid, least_role text DEFAULT 'member') RETURNS void
+LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'byoc_require_organization';
+COMMENT ON FUNCTION byoc.require_organization(uuid, text) IS
+    'Raises 28000 without a tenant context, 42501 when it is of another organization or its role is below least_role.';
+
+CREATE FUNCTION byoc.invoking_role() RETURNS regrole
+LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'byoc_invoking_role';
+COMMENT ON FUNCTION byoc.invoking_role() IS 'The role that runs the statement, also when seen from a SECURITY DEFINER function.';
+
+-- Encryption
+
+CREATE FUNCTION byoc.encrypt(org_id uuid, plaintext text, context text DEFAULT '') RETURNS bytea
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'byoc_encrypt';
+COMMENT ON FUNCTION byoc.encrypt(uuid, text, text) IS
+    'Encrypts with the organization''s own key (AES-256-GCM, NIST SP 800-38D). Decrypting needs the same organization and context.';
+
+CREATE FUNCTION byoc.decrypt(org_id uuid, ciphertext bytea, context text DEFAULT '') RETURNS text
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'byoc_decrypt';
+COMMENT ON FUNCTION byoc.decrypt(uuid, bytea, text) IS
+    'Decrypts what byoc.encrypt made. Another organization, context or key, or an altered byte, raises 22000; never a wrong plaintext.';
+
+CREATE FUNCTION byoc.encrypt_bytes(org_id uuid, plaintext bytea, context text DEFAULT '') RETURNS bytea
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'byoc_encrypt';
+COMMENT ON FUNCTION byoc.encrypt_bytes(uuid, bytea, text) IS 'byoc.encrypt for bytes.';
+
+CREATE FUNCTION byoc.decrypt_bytes(org_id uuid, ciphertext bytea, context text DEFAULT '') RETURNS bytea
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'byoc_decrypt_bytes';
+COMMENT ON FUNCTION byoc.decrypt_bytes(uuid, bytea, text) IS 'byoc.decrypt for bytes.';
+
+CREATE FUNCTION byoc.seal(org_id uuid, place text, row_id uuid, plaintext text) RETURNS bytea
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'byoc_seal';
+COMMENT ON FUNCTION byoc.seal(uuid, text, uuid, text) IS
+    'Internal: encrypts a value of the extension''s own tables, bound to organization, place (table.column) and row. No access check.';
+
+CREATE FUNCTION byoc.unseal(org_id uuid, place text, row_id uuid, envelope bytea) RETURNS text
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'byoc_unseal';
+COMMENT ON FUNCTION byoc.unseal(uuid, text, uuid, bytea) IS 'Internal: decrypts what byoc.seal made. No access check.';
+
+CREATE FUNCTION byoc.new_data_key(org_id uuid, key_id integer, OUT wrapping_key_id text, OUT wrapped_key bytea)
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_new_data_key';
+COMMENT ON FUNCTION byoc.new_data_key(uuid, integer) IS
+    'Internal: a fresh random data key, wrapped by the key ring''s active master key.';
+
+-- Ids and wake-up
+
+CREATE FUNCTION byoc.uuid_v7() RETURNS uuid
+LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'byoc_uuid_v7';
+COMMENT ON FUNCTION byoc.uuid_v7() IS 'A UUID version 7 (RFC 9562): ids that sort by time of creation.';
+
+CREATE FUNCTION byoc.announce_sleep() RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_announce_sleep';
+COMMENT ON FUNCTION byoc.announce_sleep() IS
+    'Internal: from now on transactions that enqueue send a NOTIFY on byoc_jobs; those that were committing without one are waited for.';
+
+CREATE FUNCTION byoc.end_sleep() RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_end_sleep';
+COMMENT ON FUNCTION byoc.end_sleep() IS 'Internal: this session needs no NOTIFY any more.';
+
+CREATE FUNCTION byoc.wake_dispatcher(org_id uuid) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_wake_dispatcher';
+COMMENT ON FUNCTION byoc.wake_dispatcher(uuid) IS 'Internal: this transaction left work for the dispatcher.';

@@ -1,0 +1,136 @@
+-- What tenants see. The views run with their owner's rights and show the rows of the tenant context's organization; a role
+-- that bypasses row-level security and has no context sees all. Each branch is a plain scan by org_id, or nothing at all.
+
+CREATE VIEW byoc.credentials WITH (security_barrier) AS
+SELECT c.id, c.org_id, c.credential_type, c.display_name, c.fields, c.is_active, c.is_default, c.verification_status,
+       c.verification_error, c.last_verified_at, c.created_by, c.created_at, c.updated_at
+FROM byoc.organization_api_credentials c WHERE c.org_id = (SELECT byoc.current_org_id())
+UNION ALL
+SELECT c.id, c.org_id, c.credential_type, c.display_name, c.fields, c.is_active, c.is_default, c.verification_status,
+       c.verification_error, c.last_verified_at, c.created_by, c.created_at, c.updated_at
+FROM byoc.organization_api_credentials c WHERE (SELECT byoc.sees_all_organizations());
+COMMENT ON VIEW byoc.credentials IS
+    'The organization''s credentials, secrets masked. INSERT adds, UPDATE changes display_name, fields and is_default, DELETE revokes.';
+
+CREATE FUNCTION byoc.credentials_insert() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    new_id uuid;
+BEGIN
+    new_id := byoc.add_credential(NEW.credential_type, NEW.fields, NEW.display_name, coalesce(NEW.org_id, byoc.current_org_id()));
+    IF NEW.is_default THEN
+        PERFORM byoc.change_credential(coalesce(NEW.org_id, byoc.current_org_id()), new_id, NULL, NULL, true);
+    END IF;
+    SELECT * INTO NEW FROM byoc.credentials c WHERE c.id = new_id;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION byoc.credentials_insert() IS 'Internal: INSERT on byoc.credentials.';
+CREATE TRIGGER credentials_insert INSTEAD OF INSERT ON byoc.credentials FOR EACH ROW EXECUTE FUNCTION byoc.credentials_insert();
+
+CREATE FUNCTION byoc.credentials_update() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF (NEW.id, NEW.org_id, NEW.credential_type, NEW.is_active, NEW.verification_status, NEW.verification_error, NEW.last_verified_at,
+        NEW.created_by, NEW.created_at, NEW.updated_at)
+       IS DISTINCT FROM
+       (OLD.id, OLD.org_id, OLD.credential_type, OLD.is_active, OLD.verification_status, OLD.verification_error, OLD.last_verified_at,
+        OLD.created_by, OLD.created_at, OLD.updated_at) THEN
+        RAISE EXCEPTION 'only display_name, fields and is_default of a credential can be changed'
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = 'Use byoc.verify_credential() and byoc.revoke_credential(); a credential never changes its organization or type.';
+    END IF;
+    IF OLD.is_default AND NOT NEW.is_default THEN
+        RAISE EXCEPTION 'make another credential the default instead' USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    PERFORM byoc.change_credential(OLD.org_id, OLD.id, CASE WHEN NEW.fields IS DISTINCT FROM OLD.fields THEN NEW.fields END,
+                                   NEW.display_name, CASE WHEN NEW.is_default AND NOT OLD.is_default THEN true END);
+    SELECT * INTO NEW FROM byoc.credentials c WHERE c.id = OLD.id;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION byoc.credentials_update() IS 'Internal: UPDATE on byoc.credentials.';
+CREATE TRIGGER credentials_update INSTEAD OF UPDATE ON byoc.credentials FOR EACH ROW EXECUTE FUNCTION byoc.credentials_update();
+
+CREATE FUNCTION byoc.credentials_delete() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT OLD.is_active THEN
+        RETURN NULL;
+    END IF;
+    PERFORM byoc.revoke_credential(OLD.id);
+    RETURN OLD;
+END
+$$;
+COMMENT ON FUNCTION byoc.credentials_delete() IS 'Internal: DELETE on byoc.credentials revokes.';
+CREATE TRIGGER credentials_delete INSTEAD OF DELETE ON byoc.credentials FOR EACH ROW EXECUTE FUNCTION byoc.credentials_delete();
+
+-- All messages of all organizations, wherever they are. Internal: only the view below reads it.
+CREATE VIEW byoc.all_sms_messages AS
+SELECT m.id, m.org_id, m.to_number, m.from_number, m.body, m.status::text AS status, m.provider_sid, m.error_code, m.error_message,
+       m.attempts::integer AS attempts, m.segments::integer AS segments, m.source_table, m.created_at, m.sent_at, m.delivered_at,
+       m.send_at, m.expires_at, m.credential_id, m.idempotency_key
+FROM byoc.messages m
+UNION ALL
+SELECT q.id, q.org_id, q.to_number, NULL, q.body, 'queued', NULL, NULL, NULL,
+       q.attempts, NULL, q.source_table, q.created_at, NULL, NULL, q.send_at, q.expires_at, q.credential_id, q.idempotency_key
+FROM byoc.queue q
+UNION ALL
+SELECT s.id, s.org_id, s.to_number, NULL, s.body, CASE WHEN s.attempts = 0 THEN 'scheduled' ELSE 'queued' END, NULL, NULL, NULL,
+       s.attempts, NULL, s.source_table, s.created_at, NULL, NULL, s.send_at, s.expires_at, s.credential_id, s.idempotency_key
+FROM byoc.schedule s;
+COMMENT ON VIEW byoc.all_sms_messages IS 'Internal: messages of all organizations.';
+
+CREATE VIEW byoc.sms_messages WITH (security_barrier) AS
+SELECT m.* FROM byoc.all_sms_messages m WHERE m.org_id = (SELECT byoc.current_org_id())
+UNION ALL
+SELECT m.* FROM byoc.all_sms_messages m WHERE (SELECT byoc.sees_all_organizations());
+COMMENT ON VIEW byoc.sms_messages IS
+    'The organization''s SMS with their status. INSERT (to_number, body, and optionally send_at, expires_at, credential_id, idempotency_key) queues one.';
+
+CREATE FUNCTION byoc.sms_messages_insert() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    new_id uuid;
+BEGIN
+    new_id := byoc.send_sms(NEW.to_number, NEW.body, coalesce(NEW.send_at, now()), NEW.credential_id, NEW.idempotency_key,
+                            NEW.expires_at, coalesce(NEW.org_id, byoc.current_org_id()));
+    SELECT * INTO NEW FROM byoc.sms_messages m WHERE m.id = new_id AND m.org_id = coalesce(NEW.org_id, byoc.current_org_id());
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION byoc.sms_messages_insert() IS 'Internal: INSERT on byoc.sms_messages.';
+CREATE TRIGGER sms_messages_insert INSTEAD OF INSERT ON byoc.sms_messages FOR EACH ROW EXECUTE FUNCTION byoc.sms_messages_insert();
+
+CREATE VIEW byoc.sms_events WITH (security_barrier) AS
+SELECT e.id, e.org_id, e.message_id, e.at, e.event, e.attempt::integer AS attempt, e.http_status::integer AS http_status, e.error_code,
+       e.error_message, e.provider_sid, e.duration_ms
+FROM byoc.message_events e WHERE e.org_id = (SELECT byoc.current_org_id())
+UNION ALL
+SELECT e.id, e.org_id, e.message_id, e.at, e.event, e.attempt::integer, e.http_status::integer, e.error_code,
+       e.error_message, e.provider_sid, e.duration_ms
+FROM byoc.message_events e WHERE (SELECT byoc.sees_all_organizations());
+COMMENT ON VIEW byoc.sms_events IS
+    'History of the organization''s SMS: one row for each attempt''s outcome (accepted, rejected, throttled, unavailable, unknown, returned) '
+    'and each other change (refused, rescued, expired, cancelled, retried, resolved, resumed).';
+
+CREATE VIEW byoc.sms_triggers AS
+SELECT d.target, d.name::text AS name, d.to_number, d.body, d.org_column AS org_id, d.condition, d.on_error,
+       pg_get_triggerdef(t.oid) AS definition, d.created_by::text AS created_by, d.created_at
+FROM byoc.sms_trigger_definitions d
+JOIN pg_trigger t ON t.tgrelid = d.target AND t.tgname = d.name
+WHERE has_table_privilege(d.target, 'SELECT, TRIGGER');
+COMMENT ON VIEW byoc.sms_triggers IS 'Triggers made by byoc.create_sms_trigger on tables that the current role can read or put triggers on.';
+
+ALTER TABLE byoc.organizations ENABLE ROW LEVEL SECURITY;
+-- Whoever may create organizations administers them all; everybody else sees the one of the tenant context.
+CREATE POLICY own_or_administered ON byoc.organizations
+    USING (id = (SELECT byoc.current_org_id()) OR (SELECT has_function_privilege('byoc.create_organization(text, uuid)', 'EXECUTE')));
