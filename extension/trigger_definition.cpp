@@ -77,7 +77,9 @@ SPIPlanPtr prepare_condition(Relation table, const char* condition, const char* 
     }
     Oid types[2] = {table->rd_rel->reltype, table->rd_rel->reltype};
     char* statement = psprintf("SELECT (SELECT (\n%s\n) FROM (SELECT ($1).*) AS new) FROM (SELECT ($2).*) AS old", condition);
+    MemoryContext memory = CurrentMemoryContext;
     SPIPlanPtr plan = SPI_prepare(statement, 2, types);
+    MemoryContextSwitchTo(memory); // SPI leaves its procedure's context, which ends with it
     if (plan == nullptr) elog(ERROR, "could not prepare the condition: %s", SPI_result_code_string(SPI_result));
     const auto* source = linitial_node(CachedPlanSource, SPI_plan_get_plan_sources(plan));
     const Oid result = TupleDescAttr(source->resultDesc, 0)->atttypid;

@@ -118,6 +118,18 @@ END
 $$;
 COMMENT ON FUNCTION byoc.check_fields(text, jsonb) IS 'Internal: raises 22023 naming the field that is unknown, missing or of the wrong form.';
 
+CREATE FUNCTION byoc.check_display_name(display_name text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF length(display_name) NOT BETWEEN 1 AND 200 THEN
+        RAISE EXCEPTION 'display_name must have 1 to 200 characters, not %', length(display_name) USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION byoc.check_display_name(text) IS 'Internal: raises 22023 unless the name is NULL or has 1 to 200 characters.';
+
 CREATE FUNCTION byoc.seal_fields(org_id uuid, credential_id uuid, fields jsonb) RETURNS bytea
 LANGUAGE sql VOLATILE STRICT
 BEGIN ATOMIC
@@ -142,6 +154,7 @@ DECLARE
 BEGIN
     PERFORM byoc.require_organization(org_id, 'admin');
     PERFORM byoc.check_fields(credential_type, fields);
+    PERFORM byoc.check_display_name(display_name);
     -- One at a time within an organization, so that exactly one becomes the default.
     PERFORM FROM byoc.organizations o WHERE o.id = add_credential.org_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN
@@ -201,6 +214,7 @@ DECLARE
     field record;
 BEGIN
     PERFORM byoc.require_organization(org_id, 'admin');
+    PERFORM byoc.check_display_name(display_name);
     PERFORM FROM byoc.organizations o WHERE o.id = change_credential.org_id FOR NO KEY UPDATE;
     SELECT * INTO credential FROM byoc.organization_api_credentials c
     WHERE c.org_id = change_credential.org_id AND c.id = change_credential.id FOR UPDATE;
