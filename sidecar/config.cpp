@@ -1,0 +1,200 @@
+#include "config.h"
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <sstream>
+
+namespace byocd {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+// Applies a value; answers what is allowed when it cannot be used.
+using Apply = std::function<std::optional<std::string>(Config&, std::string_view)>;
+
+struct Setting {
+  SettingInfo info;
+  Apply apply;
+  bool secret = false;  // the value is not repeated in an error
+};
+
+std::optional<int> to_int(std::string_view text) {
+  int value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+// `250ms`, `30s`, `5min` or a bare number of seconds.
+std::optional<milliseconds> to_duration(std::string_view text) {
+  const std::size_t digits = text.find_first_not_of("0123456789");
+  const auto number = to_int(text.substr(0, digits));
+  if (!number) return std::nullopt;
+  const std::string_view unit = digits == text.npos ? "s" : text.substr(digits);
+  if (unit == "ms") return milliseconds(*number);
+  if (unit == "s") return milliseconds(*number * std::int64_t{1000});
+  if (unit == "min") return milliseconds(*number * std::int64_t{60'000});
+  return std::nullopt;
+}
+
+Apply whole_number(int Config::*field, int least, int most) {
+  return [=](Config& config, std::string_view text) -> std::optional<std::string> {
+    const auto value = to_int(text);
+    if (!value || *value < least || *value > most) return fmt::format("a whole number from {} to {}", least, most);
+    config.*field = *value;
+    return std::nullopt;
+  };
+}
+
+Apply duration(milliseconds Config::*field, milliseconds least, milliseconds most) {
+  return [=](Config& config, std::string_view text) -> std::optional<std::string> {
+    const auto value = to_duration(text);
+    if (!value || *value < least || *value > most)
+      return fmt::format("a time such as 500ms, 10s or 5min, from {}ms to {}s", least.count(), most.count() / 1000);
+    config.*field = *value;
+    return std::nullopt;
+  };
+}
+
+Apply base_url(std::string Config::*field) {
+  return [=](Config& config, std::string_view text) -> std::optional<std::string> {
+    const bool web = text.rfind("https://", 0) == 0 || text.rfind("http://", 0) == 0;
+    if (!web || text.find_first_of(" ?#@") != text.npos)
+      return "an http:// or https:// address without user name, query and fragment";
+    while (text.back() == '/') text.remove_suffix(1);
+    config.*field = text;
+    return std::nullopt;
+  };
+}
+
+std::optional<std::string> apply_listen(Config& config, std::string_view text) {
+  const std::string expected = "HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080";
+  const std::size_t colon = text.rfind(':');
+  if (colon == text.npos) return expected;
+  const auto port = to_int(text.substr(colon + 1));
+  std::string_view host = text.substr(0, colon);
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  if (!port || *port < 0 || *port > 65535 || host.empty()) return expected;
+  config.http_host = host;
+  config.http_port = *port;
+  return std::nullopt;
+}
+
+std::optional<std::string> apply_log_level(Config& config, std::string_view text) {
+  static const std::map<std::string_view, log::Level> levels{{"debug", log::Level::debug},
+                                                             {"info", log::Level::info},
+                                                             {"warn", log::Level::warn},
+                                                             {"error", log::Level::error}};
+  const auto found = levels.find(text);
+  if (found == levels.end()) return "debug, info, warn or error";
+  config.log_level = found->second;
+  return std::nullopt;
+}
+
+std::optional<std::string> apply_log_format(Config& config, std::string_view text) {
+  if (text != "text" && text != "json") return "text or json";
+  config.log_format = text == "json" ? log::Format::json : log::Format::text;
+  return std::nullopt;
+}
+
+const std::vector<Setting>& settings() {
+  using namespace std::chrono_literals;
+  static const std::vector<Setting> all{
+      {{"database-url", "BYOC_DATABASE_URL",
+        "libpq connection string or URI, without a password (default: DATABASE_URL, else PGHOST, PGDATABASE, ...)"},
+       [](Config& config, std::string_view text) -> std::optional<std::string> {
+         config.database_url = text;
+         return std::nullopt;
+       },
+       true},
+      {{"twilio-base-url", "BYOC_TWILIO_BASE_URL", "where Twilio's REST API is (default https://api.twilio.com)"},
+       base_url(&Config::twilio_base_url)},
+      {{"max-in-flight", "BYOC_MAX_IN_FLIGHT", "requests to providers at the same time (default 64)"},
+       whole_number(&Config::max_in_flight, 1, 10'000)},
+      {{"lease", "BYOC_LEASE", "how long a claimed job stays ours without a heartbeat (default 30s)"},
+       duration(&Config::lease, 3s, 3600s)},
+      {{"poll-interval", "BYOC_POLL_INTERVAL", "how often to look for work without a notification (default 1s)"},
+       duration(&Config::poll_interval, 10ms, 3600s)},
+      {{"request-timeout", "BYOC_REQUEST_TIMEOUT", "longest time for one request to a provider (default 10s)"},
+       duration(&Config::request_timeout, 100ms, 600s)},
+      {{"drain-timeout", "BYOC_DRAIN_TIMEOUT", "longest wait for requests in flight after SIGTERM (default 15s)"},
+       duration(&Config::drain_timeout, 0ms, 3600s)},
+      {{"log-level", "BYOC_LOG_LEVEL", "debug, info, warn or error (default info)"}, apply_log_level},
+      {{"log-format", "BYOC_LOG_FORMAT", "text or json (default text)"}, apply_log_format},
+      {{"http-listen", "BYOC_HTTP_LISTEN", "address of the HTTP server (default 127.0.0.1:8080)"}, apply_listen},
+      {{"public-url", "BYOC_PUBLIC_URL", "address by which the internet reaches the HTTP server"},
+       base_url(&Config::public_url)},
+  };
+  return all;
+}
+
+struct Found {
+  std::string value;
+  std::string origin;
+};
+
+std::optional<Found> find_value(const SettingInfo& info, const ConfigSources& sources) {
+  if (const auto it = sources.command_line.find(info.name); it != sources.command_line.end())
+    return Found{it->second, "the command line"};
+  std::vector<std::string> variables{info.variable};
+  if (info.name == "database-url") variables.emplace_back("DATABASE_URL");
+  if (sources.environment) {
+    for (const auto& variable : variables)
+      // An empty variable counts as absent, as in libpq.
+      if (auto value = sources.environment(variable); value && !value->empty())
+        return Found{std::move(*value), "environment variable " + variable};
+  }
+  if (const auto it = sources.file.find(info.name); it != sources.file.end())
+    return Found{it->second, "the config file"};
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::vector<SettingInfo> setting_infos() {
+  std::vector<SettingInfo> infos;
+  for (const auto& setting : settings()) infos.push_back(setting.info);
+  return infos;
+}
+
+Result<Config, ConfigError> load_config(const ConfigSources& sources) {
+  Config config;
+  for (const auto& setting : settings()) {
+    const auto found = find_value(setting.info, sources);
+    if (!found) continue;
+    if (const auto allowed = setting.apply(config, found->value)) {
+      const std::string got = setting.secret ? "" : fmt::format(" '{}'", found->value);
+      return fail(ConfigError{
+          fmt::format("{}{} from {} cannot be used: it must be {}", setting.info.name, got, found->origin, *allowed)});
+    }
+  }
+  for (const auto& [name, value] : sources.file) {
+    bool known = false;
+    for (const auto& setting : settings()) known = known || setting.info.name == name;
+    if (!known) return fail(ConfigError{fmt::format("the config file has an unknown setting '{}'", name)});
+  }
+  // A request that may outlive its lease could be rescued, and sent again, while it is still on its way.
+  if (config.lease < 2 * config.request_timeout)
+    return fail(ConfigError{fmt::format("lease ({}ms) must be at least twice request-timeout ({}ms)",
+                                        config.lease.count(), config.request_timeout.count())});
+  return config;
+}
+
+Result<std::map<std::string, std::string>, ConfigError> parse_config_file(std::string_view text) {
+  std::map<std::string, std::string> values;
+  try {
+    std::istringstream stream{std::string(text)};
+    for (const auto& item : CLI::ConfigTOML{}.from_config(stream)) {
+      if (item.name == "++" || item.name == "--") continue;  // CLI11's marks for the ends of sections
+      if (!item.parents.empty() || item.inputs.size() != 1)
+        return fail(ConfigError{fmt::format("the config file's setting '{}' must be one plain value", item.name)});
+      values[item.name] = item.inputs.front();
+    }
+  } catch (const CLI::Error&) {
+    return fail(ConfigError{"the config file is not made of 'name = value' lines"});
+  }
+  return values;
+}
+
+}  // namespace byocd

@@ -1,0 +1,69 @@
+// Settings of `byocd run`: command line, then environment, then a file, then the default.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "log.h"
+#include "result.h"
+
+namespace byocd {
+
+/// All settings, with their defaults.
+struct Config {
+  /// libpq connection string or URI; empty: libpq's own variables (PGHOST, ...) and defaults.
+  std::string database_url;
+  std::string twilio_base_url = "https://api.twilio.com";
+  /// Requests to providers at the same time; claims never exceed what is free of them.
+  int max_in_flight = 64;
+  /// How long a claimed job stays ours without a heartbeat.
+  std::chrono::milliseconds lease{30'000};
+  /// How often to look for work when no NOTIFY comes.
+  std::chrono::milliseconds poll_interval{1'000};
+  /// Longest time for one request to a provider, connecting included.
+  std::chrono::milliseconds request_timeout{10'000};
+  /// Longest wait for requests in flight after SIGTERM.
+  std::chrono::milliseconds drain_timeout{15'000};
+  log::Level log_level = log::Level::info;
+  log::Format log_format = log::Format::text;
+  std::string http_host = "127.0.0.1";
+  int http_port = 8080;
+  /// Where the internet reaches this server; empty when it does not.
+  std::string public_url;
+};
+
+/// A setting that cannot be used: one sentence that names it, where it came from and what is allowed.
+struct ConfigError {
+  std::string message;
+};
+
+/// One setting as users type it: `--name`, `variable` in the environment, `name = value` in the file.
+struct SettingInfo {
+  std::string name;
+  std::string variable;
+  std::string help;
+};
+
+/// Every setting of `byocd run`, in the order of the help text.
+std::vector<SettingInfo> setting_infos();
+
+/// Where the values come from. Maps hold only what was given, keyed by SettingInfo::name.
+struct ConfigSources {
+  std::map<std::string, std::string> command_line;
+  std::function<std::optional<std::string>(const std::string&)> environment;
+  std::map<std::string, std::string> file;
+};
+
+/// Puts the sources together by precedence and checks every value.
+/// DATABASE_URL is understood too, after BYOC_DATABASE_URL.
+Result<Config, ConfigError> load_config(const ConfigSources& sources);
+
+/// Reads a config file's text (`name = value` lines, `#` comments; the INI/TOML subset of CLI11).
+Result<std::map<std::string, std::string>, ConfigError> parse_config_file(std::string_view text);
+
+}  // namespace byocd

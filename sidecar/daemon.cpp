@@ -1,0 +1,191 @@
+#include "daemon.h"
+
+#include <csignal>
+#include <cstdlib>
+#include <memory>
+
+#include "api/server.h"
+#include "db/pg_gateway.h"
+#include "http/client.h"
+#include "log.h"
+#include "loop.h"
+#include "providers/registry.h"
+#include "providers/twilio.h"
+#include "queue/claimer.h"
+#include "queue/credential_cache.h"
+#include "queue/dispatcher.h"
+#include "queue/identities.h"
+#include "queue/recorder.h"
+#include "queue/rescuer.h"
+#include "queue/retry_policy.h"
+#include "queue/verifier.h"
+#include "version.h"
+
+namespace byocd {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+// After the requests in flight are settled or broken off, recording their outcomes gets this long.
+constexpr auto record_grace = 5s;
+constexpr auto drain_check = 10ms;
+
+// Outcomes that may wait for the database before claiming stops: bounds memory, and what a crash leaves unknown.
+std::size_t unrecorded_limit(int slots) {
+  return std::max<std::size_t>(256, 4 * static_cast<std::size_t>(slots));
+}
+
+Registry make_registry(const Config& config) {
+  Registry registry;
+  registry.add(std::make_unique<Twilio>(config.twilio_base_url));
+  return registry;
+}
+
+class Daemon {
+ public:
+  explicit Daemon(const Config& config);
+  int run();
+
+ private:
+  void connection_changed();
+  void on_jobs(std::vector<ClaimedJob> jobs);
+  void on_signal();
+  void begin_drain();
+  void check_drain();
+  bool settled() const;
+  void leave(int exit_code);
+
+  Config config_;
+  Loop loop_;
+  Identities identities_;
+  RetryPolicy retry_policy_;
+  Registry registry_;
+  PgGateway gateway_;
+  CurlClient http_;
+  CredentialCache credentials_;
+  Recorder recorder_;
+  Dispatcher dispatcher_;
+  Claimer claimer_;
+  Rescuer rescuer_;
+  Verifier verifier_;
+  Server server_;
+  std::unique_ptr<SignalWatch> on_term_;
+  std::unique_ptr<SignalWatch> on_int_;
+  std::unique_ptr<Timer> drain_timer_;
+  bool draining_ = false;
+  bool broken_off_ = false;
+  Clock::time_point drain_deadline_;
+  int exit_code_ = 0;
+};
+
+Daemon::Daemon(const Config& config)
+    : config_(config),
+      identities_(config.lease),
+      registry_(make_registry(config)),
+      gateway_(loop_, {config.database_url, config.lease, config.poll_interval, [this] { return identities_.renew(); },
+                       [this] { return identities_.current(); }}),
+      http_(loop_, {config.request_timeout, config.max_in_flight, std::string("byocd/") + version}),
+      credentials_(gateway_, loop_),
+      recorder_(gateway_, loop_, identities_, {[this] { claimer_.advance(); }}),
+      dispatcher_({registry_, http_, credentials_, identities_, retry_policy_, loop_},
+                  {[this](JobOutcome outcome) { recorder_.add(std::move(outcome)); }, [this] { claimer_.advance(); }}),
+      claimer_(gateway_, loop_,
+               {[this] { return config_.max_in_flight - dispatcher_.in_flight(); },
+                [this] { return recorder_.unrecorded() < unrecorded_limit(config_.max_in_flight); },
+                [this] { return dispatcher_.typical_duration(); },
+                [this](std::vector<ClaimedJob> jobs) { on_jobs(std::move(jobs)); }},
+               {config.max_in_flight, config.poll_interval}),
+      rescuer_(gateway_, loop_, identities_,
+               {[this] { return recorder_.unrecorded() == 0; }, [this] { claimer_.wake(); }}, config.lease),
+      verifier_({gateway_, registry_, http_, credentials_, loop_}, config.poll_interval),
+      server_(loop_, config.http_host, config.http_port),
+      on_term_(loop_.on_signal(SIGTERM, [this] { on_signal(); })),
+      on_int_(loop_.on_signal(SIGINT, [this] { on_signal(); })),
+      drain_timer_(loop_.make_timer([this] { check_drain(); })) {
+  gateway_.set_handlers({[this] { connection_changed(); },
+                         [this] {
+                           claimer_.wake();
+                           verifier_.wake();
+                         }});
+  server_.get("/healthz", [] { return health_answer(); });
+  server_.get("/readyz", [this] { return readiness_answer({gateway_.can_claim(), gateway_.can_record(), draining_}); });
+}
+
+int Daemon::run() {
+  log::info("byocd {} runs: {} requests in flight at most, HTTP on {} port {}", version, config_.max_in_flight,
+            config_.http_host, server_.port());
+  gateway_.open();
+  loop_.run();
+  gateway_.close();
+  return exit_code_;
+}
+
+void Daemon::connection_changed() {
+  // What is known goes to the database before leases are renewed, and before anything is rescued or claimed.
+  recorder_.connection_changed();
+  rescuer_.connection_changed();
+  if (draining_) return;
+  claimer_.connection_changed();
+  verifier_.connection_changed();
+}
+
+void Daemon::on_jobs(std::vector<ClaimedJob> jobs) {
+  recorder_.expect(jobs);
+  dispatcher_.dispatch(std::move(jobs));
+}
+
+void Daemon::on_signal() {
+  if (draining_) {
+    log::warn("second signal: leaving at once; {} requests in flight are left to their leases",
+              dispatcher_.in_flight());
+    // Not through destructors: their order is for a quiet process.
+    std::_Exit(1);
+  }
+  begin_drain();
+}
+
+void Daemon::begin_drain() {
+  log::info("stopping: {} jobs in flight", dispatcher_.in_flight());
+  draining_ = true;
+  drain_deadline_ = loop_.now() + config_.drain_timeout;
+  claimer_.stop();
+  verifier_.stop();
+  dispatcher_.drain();
+  check_drain();
+}
+
+bool Daemon::settled() const {
+  return !claimer_.claiming() && dispatcher_.in_flight() == 0 && verifier_.running() == 0 &&
+         recorder_.unrecorded() == 0;
+}
+
+void Daemon::check_drain() {
+  if (settled()) return leave(0);
+  const auto now = loop_.now();
+  if (now >= drain_deadline_ && !broken_off_) {
+    log::warn("drain timeout: breaking off {} requests", dispatcher_.in_flight());
+    broken_off_ = true;
+    http_.cancel_all();
+  }
+  if (now >= drain_deadline_ + record_grace) {
+    log::error("{} outcomes could not be recorded; their jobs are left to their leases", recorder_.unrecorded());
+    return leave(1);
+  }
+  drain_timer_->start(drain_check);
+}
+
+void Daemon::leave(int exit_code) {
+  log::info("stopped");
+  exit_code_ = exit_code;
+  rescuer_.stop();
+  loop_.stop();
+}
+
+}  // namespace
+
+int run_daemon(const Config& config) {
+  return Daemon(config).run();
+}
+
+}  // namespace byocd

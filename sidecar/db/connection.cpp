@@ -1,0 +1,252 @@
+#include "connection.h"
+
+#include <libpq-fe.h>
+
+#include <algorithm>
+#include <array>
+
+#include "../log.h"
+
+namespace byocd {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto connect_timeout = 10s;
+// No call of the sidecar takes this long; a peer that is gone without a word is found out by it.
+constexpr auto query_timeout = 45s;
+constexpr std::chrono::milliseconds first_backoff = 100ms;
+constexpr std::chrono::milliseconds longest_backoff = 2s;
+
+// libpq's messages are lines: the first says what happened, later ones guess, or show the statement.
+std::string first_line(const char* text) {
+  const std::string_view all = text != nullptr ? text : "";
+  return std::string(all.substr(0, all.find('\n')));
+}
+
+// Notices are for psql's users; libpq would print them on standard error.
+void on_notice(void*, const char* message) {
+  log::debug("database: {}", first_line(message));
+}
+
+std::string field(const PGresult* result, int code) {
+  return first_line(PQresultErrorField(result, code));
+}
+
+DbError error_of(const PGresult* result) {
+  return {field(result, PG_DIAG_SQLSTATE), field(result, PG_DIAG_MESSAGE_PRIMARY), field(result, PG_DIAG_MESSAGE_HINT),
+          false};
+}
+
+DbError lost_error() {
+  return {"", "the database connection is not there", "", true};
+}
+
+// Class 57P: the server is shutting down, or crashed, and ends the session itself.
+bool ends_session(const DbError& error) {
+  return error.sqlstate.rfind("57P0", 0) == 0;
+}
+
+// The function was replaced by an upgrade; only a new session plans it anew and checks the version again.
+bool stale_plan(const DbError& error) {
+  return error.sqlstate == "0A000" || error.sqlstate == "26000";
+}
+
+pg_conn* start_connection(const std::string& conninfo) {
+  // Entries before dbname can be overridden by it, those after it cannot. A dead peer shows within about 20 s.
+  const std::array<const char*, 8> keys{
+      "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
+      "dbname",          "client_encoding",     "application_name", nullptr};
+  const std::array<const char*, 8> values{"10", "3", "3", "20000", conninfo.c_str(), "UTF8", "byocd", nullptr};
+  return PQconnectStartParams(keys.data(), values.data(), 1);
+}
+
+}  // namespace
+
+Connection::Connection(Loop& loop, std::string label, std::string conninfo)
+    : loop_(loop),
+      label_(std::move(label)),
+      conninfo_(std::move(conninfo)),
+      retry_timer_(loop.make_timer([this] { connect(); })),
+      deadline_timer_(loop.make_timer([this] { lose("no answer in time"); })),
+      refused_timer_(loop.make_timer([this] {
+        for (auto callbacks = std::exchange(refused_, {}); auto& callback : callbacks) callback(fail(lost_error()));
+      })) {}
+
+Connection::~Connection() {
+  watch_.reset();
+}
+
+void Connection::Finish::operator()(pg_conn* connection) const {
+  PQfinish(connection);
+}
+
+void Connection::open() {
+  if (state_ == State::closed) connect();
+}
+
+void Connection::close() {
+  retry_timer_->stop();
+  lose("closed");
+  retry_timer_->stop();
+  state_ = State::closed;
+}
+
+void Connection::accept() {
+  if (state_ != State::handshake) return;
+  state_ = State::ready;
+  backoff_ = 0ms;
+  last_reason_.clear();
+  if (handlers_.on_ready) handlers_.on_ready();
+}
+
+void Connection::refuse(std::chrono::milliseconds delay) {
+  lose("", delay);
+}
+
+void Connection::query(const Statement& statement, Params params, QueryCallback callback) {
+  if (state_ != State::ready && state_ != State::handshake) return fail_later(std::move(callback));
+  queue_.push_back(Pending{statement, std::move(params), std::move(callback)});
+  if (!busy_) start_next();
+}
+
+void Connection::fail_later(QueryCallback callback) {
+  refused_.push_back(std::move(callback));
+  refused_timer_->start(0us);
+}
+
+void Connection::connect() {
+  state_ = State::connecting;
+  connection_.reset(start_connection(conninfo_));
+  if (!connection_) return lose("no memory for a connection");
+  if (PQstatus(connection_.get()) == CONNECTION_BAD) return lose(first_line(PQerrorMessage(connection_.get())));
+  deadline_timer_->start(connect_timeout);
+  // libpq asks to wait for writing before the first poll.
+  watch_ = loop_.watch_socket(PQsocket(connection_.get()), [this](SocketEvents) { poll_connect(); });
+  watch_->watch({false, true});
+}
+
+void Connection::poll_connect() {
+  // The socket may be closed and another opened with the same number (the next address, TLS refused), so the watch
+  // never lives across a poll.
+  watch_.reset();
+  const auto status = PQconnectPoll(connection_.get());
+  if (status == PGRES_POLLING_FAILED) return lose(first_line(PQerrorMessage(connection_.get())));
+  if (status == PGRES_POLLING_OK) {
+    deadline_timer_->stop();
+    PQsetnonblocking(connection_.get(), 1);
+    PQsetNoticeProcessor(connection_.get(), &on_notice, nullptr);
+    watch_ = loop_.watch_socket(PQsocket(connection_.get()), [this](SocketEvents events) { on_socket(events); });
+    watch_->watch({true, false});
+    state_ = State::handshake;
+    return handlers_.on_session ? handlers_.on_session() : accept();
+  }
+  watch_ = loop_.watch_socket(PQsocket(connection_.get()), [this](SocketEvents) { poll_connect(); });
+  watch_->watch({status == PGRES_POLLING_READING, status == PGRES_POLLING_WRITING});
+}
+
+void Connection::on_socket(SocketEvents events) {
+  if (events.read) read_answers();
+  if (connection_ && events.write) flush();
+}
+
+void Connection::read_answers() {
+  if (PQconsumeInput(connection_.get()) == 0) return lose(first_line(PQerrorMessage(connection_.get())));
+  // Callbacks may send the next query or close the connection.
+  while (connection_ && busy_ && PQisBusy(connection_.get()) == 0) {
+    if (PGresult* raw = PQgetResult(connection_.get())) {
+      const auto status = PQresultStatus(raw);
+      Rows rows(raw);
+      if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
+        answer_.emplace(std::move(rows));
+      else
+        answer_.emplace(fail(error_of(raw)));
+    } else {
+      finish_query();
+    }
+  }
+  while (connection_) {
+    const std::unique_ptr<PGnotify, decltype(&PQfreemem)> notification(PQnotifies(connection_.get()), &PQfreemem);
+    if (!notification) break;
+    if (handlers_.on_notification) handlers_.on_notification(notification->relname, notification->extra);
+  }
+  if (connection_ && PQstatus(connection_.get()) == CONNECTION_BAD) lose(first_line(PQerrorMessage(connection_.get())));
+}
+
+void Connection::finish_query() {
+  Pending done = std::move(queue_.front());
+  queue_.pop_front();
+  busy_ = false;
+  QueryResult answer = answer_ ? std::move(*answer_) : QueryResult(fail(lost_error()));
+  answer_.reset();
+  deadline_timer_->stop();
+
+  if (!answer.ok() && (ends_session(answer.error()) || stale_plan(answer.error()) || answer.error().sqlstate.empty())) {
+    const std::string reason = answer.error().text();
+    answer.error().connection_lost = true;
+    done.callback(std::move(answer));
+    return lose(reason);
+  }
+  if (done.preparing && answer.ok()) {
+    prepared_.insert(done.statement.name);
+    done.preparing = false;
+    queue_.push_front(std::move(done));
+    return start_next();
+  }
+  done.callback(std::move(answer));
+  if (!busy_) start_next();
+}
+
+void Connection::start_next() {
+  if (busy_ || queue_.empty() || !connection_) return;
+  busy_ = true;
+  if (!send(queue_.front())) return lose(first_line(PQerrorMessage(connection_.get())));
+  deadline_timer_->start(query_timeout);
+  flush();
+}
+
+bool Connection::send(Pending& pending) {
+  if (prepared_.count(pending.statement.name) == 0) {
+    pending.preparing = true;
+    return PQsendPrepare(connection_.get(), pending.statement.name, pending.statement.sql, 0, nullptr) == 1;
+  }
+  std::vector<const char*> values;
+  values.reserve(pending.params.size());
+  for (const auto& param : pending.params) values.push_back(param ? param->c_str() : nullptr);
+  return PQsendQueryPrepared(connection_.get(), pending.statement.name, static_cast<int>(values.size()), values.data(),
+                             nullptr, nullptr, 0) == 1;
+}
+
+void Connection::flush() {
+  const int left = PQflush(connection_.get());
+  if (left < 0) return lose(first_line(PQerrorMessage(connection_.get())));
+  watch_->watch({true, left == 1});
+}
+
+void Connection::lose(const std::string& reason, std::optional<std::chrono::milliseconds> retry_after) {
+  if (state_ == State::closed) return;
+  const bool was_ready = state_ == State::ready;
+  state_ = State::waiting;
+  deadline_timer_->stop();
+  watch_.reset();
+  connection_.reset();
+  prepared_.clear();
+  busy_ = false;
+  answer_.reset();
+  report(reason);
+
+  backoff_ = std::clamp(backoff_ * 2, first_backoff, longest_backoff);
+  retry_timer_->start(retry_after.value_or(backoff_));
+  for (auto queue = std::exchange(queue_, {}); auto& pending : queue) pending.callback(fail(lost_error()));
+  if (was_ready && handlers_.on_lost) handlers_.on_lost();
+}
+
+void Connection::report(const std::string& reason) {
+  // The same failure every few seconds says nothing new.
+  if (reason.empty() || reason == "closed" || reason == last_reason_) return;
+  last_reason_ = reason;
+  log::warn("database connection '{}': {}; trying again", label_, reason);
+}
+
+}  // namespace byocd

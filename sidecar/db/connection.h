@@ -1,0 +1,110 @@
+// One connection to PostgreSQL on the event loop: libpq without a blocking call, made anew whenever it is lost.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "../loop.h"
+#include "rows.h"
+
+struct pg_conn;
+
+namespace byocd {
+
+/// A statement that is prepared once a connection. Both texts must outlive the connection (literals).
+struct Statement {
+  const char* name;
+  const char* sql;
+};
+
+/// Text parameters; nothing stands for NULL.
+using Params = std::vector<std::optional<std::string>>;
+using QueryCallback = std::function<void(QueryResult)>;
+
+/// Asynchronous libpq. Queries run one at a time, in order. While the connection is not ready they fail at once with
+/// `connection_lost`; so do those in flight when it breaks. Callbacks come from the loop, never from within query().
+///
+/// Names are resolved by libpq itself, which blocks: use an address or a socket directory where the resolver is slow.
+class Connection {
+ public:
+  struct Handlers {
+    /// The session is up: set it up by query(), then call accept() or refuse().
+    std::function<void()> on_session;
+    /// accept() was called: ordinary queries may run.
+    std::function<void()> on_ready;
+    /// A ready connection broke. Called after the callbacks of its queries.
+    std::function<void()> on_lost;
+    std::function<void(const std::string& channel, const std::string& payload)> on_notification;
+  };
+
+  /// `label` names the connection in the log. `conninfo` may be empty (libpq's variables and defaults).
+  Connection(Loop& loop, std::string label, std::string conninfo);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  void set_handlers(Handlers handlers) { handlers_ = std::move(handlers); }
+
+  /// Starts connecting, and goes on by itself until close().
+  void open();
+  /// Ends the session; queries in flight fail.
+  void close();
+
+  /// The handshake went well.
+  void accept();
+  /// The handshake failed: ends the session and tries again after `delay`.
+  void refuse(std::chrono::milliseconds delay);
+
+  bool ready() const { return state_ == State::ready; }
+  void query(const Statement& statement, Params params, QueryCallback callback);
+
+ private:
+  enum class State { closed, waiting, connecting, handshake, ready };
+  struct Pending {
+    Statement statement;
+    Params params;
+    QueryCallback callback;
+    bool preparing = false;  // the statement itself is on its way, the call follows
+  };
+  struct Finish {
+    void operator()(pg_conn* connection) const;
+  };
+
+  void connect();
+  void poll_connect();
+  void on_socket(SocketEvents events);
+  void read_answers();
+  void finish_query();
+  void start_next();
+  bool send(Pending& pending);
+  void flush();
+  void lose(const std::string& reason, std::optional<std::chrono::milliseconds> retry_after = {});
+  void report(const std::string& reason);
+  void fail_later(QueryCallback callback);
+
+  Loop& loop_;
+  std::string label_;
+  std::string conninfo_;
+  Handlers handlers_;
+  State state_ = State::closed;
+  std::unique_ptr<pg_conn, Finish> connection_;
+  std::unique_ptr<SocketWatch> watch_;
+  std::unique_ptr<Timer> retry_timer_;
+  std::unique_ptr<Timer> deadline_timer_;  // of connecting, then of the query on its way
+  std::unique_ptr<Timer> refused_timer_;   // delivers refused_ from the loop
+  std::deque<QueryCallback> refused_;
+  std::chrono::milliseconds backoff_{0};
+  std::string last_reason_;
+  std::set<std::string> prepared_;
+  std::deque<Pending> queue_;  // the first one is on its way when busy_
+  bool busy_ = false;
+  std::optional<QueryResult> answer_;
+};
+
+}  // namespace byocd

@@ -1,0 +1,49 @@
+// Every call that the sidecar makes to the database, typed. The queue knows this interface only; tests fake it.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "job.h"
+#include "rows.h"
+
+namespace byocd {
+
+template <class T>
+using DbCallback = std::function<void(Result<T, DbError>)>;
+
+/// The functions of schema `byoc` granted by byoc.grant_dispatcher(). Callbacks come from the loop.
+class Gateway {
+ public:
+  virtual ~Gateway() = default;
+
+  /// Whether claims can be made, and whether outcomes can be recorded: two connections.
+  virtual bool can_claim() const = 0;
+  virtual bool can_record() const = 0;
+
+  /// byoc.claim_jobs: at most `slots` jobs. What comes back is durably ours.
+  virtual void claim_jobs(int slots, DbCallback<std::vector<ClaimedJob>> callback) = 0;
+  /// byoc.dispatcher_sleep: from now on inserts notify. Answers when work is due: 0 = at once, nothing = not known.
+  virtual void announce_sleep(DbCallback<std::optional<std::chrono::milliseconds>> callback) = 0;
+
+  /// byoc.open_credentials. A credential that is not active any more is missing from the answer.
+  virtual void open_credentials(const std::vector<CredentialRef>& refs,
+                                DbCallback<std::vector<OpenedCredential>> callback) = 0;
+  /// byoc.record_outcomes: answers how many were still ours. Recording twice does no harm.
+  virtual void record_outcomes(const std::vector<JobOutcome>& outcomes, DbCallback<int> callback) = 0;
+
+  /// byoc.heartbeat: renews the claims of this dispatcher identity.
+  virtual void heartbeat(const std::string& dispatcher, DbCallback<int> callback) = 0;
+  /// byoc.rescue_expired: gives back jobs whose lease ran out.
+  virtual void rescue_expired(DbCallback<int> callback) = 0;
+
+  /// byoc.claim_verifications and byoc.record_verification (`status`: verified, failed, retry).
+  virtual void claim_verifications(int max_count, DbCallback<std::vector<VerificationJob>> callback) = 0;
+  virtual void record_verification(const VerificationJob& job, const std::string& status,
+                                   const std::optional<std::string>& error, DbCallback<Done> callback) = 0;
+};
+
+}  // namespace byocd

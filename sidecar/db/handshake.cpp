@@ -1,0 +1,98 @@
+#include "handshake.h"
+
+#include "../log.h"
+
+namespace byocd {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+// Nothing but a person's act (an upgrade, a grant) helps here, so there is no hurry.
+constexpr std::chrono::milliseconds slow_retry = 10s;
+
+// JIT made claims of a few hundred microseconds take tens of milliseconds (claim-design.md, "Traps met"). The timeouts
+// are ours to set: a server's own for applications must not end a listening session, and no call of ours may hang.
+constexpr Statement configure{
+    "configure",
+    "SELECT set_config('jit', 'off', false), set_config('statement_timeout', '30s', false),"
+    " set_config('lock_timeout', '10s', false), set_config('idle_session_timeout', '0', false),"
+    " set_config('idle_in_transaction_session_timeout', '0', false)"};
+constexpr Statement api_version{"api_version", "SELECT byoc.api_version()"};
+constexpr Statement listen_jobs{"listen", "LISTEN byoc_jobs"};
+constexpr Statement register_session{"register_dispatcher", "SELECT byoc.register_dispatcher($1::uuid)"};
+
+std::string advice(const DbError& error) {
+  if (error.sqlstate == "3F000" || error.sqlstate == "42883")
+    return "; is pg_byoc installed in this database (CREATE EXTENSION pg_byoc)?";
+  if (error.sqlstate == "42501") return "; grant this role its part with byoc.grant_dispatcher(role)";
+  return "";
+}
+
+}  // namespace
+
+Handshake::Handshake(Connection& connection, Timers& timers, std::string label, Options options)
+    : connection_(connection),
+      label_(std::move(label)),
+      options_(std::move(options)),
+      retry_timer_(timers.make_timer([this] { register_dispatcher(); })) {}
+
+void Handshake::run() {
+  retry_timer_->stop();
+  if (options_.dispatcher) identity_ = options_.new_identity();
+  connection_.query(configure, {}, [this](QueryResult result) {
+    if (!result) return give_up(result.error());
+    check_version();
+  });
+}
+
+void Handshake::check_version() {
+  connection_.query(api_version, {}, [this](QueryResult result) {
+    if (!result) return give_up(result.error());
+    const int version = result->count() == 1 ? result->integer(0, 0) : 0;
+    if (version != supported_api_version) {
+      report(fmt::format("the database speaks byoc.api_version() {}, this byocd speaks {}: upgrade the older one",
+                         version, supported_api_version));
+      return connection_.refuse(slow_retry);
+    }
+    if (options_.dispatcher) return listen();
+    last_report_.clear();
+    connection_.accept();
+  });
+}
+
+void Handshake::listen() {
+  connection_.query(listen_jobs, {}, [this](QueryResult result) {
+    if (!result) return give_up(result.error());
+    register_dispatcher();
+  });
+}
+
+void Handshake::register_dispatcher() {
+  connection_.query(register_session, {identity_}, [this](QueryResult result) {
+    if (result) {
+      last_report_.clear();
+      return connection_.accept();
+    }
+    // A restored copy that nobody adopted: the session stays, and asks again until somebody did.
+    if (result.error().sqlstate == "55000") {
+      report("this database may not send: " + result.error().text());
+      return retry_timer_->start(options_.retry_interval);
+    }
+    give_up(result.error());
+  });
+}
+
+void Handshake::give_up(const DbError& error) {
+  if (error.connection_lost) return;  // the connection reports it and comes back by itself
+  report(error.text() + advice(error));
+  connection_.refuse(error.transient() ? 1s : slow_retry);
+}
+
+void Handshake::report(const std::string& message) {
+  if (message == last_report_) return;
+  last_report_ = message;
+  log::error("database session '{}' cannot be used: {}; trying again", label_, message);
+}
+
+}  // namespace byocd

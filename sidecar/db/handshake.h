@@ -1,0 +1,49 @@
+// What a new session must pass before it is used: settings, the version of the contract, registration.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "../timers.h"
+#include "connection.h"
+
+namespace byocd {
+
+/// The version of the SQL functions that this program speaks, compared with byoc.api_version().
+constexpr int supported_api_version = 1;
+
+/// Takes one connection through its handshake, each time a session starts.
+class Handshake {
+ public:
+  struct Options {
+    /// Registers a dispatcher and listens for jobs too.
+    bool dispatcher = false;
+    /// Gives a dispatcher's identity for the new session.
+    std::function<std::string()> new_identity;
+    /// How long to wait before asking again whether a copied database was adopted.
+    std::chrono::milliseconds retry_interval{1000};
+  };
+
+  Handshake(Connection& connection, Timers& timers, std::string label, Options options);
+
+  /// Call when the session is up; ends in Connection::accept or refuse.
+  void run();
+  /// Call when the session was lost.
+  void reset() { retry_timer_->stop(); }
+
+ private:
+  void check_version();
+  void listen();
+  void register_dispatcher();
+  void give_up(const DbError& error);
+  void report(const std::string& message);
+
+  Connection& connection_;
+  std::string label_;
+  Options options_;
+  std::unique_ptr<Timer> retry_timer_;
+  std::string identity_;
+  std::string last_report_;
+};
+
+}  // namespace byocd

@@ -1,0 +1,103 @@
+// What goes between the queue and the database: claimed jobs, outcomes, credentials.
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "../secret.h"
+
+namespace byocd {
+
+/// One claim call's result, shared by its jobs.
+struct Claim {
+  std::string id;
+  /// The dispatcher identity under which it was made; its lease is renewed by that identity's heartbeat.
+  std::string dispatcher;
+  /// Until when nobody else takes its jobs, unless a heartbeat renews it. By the local monotonic clock, on the early
+  /// side.
+  std::chrono::steady_clock::time_point leased_until;
+};
+
+/// One message that is ours until its lease ends.
+struct ClaimedJob {
+  std::shared_ptr<const Claim> claim;
+  std::string org_id;
+  std::string id;
+  std::string provider;
+  /// Nothing: the organization has no usable credential.
+  std::optional<std::string> credential_id;
+  int credential_version = 0;
+  std::string to_number;
+  std::string body;
+  /// Counts from 1.
+  int attempt = 1;
+  /// What is left until the message is worthless; nothing: no limit.
+  std::optional<int> validity_seconds;
+};
+
+/// What became of an attempt (architecture.md, "Words"; `returned`: never sent, give it back).
+enum class OutcomeKind { accepted, rejected, throttled, unavailable, unknown, returned };
+
+/// The name that SQL knows.
+const char* to_string(OutcomeKind kind);
+
+/// What is told to the database about one attempt.
+struct Outcome {
+  OutcomeKind kind = OutcomeKind::returned;
+  std::optional<std::string> provider_sid;
+  std::optional<std::string> provider_status;
+  std::optional<std::string> from_number;
+  std::optional<int> segments;
+  std::optional<int> http_status;
+  /// The provider's code as text, or one of ours (`no_credential`, `timeout`, ...).
+  std::optional<std::string> error_code;
+  std::optional<std::string> error_message;
+  /// What the provider asked to wait before the next try.
+  std::optional<std::chrono::milliseconds> retry_after;
+};
+
+/// An outcome with the job it belongs to, ready to be recorded.
+struct JobOutcome {
+  std::shared_ptr<const Claim> claim;
+  std::string org_id;
+  std::string id;
+  int attempt = 1;
+  Outcome outcome;
+  /// How long to wait before the next try, should SQL decide to try again.
+  std::chrono::milliseconds retry_delay{0};
+  std::chrono::milliseconds duration{0};
+  /// The last outstanding job of its claim.
+  bool last = false;
+};
+
+/// Names one credential of one organization.
+struct CredentialRef {
+  std::string org_id;
+  std::string id;
+};
+
+using CredentialFields = std::map<std::string, SecretString, std::less<>>;
+
+/// A credential as the database opened it.
+struct OpenedCredential {
+  std::string org_id;
+  std::string id;
+  std::string provider;
+  int version = 0;
+  CredentialFields fields;
+  /// Set when it could not be opened; `fields` is empty then.
+  std::optional<std::string> error;
+};
+
+/// A credential whose check is due.
+struct VerificationJob {
+  std::string org_id;
+  std::string id;
+  std::string provider;
+  int version = 0;
+};
+
+}  // namespace byocd

@@ -1,0 +1,211 @@
+#include "pg_gateway.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "../log.h"
+#include "outcome_json.h"
+
+namespace byocd {
+
+namespace {
+
+constexpr Statement claim_statement{
+    "claim_jobs",
+    "SELECT claim_id, org_id, id, provider, credential_id, credential_version, to_number, body, attempt,"
+    " validity_seconds FROM byoc.claim_jobs($1::uuid, $2::int, $3::interval)"};
+constexpr Statement sleep_statement{"dispatcher_sleep", "SELECT byoc.dispatcher_sleep()"};
+constexpr Statement open_statement{
+    "open_credentials",
+    "SELECT org_id, id, provider, version, fields, error FROM byoc.open_credentials($1::uuid[], $2::uuid[])"};
+constexpr Statement record_statement{"record_outcomes", "SELECT byoc.record_outcomes($1::jsonb)"};
+constexpr Statement heartbeat_statement{"heartbeat", "SELECT byoc.heartbeat($1::uuid, $2::interval)"};
+constexpr Statement rescue_statement{"rescue_expired", "SELECT byoc.rescue_expired()"};
+constexpr Statement claim_verifications_statement{
+    "claim_verifications",
+    "SELECT org_id, id, provider, version FROM byoc.claim_verifications($1::uuid, $2::int, $3::interval)"};
+constexpr Statement record_verification_statement{
+    "record_verification", "SELECT byoc.record_verification($1::uuid, $2::uuid, $3::int, $4::text, $5::text)"};
+
+// Makes a typed callback out of an untyped one.
+template <class T, class Read>
+QueryCallback typed(DbCallback<T> callback, Read read) {
+  return [callback = std::move(callback), read = std::move(read)](QueryResult result) mutable {
+    if (!result)
+      callback(fail(std::move(result.error())));
+    else
+      callback(read(*result));
+  };
+}
+
+int first_integer(Rows& rows) {
+  return rows.count() == 1 && !rows.is_null(0, 0) ? rows.integer(0, 0) : 0;
+}
+
+std::optional<int> optional_integer(const Rows& rows, int row, int column) {
+  if (rows.is_null(row, column)) return std::nullopt;
+  return rows.integer(row, column);
+}
+
+std::vector<ClaimedJob> read_jobs(const Rows& rows, const std::string& dispatcher, Clock::time_point leased_until) {
+  std::vector<ClaimedJob> jobs;
+  jobs.reserve(static_cast<std::size_t>(rows.count()));
+  std::shared_ptr<const Claim> claim;
+  for (int row = 0; row < rows.count(); ++row) {
+    if (!claim || claim->id != rows.text(row, 0))
+      claim = std::make_shared<const Claim>(Claim{std::string(rows.text(row, 0)), dispatcher, leased_until});
+    ClaimedJob job;
+    job.claim = claim;
+    job.org_id = rows.text(row, 1);
+    job.id = rows.text(row, 2);
+    job.provider = rows.text(row, 3);
+    if (!rows.is_null(row, 4)) job.credential_id = std::string(rows.text(row, 4));
+    job.credential_version = rows.integer(row, 5);
+    job.to_number = rows.text(row, 6);
+    job.body = rows.text(row, 7);
+    job.attempt = rows.integer(row, 8);
+    job.validity_seconds = optional_integer(rows, row, 9);
+    jobs.push_back(std::move(job));
+  }
+  return jobs;
+}
+
+// {"name": "value", ...}; a field that is not text (null) counts as absent. The parser's copies are wiped.
+CredentialFields read_fields(std::string_view text) {
+  CredentialFields fields;
+  auto document = nlohmann::json::parse(text, nullptr, false);
+  if (!document.is_object()) return fields;
+  for (auto& [name, value] : document.items()) {
+    if (!value.is_string()) continue;
+    auto& held = value.get_ref<std::string&>();
+    fields.emplace(name, SecretString(held));
+    OPENSSL_cleanse(held.data(), held.size());
+  }
+  return fields;
+}
+
+std::vector<OpenedCredential> read_credentials(Rows& rows) {
+  std::vector<OpenedCredential> credentials;
+  for (int row = 0; row < rows.count(); ++row) {
+    OpenedCredential credential;
+    credential.org_id = rows.text(row, 0);
+    credential.id = rows.text(row, 1);
+    credential.provider = rows.text(row, 2);
+    credential.version = rows.integer(row, 3);
+    if (!rows.is_null(row, 4)) credential.fields = read_fields(rows.text(row, 4));
+    if (!rows.is_null(row, 5)) credential.error = std::string(rows.text(row, 5));
+    credentials.push_back(std::move(credential));
+  }
+  rows.cleanse();
+  return credentials;
+}
+
+std::vector<VerificationJob> read_verifications(const Rows& rows) {
+  std::vector<VerificationJob> jobs;
+  for (int row = 0; row < rows.count(); ++row)
+    jobs.push_back({std::string(rows.text(row, 0)), std::string(rows.text(row, 1)), std::string(rows.text(row, 2)),
+                    rows.integer(row, 3)});
+  return jobs;
+}
+
+// UUIDs need no quoting in an array literal.
+template <class Member>
+std::string uuid_array(const std::vector<CredentialRef>& refs, Member member) {
+  std::string text = "{";
+  for (const auto& ref : refs) {
+    if (text.size() > 1) text += ',';
+    text += ref.*member;
+  }
+  return text + "}";
+}
+
+}  // namespace
+
+PgGateway::PgGateway(Loop& loop, Options options)
+    : options_(std::move(options)),
+      dispatch_(loop, "dispatch", options_.conninfo),
+      record_(loop, "record", options_.conninfo),
+      dispatch_handshake_(dispatch_, loop, "dispatch", {true, options_.new_identity, options_.poll_interval}),
+      record_handshake_(record_, loop, "record", {}) {}
+
+void PgGateway::set_handlers(Handlers handlers) {
+  const auto for_connection = [&](const char* label, Handshake& handshake) {
+    Connection::Handlers own;
+    own.on_session = [&handshake] { handshake.run(); };
+    own.on_ready = [label, changed = handlers.on_change] {
+      log::info("database connection '{}' is ready", label);
+      changed();
+    };
+    own.on_lost = [&handshake, changed = handlers.on_change] {
+      handshake.reset();
+      changed();
+    };
+    own.on_notification = [notify = handlers.on_notify](const std::string&, const std::string&) { notify(); };
+    return own;
+  };
+  dispatch_.set_handlers(for_connection("dispatch", dispatch_handshake_));
+  record_.set_handlers(for_connection("record", record_handshake_));
+}
+
+void PgGateway::open() {
+  dispatch_.open();
+  record_.open();
+}
+
+void PgGateway::close() {
+  dispatch_.close();
+  record_.close();
+}
+
+std::string PgGateway::lease_text() const {
+  return fmt::format("{} milliseconds", options_.lease.count());
+}
+
+void PgGateway::claim_jobs(int slots, DbCallback<std::vector<ClaimedJob>> callback) {
+  const std::string dispatcher = options_.identity();
+  const auto leased_until = Clock::now() + options_.lease;
+  dispatch_.query(claim_statement, {dispatcher, std::to_string(slots), lease_text()},
+                  typed<std::vector<ClaimedJob>>(std::move(callback), [dispatcher, leased_until](Rows& rows) {
+                    return read_jobs(rows, dispatcher, leased_until);
+                  }));
+}
+
+void PgGateway::announce_sleep(DbCallback<std::optional<std::chrono::milliseconds>> callback) {
+  using Answer = std::optional<std::chrono::milliseconds>;
+  dispatch_.query(sleep_statement, {}, typed<Answer>(std::move(callback), [](Rows& rows) -> Answer {
+                    if (rows.count() != 1 || rows.is_null(0, 0)) return std::nullopt;
+                    return std::chrono::milliseconds(rows.integer(0, 0));
+                  }));
+}
+
+void PgGateway::open_credentials(const std::vector<CredentialRef>& refs,
+                                 DbCallback<std::vector<OpenedCredential>> callback) {
+  record_.query(open_statement, {uuid_array(refs, &CredentialRef::org_id), uuid_array(refs, &CredentialRef::id)},
+                typed<std::vector<OpenedCredential>>(std::move(callback), read_credentials));
+}
+
+void PgGateway::record_outcomes(const std::vector<JobOutcome>& outcomes, DbCallback<int> callback) {
+  record_.query(record_statement, {outcomes_to_json(outcomes)}, typed<int>(std::move(callback), first_integer));
+}
+
+void PgGateway::heartbeat(const std::string& dispatcher, DbCallback<int> callback) {
+  record_.query(heartbeat_statement, {dispatcher, lease_text()}, typed<int>(std::move(callback), first_integer));
+}
+
+void PgGateway::rescue_expired(DbCallback<int> callback) {
+  record_.query(rescue_statement, {}, typed<int>(std::move(callback), first_integer));
+}
+
+void PgGateway::claim_verifications(int max_count, DbCallback<std::vector<VerificationJob>> callback) {
+  record_.query(claim_verifications_statement, {options_.identity(), std::to_string(max_count), lease_text()},
+                typed<std::vector<VerificationJob>>(std::move(callback), read_verifications));
+}
+
+void PgGateway::record_verification(const VerificationJob& job, const std::string& status,
+                                    const std::optional<std::string>& error, DbCallback<Done> callback) {
+  record_.query(record_verification_statement, {job.org_id, job.id, std::to_string(job.version), status, error},
+                typed<Done>(std::move(callback), [](Rows&) { return Done{}; }));
+}
+
+}  // namespace byocd

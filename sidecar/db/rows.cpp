@@ -1,0 +1,58 @@
+#include "rows.h"
+
+#include <libpq-fe.h>
+#include <openssl/crypto.h>
+
+#include <charconv>
+
+namespace byocd {
+
+std::string DbError::text() const {
+  std::string text = message;
+  if (!sqlstate.empty()) text += " (SQLSTATE " + sqlstate + ")";
+  if (!hint.empty()) text += "; hint: " + hint;
+  return text;
+}
+
+bool DbError::transient() const {
+  if (connection_lost) return true;
+  const std::string_view code_class = std::string_view(sqlstate).substr(0, 2);
+  for (const std::string_view each : {"08", "40", "53", "55", "57", "58"})
+    if (code_class == each) return true;
+  return false;
+}
+
+Rows::Rows(pg_result* result) : result_(result) {}
+
+int Rows::count() const {
+  return result_ ? PQntuples(result_.get()) : 0;
+}
+
+bool Rows::is_null(int row, int column) const {
+  return PQgetisnull(result_.get(), row, column) != 0;
+}
+
+std::string_view Rows::text(int row, int column) const {
+  return {PQgetvalue(result_.get(), row, column), static_cast<std::size_t>(PQgetlength(result_.get(), row, column))};
+}
+
+int Rows::integer(int row, int column) const {
+  const auto digits = text(row, column);
+  int value = 0;
+  std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  return value;
+}
+
+void Rows::cleanse() {
+  for (int row = 0; row < count(); ++row)
+    for (int column = 0; column < PQnfields(result_.get()); ++column)
+      if (!is_null(row, column))
+        OPENSSL_cleanse(PQgetvalue(result_.get(), row, column),
+                        static_cast<std::size_t>(PQgetlength(result_.get(), row, column)));
+}
+
+void Rows::Clear::operator()(pg_result* result) const {
+  PQclear(result);
+}
+
+}  // namespace byocd

@@ -1,0 +1,54 @@
+// What a query answered.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "../result.h"
+
+struct pg_result;
+
+namespace byocd {
+
+/// Why a query or a connection failed.
+struct DbError {
+  /// Five characters, or empty when the failure has none (a lost connection).
+  std::string sqlstate;
+  std::string message;
+  std::string hint;
+  /// The statement may or may not have been carried out; the connection is being made anew.
+  bool connection_lost = false;
+
+  /// One line for the log.
+  std::string text() const;
+  /// Whether the same call can succeed later without anybody changing anything (SQLSTATE classes 08, 40, 53, 55, 57,
+  /// 58).
+  bool transient() const;
+};
+
+/// Rows in libpq's text format. Indexes are not checked.
+class Rows {
+ public:
+  Rows() = default;
+  explicit Rows(pg_result* result);
+
+  int count() const;
+  bool is_null(int row, int column) const;
+  std::string_view text(int row, int column) const;
+  /// 0 when the text is not a number.
+  int integer(int row, int column) const;
+  /// Wipes the values, for results that hold secrets. libpq's own receive buffer is not reachable: it is overwritten by
+  /// the next answers on that connection.
+  void cleanse();
+
+ private:
+  struct Clear {
+    void operator()(pg_result* result) const;
+  };
+  std::unique_ptr<pg_result, Clear> result_;
+};
+
+using QueryResult = Result<Rows, DbError>;
+
+}  // namespace byocd

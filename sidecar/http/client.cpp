@@ -1,0 +1,128 @@
+#include "client.h"
+
+#include <cstdlib>
+#include <stdexcept>
+
+namespace byocd {
+
+namespace {
+
+std::string no_proxy_hosts() {
+  std::string hosts = "localhost,127.0.0.0/8,::1";
+  for (const char* variable : {"no_proxy", "NO_PROXY"})
+    if (const char* more = std::getenv(variable); more != nullptr && *more != '\0') hosts += std::string(",") + more;
+  return hosts;
+}
+
+struct CurlGlobal {
+  CurlGlobal() {
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) throw std::runtime_error("libcurl cannot start");
+  }
+};
+
+CURLM* make_multi() {
+  // Never cleaned up: other libraries of the process may use OpenSSL until its very end.
+  static const CurlGlobal global;
+  return curl_multi_init();
+}
+
+}  // namespace
+
+CurlClient::CurlClient(Loop& loop, const Options& options)
+    : loop_(loop),
+      transfer_options_{options.request_timeout, options.user_agent, no_proxy_hosts()},
+      timer_(loop.make_timer([this] { act(CURL_SOCKET_TIMEOUT, 0); })),
+      multi_(make_multi()) {
+  if (!multi_) throw std::runtime_error("no memory for libcurl");
+  curl_multi_setopt(multi_.get(), CURLMOPT_SOCKETFUNCTION, &CurlClient::on_socket);
+  curl_multi_setopt(multi_.get(), CURLMOPT_SOCKETDATA, this);
+  curl_multi_setopt(multi_.get(), CURLMOPT_TIMERFUNCTION, &CurlClient::on_timer);
+  curl_multi_setopt(multi_.get(), CURLMOPT_TIMERDATA, this);
+  curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, static_cast<long>(options.kept_connections));
+}
+
+CurlClient::~CurlClient() {
+  for (Transfer* transfer : active_) {
+    curl_multi_remove_handle(multi_.get(), transfer->easy());
+    delete transfer;
+  }
+}
+
+void CurlClient::send(HttpRequest request, HttpCallback callback) {
+  std::unique_ptr<Transfer> transfer;
+  if (idle_.empty()) {
+    transfer = std::make_unique<Transfer>(transfer_options_);
+  } else {
+    transfer = std::move(idle_.back());
+    idle_.pop_back();
+  }
+  transfer->start(std::move(request), std::move(callback));
+  curl_multi_add_handle(multi_.get(), transfer->easy());
+  active_.insert(transfer.release());
+}
+
+void CurlClient::flush() {
+  // Not from within libcurl, and not while results are being handed out: the timer does it then.
+  if (!acting_) act(CURL_SOCKET_TIMEOUT, 0);
+}
+
+void CurlClient::cancel_all() {
+  for (const auto active = active_; Transfer * transfer : active) {
+    curl_multi_remove_handle(multi_.get(), transfer->easy());
+    deliver(transfer, CURLE_ABORTED_BY_CALLBACK, true);
+  }
+}
+
+void CurlClient::act(curl_socket_t fd, int events) {
+  acting_ = true;
+  int running = 0;
+  curl_multi_socket_action(multi_.get(), fd, events, &running);
+  deliver_finished();
+  acting_ = false;
+}
+
+void CurlClient::deliver_finished() {
+  int left = 0;
+  while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left)) {
+    if (message->msg != CURLMSG_DONE) continue;
+    const CURLcode code = message->data.result;
+    CURL* easy = message->easy_handle;
+    Transfer* transfer = nullptr;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
+    curl_multi_remove_handle(multi_.get(), easy);  // `message` is gone after this
+    deliver(transfer, code, false);
+  }
+}
+
+void CurlClient::deliver(Transfer* transfer, CURLcode code, bool cancelled) {
+  if (active_.erase(transfer) == 0) return;
+  idle_.emplace_back(transfer);
+  const HttpCallback callback = transfer->take_callback();
+  callback(transfer->finish(code, cancelled));
+}
+
+int CurlClient::on_socket(CURL*, curl_socket_t fd, int what, void* self, void*) {
+  auto& client = *static_cast<CurlClient*>(self);
+  if (what == CURL_POLL_REMOVE) {
+    client.watches_.erase(fd);
+    return 0;
+  }
+  auto& watch = client.watches_[fd];
+  if (!watch)
+    watch = client.loop_.watch_socket(fd, [&client, fd](SocketEvents events) {
+      client.act(fd, (events.read ? CURL_CSELECT_IN : 0) | (events.write ? CURL_CSELECT_OUT : 0));
+    });
+  watch->watch({(what & CURL_POLL_IN) != 0, (what & CURL_POLL_OUT) != 0});
+  return 0;
+}
+
+int CurlClient::on_timer(CURLM*, long timeout_ms, void* self) {
+  auto& client = *static_cast<CurlClient*>(self);
+  if (timeout_ms < 0)
+    client.timer_->stop();
+  else
+    client.timer_->start(std::chrono::milliseconds(timeout_ms));
+  return 0;
+}
+
+}  // namespace byocd

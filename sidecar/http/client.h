@@ -1,0 +1,59 @@
+// The HTTP client on the event loop: libcurl's multi interface, HTTP/1.1 with kept connections.
+#pragma once
+
+#include <curl/curl.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "../loop.h"
+#include "request.h"
+#include "transfer.h"
+
+namespace byocd {
+
+/// Tells for each failure whether the request may have reached the peer. A request is never sent twice.
+/// Proxies come from the environment (https_proxy, ...), but never for loopback addresses.
+class CurlClient final : public HttpClient {
+ public:
+  struct Options {
+    std::chrono::milliseconds request_timeout{10'000};
+    /// How many idle connections are kept: as many as there are slots.
+    int kept_connections = 64;
+    std::string user_agent = "byocd";
+  };
+
+  /// Throws std::runtime_error when libcurl cannot start.
+  CurlClient(Loop& loop, const Options& options);
+  ~CurlClient() override;
+
+  void send(HttpRequest request, HttpCallback callback) override;
+  void flush() override;
+  void cancel_all() override;
+
+ private:
+  struct MultiFree {
+    void operator()(CURLM* multi) const { curl_multi_cleanup(multi); }
+  };
+
+  static int on_socket(CURL* easy, curl_socket_t fd, int what, void* self, void* watch);
+  static int on_timer(CURLM* multi, long timeout_ms, void* self);
+  void act(curl_socket_t fd, int events);
+  void deliver_finished();
+  void deliver(Transfer* transfer, CURLcode code, bool cancelled);
+
+  Loop& loop_;
+  Transfer::Options transfer_options_;
+  std::unique_ptr<Timer> timer_;
+  std::map<curl_socket_t, std::unique_ptr<SocketWatch>> watches_;
+  std::unordered_set<Transfer*> active_;
+  std::vector<std::unique_ptr<Transfer>> idle_;
+  bool acting_ = false;
+  // Last, so that it goes first: its clean-up calls on_socket, and the easy handles must be out of it by then.
+  std::unique_ptr<CURLM, MultiFree> multi_;
+};
+
+}  // namespace byocd

@@ -1,0 +1,68 @@
+// Requests and answers as plain data: what providers make and read, and the client carries.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "../result.h"
+#include "../secret.h"
+
+namespace byocd {
+
+/// One HTTP request with Basic authentication.
+struct HttpRequest {
+  enum class Method { get, post };
+  Method method = Method::get;
+  std::string url;
+  std::string user;
+  SecretString password;
+  /// Form-encoded, for a POST.
+  std::string body;
+};
+
+/// A complete answer, whatever its status.
+struct HttpResponse {
+  int status = 0;
+  std::string body;
+  /// The body was longer than the client keeps; `body` is its beginning.
+  bool truncated = false;
+  /// From the header Retry-After (seconds or a date, RFC 9110 section 10.2.3).
+  std::optional<std::chrono::seconds> retry_after;
+};
+
+/// No complete answer.
+struct HttpFailure {
+  enum class Kind {
+    /// The request was not written: the peer cannot have acted on it.
+    connect_failed,
+    /// Written, at least in part, and no answer in time.
+    timeout,
+    /// Written, at least in part, and the connection broke.
+    connection_lost,
+    /// cancel_all() came first; `possibly_written` tells the rest.
+    cancelled,
+  };
+  Kind kind = Kind::connect_failed;
+  bool possibly_written = false;
+  /// For people: libcurl's sentence.
+  std::string message;
+};
+
+using HttpResult = Result<HttpResponse, HttpFailure>;
+using HttpCallback = std::function<void(HttpResult)>;
+
+/// Sends requests; implemented by CurlClient, faked in tests.
+class HttpClient {
+ public:
+  virtual ~HttpClient() = default;
+  /// Starts a request. The callback comes from the loop, once.
+  virtual void send(HttpRequest request, HttpCallback callback) = 0;
+  /// Puts what was started on the wire now instead of in the loop's next turn.
+  virtual void flush() = 0;
+  /// Breaks off everything; the callbacks run before this returns.
+  virtual void cancel_all() = 0;
+};
+
+}  // namespace byocd

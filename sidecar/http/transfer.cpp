@@ -1,0 +1,116 @@
+#include "transfer.h"
+
+#include <stdexcept>
+
+namespace byocd {
+
+namespace {
+
+// Twilio's answers are a few kilobytes; pages of its lists stay below this.
+constexpr std::size_t longest_body = 1 << 20;
+// A server may drop idle connections without a word; older ones are not used again.
+constexpr long longest_idle_s = 30;
+
+template <class Value>
+void set(CURL* easy, CURLoption option, Value value) {
+  if (curl_easy_setopt(easy, option, value) != CURLE_OK) throw std::runtime_error("libcurl lacks an option");
+}
+
+}  // namespace
+
+Transfer::Transfer(const Options& options) : easy_(curl_easy_init()) {
+  if (!easy_) throw std::runtime_error("no memory for a libcurl handle");
+  CURL* easy = easy_.get();
+  set(easy, CURLOPT_NOSIGNAL, 1L);
+  set(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+  // Debian 12's libcurl 7.88.1 has HTTP/2 stall bugs (architecture.md, "Libraries").
+  set(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+  set(easy, CURLOPT_FOLLOWLOCATION, 0L);
+  set(easy, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
+  set(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+  set(easy, CURLOPT_MAXAGE_CONN, longest_idle_s);
+  set(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(options.request_timeout.count()));
+  set(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.request_timeout.count()));
+  set(easy, CURLOPT_USERAGENT, options.user_agent.c_str());
+  set(easy, CURLOPT_NOPROXY, options.no_proxy.c_str());
+  set(easy, CURLOPT_ERRORBUFFER, error_.data());
+  set(easy, CURLOPT_PRIVATE, this);
+  set(easy, CURLOPT_WRITEDATA, this);
+  set(easy, CURLOPT_WRITEFUNCTION, &Transfer::on_body);
+  set(easy, CURLOPT_PREREQDATA, this);
+  set(easy, CURLOPT_PREREQFUNCTION, &Transfer::on_before_request);
+}
+
+void Transfer::start(HttpRequest request, HttpCallback callback) {
+  request_ = std::move(request);
+  callback_ = std::move(callback);
+  response_ = {};
+  requests_begun_ = 0;
+  error_[0] = '\0';
+
+  CURL* easy = easy_.get();
+  set(easy, CURLOPT_URL, request_.url.c_str());
+  set(easy, CURLOPT_USERNAME, request_.user.c_str());
+  set(easy, CURLOPT_PASSWORD, request_.password.reveal().c_str());
+  if (request_.method == HttpRequest::Method::post) {
+    set(easy, CURLOPT_POST, 1L);
+    set(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
+    set(easy, CURLOPT_POSTFIELDS, request_.body.c_str());
+  } else {
+    set(easy, CURLOPT_HTTPGET, 1L);
+  }
+}
+
+HttpResult Transfer::finish(CURLcode code, bool cancelled) {
+  const bool written = possibly_written();
+  // libcurl frees its copies of the old values here, though without wiping them.
+  curl_easy_setopt(easy_.get(), CURLOPT_PASSWORD, nullptr);
+  curl_easy_setopt(easy_.get(), CURLOPT_USERNAME, nullptr);
+  curl_easy_setopt(easy_.get(), CURLOPT_POSTFIELDS, nullptr);
+  request_ = {};
+
+  const std::string message = error_[0] != '\0' ? error_.data() : curl_easy_strerror(code);
+  if (cancelled) return fail(HttpFailure{HttpFailure::Kind::cancelled, written, "broken off"});
+  // A body that is too long is cut off by us; the status came before it.
+  if (code == CURLE_OK || (code == CURLE_WRITE_ERROR && response_.truncated)) {
+    long status = 0;
+    curl_easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);
+    response_.status = static_cast<int>(status);
+    curl_off_t retry_after = 0;
+    curl_easy_getinfo(easy_.get(), CURLINFO_RETRY_AFTER, &retry_after);
+    if (retry_after > 0) response_.retry_after = std::chrono::seconds(retry_after);
+    return std::exchange(response_, {});
+  }
+  if (!written) return fail(HttpFailure{HttpFailure::Kind::connect_failed, false, message});
+  const auto kind = code == CURLE_OPERATION_TIMEDOUT ? HttpFailure::Kind::timeout : HttpFailure::Kind::connection_lost;
+  return fail(HttpFailure{kind, true, message});
+}
+
+bool Transfer::possibly_written() const {
+  long bytes = 0;
+  curl_easy_getinfo(easy_.get(), CURLINFO_REQUEST_SIZE, &bytes);
+  return bytes > 0 || requests_begun_ > 1;
+}
+
+std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, void* self) {
+  HttpResponse& response = static_cast<Transfer*>(self)->response_;
+  const std::size_t bytes = size * count;
+  const std::size_t room = longest_body - response.body.size();
+  response.body.append(data, std::min(bytes, room));
+  response.truncated = bytes > room;
+  return response.truncated ? 0 : bytes;
+}
+
+int Transfer::on_before_request(void* self, char*, char*, int, int) {
+  // libcurl sends a request again by itself when a kept connection breaks before any answer, a POST too
+  // (Curl_retry_request). The first copy may have been acted upon, so a second is refused; unless not a byte of the
+  // first was written.
+  auto& transfer = *static_cast<Transfer*>(self);
+  long bytes = 0;
+  curl_easy_getinfo(transfer.easy(), CURLINFO_REQUEST_SIZE, &bytes);
+  if (bytes > 0) return CURL_PREREQFUNC_ABORT;
+  ++transfer.requests_begun_;
+  return CURL_PREREQFUNC_OK;
+}
+
+}  // namespace byocd

@@ -1,0 +1,58 @@
+// One request on its way: a libcurl easy handle and what belongs to it.
+#pragma once
+
+#include <curl/curl.h>
+
+#include <array>
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "request.h"
+
+namespace byocd {
+
+struct EasyFree {
+  void operator()(CURL* easy) const { curl_easy_cleanup(easy); }
+};
+
+/// Reusable: start() and finish() any number of times. Keeps its address while a request is on its way.
+class Transfer {
+ public:
+  struct Options {
+    std::chrono::milliseconds request_timeout;
+    std::string user_agent;
+    /// Hosts that no proxy is used for, in libcurl's syntax.
+    std::string no_proxy;
+  };
+
+  /// Throws std::runtime_error when libcurl has no handle to give.
+  explicit Transfer(const Options& options);
+  Transfer(const Transfer&) = delete;
+  Transfer& operator=(const Transfer&) = delete;
+
+  CURL* easy() { return easy_.get(); }
+
+  /// Takes the request over; the handle is then ready to be added to a multi handle.
+  void start(HttpRequest request, HttpCallback callback);
+
+  /// The result by libcurl's code, with the request's secrets wiped and the transfer free for the next one.
+  /// `cancelled` says that we broke it off ourselves.
+  HttpResult finish(CURLcode code, bool cancelled);
+
+  HttpCallback take_callback() { return std::move(callback_); }
+
+ private:
+  static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self);
+  static int on_before_request(void* self, char*, char*, int, int);
+  bool possibly_written() const;
+
+  std::unique_ptr<CURL, EasyFree> easy_;
+  HttpRequest request_;
+  HttpCallback callback_;
+  HttpResponse response_;
+  int requests_begun_ = 0;
+  std::array<char, CURL_ERROR_SIZE> error_{};
+};
+
+}  // namespace byocd

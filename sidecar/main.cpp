@@ -1,0 +1,119 @@
+// byocd: the sidecar daemon of pg_byoc. Reads what the user wants and hands over to the part that does it.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+#include "config.h"
+#include "daemon.h"
+#include "db/conninfo.h"
+#include "keyring_command.h"
+#include "log.h"
+#include "process.h"
+#include "version.h"
+
+namespace {
+
+using byocd::Config;
+using byocd::ConfigError;
+using byocd::ConfigSources;
+
+constexpr int usage_error = 2;
+
+int complain(const std::string& message) {
+  fmt::print(stderr, "byocd: {}\n", message);
+  return usage_error;
+}
+
+std::optional<std::string> environment(const std::string& name) {
+  const char* value = std::getenv(name.c_str());
+  return value != nullptr ? std::optional<std::string>(value) : std::nullopt;
+}
+
+byocd::Result<Config, ConfigError> read_config(std::map<std::string, std::string> command_line,
+                                               const std::string& config_file) {
+  ConfigSources sources;
+  sources.command_line = std::move(command_line);
+  sources.environment = environment;
+  if (!config_file.empty()) {
+    std::ifstream stream(config_file);
+    if (!stream) return byocd::fail(ConfigError{"cannot open the config file " + config_file});
+    std::stringstream text;
+    text << stream.rdbuf();
+    auto file = byocd::parse_config_file(text.str());
+    if (!file) return byocd::fail(std::move(file.error()));
+    sources.file = std::move(*file);
+  }
+  if (const auto given = sources.command_line.find("database-url"); given != sources.command_line.end()) {
+    const auto has_password = byocd::conninfo_has_password(given->second);
+    if (has_password && *has_password)
+      return byocd::fail(ConfigError{
+          "database-url on the command line must not hold a password, which every user of this machine could read: use "
+          "the variable DATABASE_URL or PGPASSWORD, or a password file"});
+  }
+  auto config = byocd::load_config(sources);
+  if (config) {
+    const auto parsed = byocd::conninfo_has_password(config->database_url);
+    if (!parsed) return byocd::fail(ConfigError{"database-url cannot be used: " + parsed.error()});
+  }
+  return config;
+}
+
+int run(std::map<std::string, std::string> command_line, const std::string& config_file) {
+  const auto config = read_config(std::move(command_line), config_file);
+  if (!config) return complain(config.error().message);
+  byocd::raise_file_limit();
+  byocd::log::configure(config->log_level, config->log_format);
+  return byocd::run_daemon(*config);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  byocd::harden_process();
+
+  CLI::App app{"byocd: sends what pg_byoc queues, with each organization's own account", "byocd"};
+  app.require_subcommand(1);
+
+  std::map<std::string, std::string> given;
+  std::string config_file = environment("BYOC_CONFIG").value_or("");
+  auto* run_command = app.add_subcommand("run", "run the daemon");
+  run_command->add_option("--config", config_file, "file with 'name = value' lines (default: BYOC_CONFIG)");
+  for (const auto& setting : byocd::setting_infos())
+    run_command->add_option_function<std::string>(
+        "--" + setting.name, [&given, name = setting.name](const std::string& value) { given[name] = value; },
+        setting.help + " [" + setting.variable + "]");
+
+  std::string keyring_file;
+  auto* keyring_command = app.add_subcommand("keyring", "make and extend the file with the master keys");
+  keyring_command->require_subcommand(1);
+  const auto keyring_subcommand = [&](const char* name, const char* help) {
+    auto* command = keyring_command->add_subcommand(name, help);
+    command->add_option("--file", keyring_file, "path of the key ring")->required();
+    return command;
+  };
+  auto* generate = keyring_subcommand("generate", "make a ring with one new key; never overwrites");
+  auto* add = keyring_subcommand("add", "add a new active key and retire the old one");
+  auto* list = keyring_subcommand("list", "show ids, states and dates, never keys");
+  auto* version = app.add_subcommand("version", "print the version");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : usage_error;
+  }
+
+  if (version->parsed()) {
+    fmt::print("byocd {}\n", byocd::version);
+    return 0;
+  }
+  if (generate->parsed()) return byocd::keyring_generate(keyring_file);
+  if (add->parsed()) return byocd::keyring_add(keyring_file);
+  if (list->parsed()) return byocd::keyring_list(keyring_file);
+  return run(std::move(given), config_file);
+} catch (const std::exception& error) {
+  fmt::print(stderr, "byocd: {}\n", error.what());
+  return 1;
+}

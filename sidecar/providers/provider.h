@@ -1,0 +1,61 @@
+// A provider as the queue sees it: a pure adapter between jobs and HTTP. No I/O, no state, no secrets kept.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "../db/job.h"
+#include "../http/request.h"
+
+namespace byocd {
+
+/// Why no request can be made: the credential lacks a field, say.
+struct PrepareError {
+  std::string code;
+  std::string message;
+};
+
+/// What an answer to a verification request means.
+struct Verdict {
+  enum class Kind {
+    /// So far so good: prepare the next step.
+    next,
+    verified,
+    /// The tenant has to do something: `sentence` says what.
+    failed,
+    /// Nothing was learned (network, provider down): ask again later.
+    retry,
+  };
+  Kind kind = Kind::retry;
+  std::string sentence;
+};
+
+/// One way to send messages. Implementations are stateless but for their base URL.
+class Provider {
+ public:
+  virtual ~Provider() = default;
+
+  /// The name in byoc.providers.
+  virtual std::string_view name() const = 0;
+
+  /// The request that sends `job` with the account of `credential`.
+  virtual Result<HttpRequest, PrepareError> prepare(const ClaimedJob& job,
+                                                    const CredentialFields& credential) const = 0;
+  /// What the answer to it, or its absence, means.
+  virtual Outcome interpret(const HttpResult& result) const = 0;
+
+  /// The request of verification step `step` (from 0), for as long as the verdict before it was `next`.
+  virtual Result<HttpRequest, PrepareError> prepare_verification(const CredentialFields& credential,
+                                                                 int step) const = 0;
+  virtual Verdict interpret_verification(const CredentialFields& credential, int step,
+                                         const HttpResult& result) const = 0;
+};
+
+/// The outcome of a request without a complete answer; the same for every provider.
+Outcome outcome_of_failure(const HttpFailure& failure);
+
+/// Field `name` of a credential, or nothing when it is absent or empty.
+const SecretString* find_field(const CredentialFields& credential, std::string_view name);
+
+}  // namespace byocd

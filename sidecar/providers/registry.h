@@ -1,0 +1,23 @@
+// The providers that this program knows, by name.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "provider.h"
+
+namespace byocd {
+
+class Registry {
+ public:
+  void add(std::unique_ptr<Provider> provider);
+  /// nullptr when there is none of that name.
+  const Provider* find(std::string_view name) const;
+
+ private:
+  std::map<std::string, std::unique_ptr<Provider>, std::less<>> providers_;
+};
+
+}  // namespace byocd

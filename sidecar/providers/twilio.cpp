@@ -1,0 +1,148 @@
+#include "twilio.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "form.h"
+
+namespace byocd {
+
+namespace {
+
+using nlohmann::json;
+
+// ValidityPeriod's range in seconds.
+constexpr int shortest_validity = 1;
+constexpr int longest_validity = 36'000;
+
+std::optional<std::string> text_member(const json& document, const char* name) {
+  const auto found = document.find(name);
+  if (found == document.end() || !found->is_string() || found->get_ref<const std::string&>().empty())
+    return std::nullopt;
+  return found->get<std::string>();
+}
+
+// Twilio gives some numbers as text.
+std::optional<int> number_member(const json& document, const char* name) {
+  const auto found = document.find(name);
+  if (found == document.end()) return std::nullopt;
+  if (found->is_number_integer()) return found->get<int>();
+  if (!found->is_string()) return std::nullopt;
+  const auto& text = found->get_ref<const std::string&>();
+  int value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+Outcome accepted(const json& message, int status) {
+  Outcome outcome;
+  outcome.kind = OutcomeKind::accepted;
+  outcome.http_status = status;
+  outcome.provider_sid = text_member(message, "sid");
+  outcome.provider_status = text_member(message, "status");
+  outcome.from_number = text_member(message, "from");
+  outcome.segments = number_member(message, "num_segments");
+  return outcome;
+}
+
+Outcome bad_answer(int status, std::string message) {
+  Outcome outcome;
+  outcome.kind = OutcomeKind::unknown;
+  outcome.http_status = status;
+  outcome.error_code = "bad_answer";
+  outcome.error_message = std::move(message);
+  return outcome;
+}
+
+// 4xx: the request was refused. Twilio's error document is {"code", "message", "more_info", "status"}.
+Outcome refused(const json& document, const HttpResponse& response) {
+  Outcome outcome;
+  outcome.http_status = response.status;
+  outcome.kind = OutcomeKind::rejected;
+  if (const auto code = number_member(document, "code"))
+    outcome.error_code = std::to_string(*code);
+  else if (response.status == 401)
+    outcome.error_code = "20003";
+  else
+    outcome.error_code = fmt::format("http_{}", response.status);
+  outcome.error_message =
+      text_member(document, "message").value_or(fmt::format("HTTP {} without an error document", response.status));
+  return outcome;
+}
+
+}  // namespace
+
+Result<HttpRequest, PrepareError> Twilio::request_for(const CredentialFields& credential,
+                                                      const std::string& rest) const {
+  const SecretString* account = find_field(credential, "account_sid");
+  if (!account) return fail(PrepareError{"credential_incomplete", "the credential has no account_sid"});
+  const SecretString* user = account;
+  const SecretString* password = find_field(credential, "auth_token");
+  if (const SecretString* key = find_field(credential, "api_key_sid")) {
+    user = key;
+    password = find_field(credential, "api_key_secret");
+  }
+  if (!password)
+    return fail(PrepareError{"credential_incomplete", "the credential has neither auth_token nor api_key_secret"});
+
+  HttpRequest request;
+  request.url = base_url_ + "/2010-04-01/Accounts/" + percent_encoded(account->reveal()) + rest;
+  request.user = user->reveal();
+  request.password = password->copy();
+  return request;
+}
+
+Result<HttpRequest, PrepareError> Twilio::prepare(const ClaimedJob& job, const CredentialFields& credential) const {
+  auto request = request_for(credential, "/Messages.json");
+  if (!request) return request;
+  request->method = HttpRequest::Method::post;
+  std::string& form = request->body;
+  append_field(form, "To", job.to_number);
+  if (const SecretString* service = find_field(credential, "messaging_service_sid"))
+    append_field(form, "MessagingServiceSid", service->reveal());
+  else if (const SecretString* number = find_field(credential, "phone_number"))
+    append_field(form, "From", number->reveal());
+  else
+    return fail(
+        PrepareError{"credential_incomplete", "the credential has neither phone_number nor messaging_service_sid"});
+  append_field(form, "Body", job.body);
+  if (job.validity_seconds)
+    append_field(form, "ValidityPeriod",
+                 std::to_string(std::clamp(*job.validity_seconds, shortest_validity, longest_validity)));
+  return request;
+}
+
+Outcome Twilio::interpret(const HttpResult& result) const {
+  if (!result) return outcome_of_failure(result.error());
+  const HttpResponse& response = *result;
+  json document = json::parse(response.body, nullptr, false);
+  if (!document.is_object()) document = json::object();
+
+  if (response.status >= 200 && response.status < 300) {
+    if (text_member(document, "sid")) return accepted(document, response.status);
+    return bad_answer(response.status, "Twilio's answer has no message SID");
+  }
+  if (response.status >= 500) {
+    Outcome outcome = refused(document, response);
+    outcome.kind = OutcomeKind::unavailable;
+    outcome.retry_after = response.retry_after;
+    return outcome;
+  }
+  if (response.status >= 400) {
+    Outcome outcome = refused(document, response);
+    outcome.retry_after = response.retry_after;
+    if (response.status == 429) {
+      outcome.kind = OutcomeKind::throttled;
+      if (!number_member(document, "code")) outcome.error_code = "20429";
+    }
+    return outcome;
+  }
+  // A redirect or worse: something between us and Twilio answered.
+  return bad_answer(response.status, fmt::format("unexpected HTTP status {}", response.status));
+}
+
+}  // namespace byocd

@@ -1,0 +1,32 @@
+// Twilio's Messages API (https://www.twilio.com/docs/messaging/api/message-resource), version 2010-04-01.
+#pragma once
+
+#include <string>
+
+#include "provider.h"
+
+namespace byocd {
+
+/// Credential fields: `account_sid` with `auth_token`, or with `api_key_sid` and `api_key_secret`;
+/// the sender is `messaging_service_sid` or `phone_number`.
+class Twilio final : public Provider {
+ public:
+  /// `base_url` without a slash at its end, such as https://api.twilio.com.
+  explicit Twilio(std::string base_url) : base_url_(std::move(base_url)) {}
+
+  std::string_view name() const override { return "twilio"; }
+  Result<HttpRequest, PrepareError> prepare(const ClaimedJob& job, const CredentialFields& credential) const override;
+  Outcome interpret(const HttpResult& result) const override;
+
+  /// Step 0: the account's status. Step 1: the sender's number in the account.
+  /// API keys cannot read accounts, and a messaging service has no number: those steps ask for a harmless page instead.
+  Result<HttpRequest, PrepareError> prepare_verification(const CredentialFields& credential, int step) const override;
+  Verdict interpret_verification(const CredentialFields& credential, int step, const HttpResult& result) const override;
+
+ private:
+  Result<HttpRequest, PrepareError> request_for(const CredentialFields& credential, const std::string& rest) const;
+
+  std::string base_url_;
+};
+
+}  // namespace byocd

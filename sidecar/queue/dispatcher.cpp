@@ -1,0 +1,97 @@
+#include "dispatcher.h"
+
+#include "../log.h"
+#include "../redact.h"
+
+namespace byocd {
+
+namespace {
+
+using std::chrono::microseconds;
+
+Outcome returned() {
+  return {};
+}
+
+Outcome with_code(OutcomeKind kind, std::string code, std::string message) {
+  Outcome outcome;
+  outcome.kind = kind;
+  outcome.error_code = std::move(code);
+  outcome.error_message = std::move(message);
+  return outcome;
+}
+
+void report(const ClaimedJob& job, const Outcome& outcome, microseconds duration) {
+  if (outcome.kind == OutcomeKind::accepted || outcome.kind == OutcomeKind::returned) {
+    log::debug("message {} of organization {}: {} after {} us, attempt {}", job.id, job.org_id, to_string(outcome.kind),
+               duration.count(), job.attempt);
+    return;
+  }
+  // Not the provider's sentence: it may quote the number or the text.
+  log::info("message {} of organization {} to {}: {} ({}), attempt {}", job.id, job.org_id,
+            masked_number(job.to_number), to_string(outcome.kind), outcome.error_code.value_or("no code"), job.attempt);
+}
+
+}  // namespace
+
+void Dispatcher::dispatch(std::vector<ClaimedJob> jobs) {
+  in_flight_ += static_cast<int>(jobs.size());
+  for (auto& job : jobs) start(std::make_shared<const ClaimedJob>(std::move(job)));
+  parts_.credentials.flush();
+  parts_.http.flush();
+}
+
+void Dispatcher::start(const Job& job) {
+  if (draining_) return finish(job, returned());
+  if (!job->credential_id)
+    return finish(job, with_code(OutcomeKind::rejected, "no_credential",
+                                 "the organization has no usable credential for " + job->provider));
+  parts_.credentials.get({job->org_id, *job->credential_id}, job->credential_version,
+                         [this, job](const CredentialCache::Answer& answer) { on_credential(job, answer); });
+}
+
+void Dispatcher::on_credential(const Job& job, const CredentialCache::Answer& answer) {
+  if (draining_) return finish(job, returned());
+  if (!answer) {
+    if (answer.error().kind != CredentialCache::Problem::Kind::unreadable) return finish(job, returned());
+    return finish(job, with_code(OutcomeKind::unavailable, "credential_unreadable", answer.error().message));
+  }
+  const OpenedCredential& credential = **answer;
+  const Provider* provider = parts_.registry.find(credential.provider);
+  if (!provider)
+    return finish(job, with_code(OutcomeKind::rejected, "unknown_provider",
+                                 "this byocd cannot send through " + credential.provider));
+  send(job, *provider, credential);
+}
+
+void Dispatcher::send(const Job& job, const Provider& provider, const OpenedCredential& credential) {
+  const auto begin = parts_.timers.now();
+  if (!parts_.identities.surely_held(*job->claim, begin)) {
+    log::warn("message {} of organization {} is not sent: its lease may have run out", job->id, job->org_id);
+    return finish(job, returned());
+  }
+  auto request = provider.prepare(*job, credential.fields);
+  if (!request) return finish(job, with_code(OutcomeKind::rejected, request.error().code, request.error().message));
+  parts_.http.send(std::move(*request), [this, job, &provider, begin](const HttpResult& result) {
+    const auto duration = std::chrono::duration_cast<microseconds>(parts_.timers.now() - begin);
+    typical_duration_ = typical_duration_.count() == 0 ? duration : (typical_duration_ * 15 + duration) / 16;
+    finish(job, provider.interpret(result), duration);
+  });
+}
+
+void Dispatcher::finish(const Job& job, Outcome outcome, microseconds duration) {
+  report(*job, outcome, duration);
+  JobOutcome done;
+  done.claim = job->claim;
+  done.org_id = job->org_id;
+  done.id = job->id;
+  done.attempt = job->attempt;
+  done.retry_delay = parts_.retry_policy.delay(job->attempt, outcome.retry_after);
+  done.duration = std::chrono::duration_cast<std::chrono::milliseconds>(duration);
+  done.outcome = std::move(outcome);
+  --in_flight_;
+  hooks_.on_outcome(std::move(done));
+  hooks_.on_slot_freed();
+}
+
+}  // namespace byocd

@@ -1,0 +1,63 @@
+// Takes claimed jobs to their providers.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "../db/job.h"
+#include "../http/request.h"
+#include "../providers/registry.h"
+#include "../timers.h"
+#include "credential_cache.h"
+#include "identities.h"
+#include "retry_policy.h"
+
+namespace byocd {
+
+/// A job occupies a slot from dispatch() until its outcome is handed over. Each job has exactly one outcome.
+class Dispatcher {
+ public:
+  struct Parts {
+    const Registry& registry;
+    HttpClient& http;
+    CredentialCache& credentials;
+    const Identities& identities;
+    const RetryPolicy& retry_policy;
+    Timers& timers;
+  };
+  struct Hooks {
+    std::function<void(JobOutcome)> on_outcome;
+    /// Called after on_outcome.
+    std::function<void()> on_slot_freed;
+  };
+
+  Dispatcher(Parts parts, Hooks hooks) : parts_(parts), hooks_(std::move(hooks)) {}
+
+  void dispatch(std::vector<ClaimedJob> jobs);
+
+  /// Jobs with a slot.
+  int in_flight() const { return in_flight_; }
+  /// A moving average over requests.
+  std::chrono::microseconds typical_duration() const { return typical_duration_; }
+
+  /// From now on nothing is sent: jobs that were not are given back.
+  void drain() { draining_ = true; }
+
+ private:
+  using Job = std::shared_ptr<const ClaimedJob>;
+
+  void start(const Job& job);
+  void on_credential(const Job& job, const CredentialCache::Answer& answer);
+  void send(const Job& job, const Provider& provider, const OpenedCredential& credential);
+  void finish(const Job& job, Outcome outcome, std::chrono::microseconds duration = {});
+
+  Parts parts_;
+  Hooks hooks_;
+  int in_flight_ = 0;
+  bool draining_ = false;
+  std::chrono::microseconds typical_duration_{0};
+};
+
+}  // namespace byocd

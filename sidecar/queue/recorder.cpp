@@ -1,0 +1,110 @@
+#include "recorder.h"
+
+#include <algorithm>
+
+#include "../log.h"
+
+namespace byocd {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t largest_batch = 512;
+constexpr std::chrono::milliseconds longest_wait = 5s;
+constexpr std::chrono::milliseconds aside_interval = 30s;
+
+}  // namespace
+
+Recorder::Recorder(Gateway& gateway, Timers& timers, Identities& identities, Hooks hooks)
+    : gateway_(gateway),
+      identities_(identities),
+      hooks_(std::move(hooks)),
+      flush_timer_(timers.make_timer([this] { flush(); })),
+      aside_timer_(timers.make_timer([this] { retry_aside(); })),
+      batch_limit_(largest_batch) {}
+
+void Recorder::expect(const std::vector<ClaimedJob>& jobs) {
+  for (const auto& job : jobs) {
+    ++outstanding_[job.claim->id];
+    identities_.hold(job.claim->dispatcher);
+  }
+}
+
+void Recorder::add(JobOutcome outcome) {
+  if (const auto found = outstanding_.find(outcome.claim->id); found != outstanding_.end() && --found->second == 0) {
+    outcome.last = true;
+    outstanding_.erase(found);
+  }
+  waiting_.push_back(std::move(outcome));
+  // In the loop's next turn: what finished in this one goes together.
+  if (sending_.empty() && !flush_timer_->pending()) flush_timer_->start(0us);
+}
+
+void Recorder::connection_changed() {
+  failures_ = 0;
+  if (gateway_.can_record()) flush();
+}
+
+void Recorder::flush() {
+  if (!sending_.empty() || waiting_.empty() || !gateway_.can_record()) return;
+  const std::size_t count = std::min(waiting_.size(), batch_limit_);
+  const auto end = waiting_.begin() + static_cast<std::ptrdiff_t>(count);
+  sending_.assign(std::make_move_iterator(waiting_.begin()), std::make_move_iterator(end));
+  waiting_.erase(waiting_.begin(), end);
+  gateway_.record_outcomes(sending_, [this](auto result) { on_recorded(std::move(result)); });
+}
+
+void Recorder::on_recorded(Result<int, DbError> result) {
+  if (!result) return on_refused(result.error());
+  if (*result < static_cast<int>(sending_.size()))
+    log::warn("{} of {} outcomes changed nothing: recorded before, or the jobs were not ours any more",
+              static_cast<int>(sending_.size()) - *result, sending_.size());
+  for (const auto& outcome : sending_) identities_.settle(outcome.claim->dispatcher);
+  sending_.clear();
+  failures_ = 0;
+  batch_limit_ = std::min(batch_limit_ * 2, largest_batch);
+  flush();
+  hooks_.on_progress();
+}
+
+void Recorder::on_refused(const DbError& error) {
+  // Back to the front, in their order: `last` must not overtake the others of its claim.
+  waiting_.insert(waiting_.begin(), std::make_move_iterator(sending_.begin()), std::make_move_iterator(sending_.end()));
+  const std::size_t count = sending_.size();
+  sending_.clear();
+  if (error.connection_lost) return;  // connection_changed() goes on
+  if (error.transient()) {
+    log::warn("recording {} outcomes failed: {}; trying again", count, error.text());
+    flush_timer_->start(std::min<std::chrono::milliseconds>(100ms * (1 << std::min(failures_++, 10)), longest_wait));
+    return;
+  }
+  if (count > 1)
+    batch_limit_ = (count + 1) / 2;
+  else
+    on_unrecordable(error);
+  flush_timer_->start(0us);
+}
+
+void Recorder::on_unrecordable(const DbError& error) {
+  JobOutcome& job = waiting_.front();
+  Outcome& outcome = job.outcome;
+  log::error("the outcome of message {} of organization {} cannot be recorded: {}", job.id, job.org_id, error.text());
+  if (outcome.error_message || outcome.provider_status || outcome.from_number) {
+    // A provider's free text is the likeliest cause, and the outcome matters more than its words.
+    outcome.error_message.reset();
+    outcome.provider_status.reset();
+    outcome.from_number.reset();
+    return;
+  }
+  aside_.push_back(std::move(job));
+  waiting_.pop_front();
+  if (!aside_timer_->pending()) aside_timer_->start(aside_interval);
+}
+
+void Recorder::retry_aside() {
+  for (auto& outcome : std::exchange(aside_, {})) waiting_.push_back(std::move(outcome));
+  flush();
+}
+
+}  // namespace byocd

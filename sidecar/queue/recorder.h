@@ -1,0 +1,61 @@
+// Writes outcomes to the database, in batches, until they are there.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "../db/gateway.h"
+#include "../timers.h"
+#include "identities.h"
+
+namespace byocd {
+
+/// Flushes at once while no batch is on its way, and groups what comes in meanwhile. A batch that failed with the
+/// connection is sent again (recording twice does no harm). A batch that the database refuses is halved until the one
+/// outcome that it cannot take stands alone; that one is tried without its free text, and else set aside and tried
+/// again slowly.
+class Recorder {
+ public:
+  struct Hooks {
+    /// Outcomes were recorded.
+    std::function<void()> on_progress;
+  };
+
+  Recorder(Gateway& gateway, Timers& timers, Identities& identities, Hooks hooks);
+
+  /// Jobs came in: counts what is outstanding of each claim.
+  void expect(const std::vector<ClaimedJob>& jobs);
+  /// One of them is done.
+  void add(JobOutcome outcome);
+  /// A connection became ready or was lost.
+  void connection_changed();
+
+  /// Outcomes not recorded yet.
+  std::size_t unrecorded() const { return waiting_.size() + sending_.size() + aside_.size(); }
+
+ private:
+  void flush();
+  void on_recorded(Result<int, DbError> result);
+  void on_refused(const DbError& error);
+  void on_unrecordable(const DbError& error);
+  void retry_aside();
+
+  Gateway& gateway_;
+  Identities& identities_;
+  Hooks hooks_;
+  std::unique_ptr<Timer> flush_timer_;
+  std::unique_ptr<Timer> aside_timer_;
+  std::unordered_map<std::string, int> outstanding_;  // by claim
+  std::deque<JobOutcome> waiting_;
+  std::vector<JobOutcome> sending_;
+  std::vector<JobOutcome> aside_;
+  std::size_t batch_limit_;
+  int failures_ = 0;
+};
+
+}  // namespace byocd

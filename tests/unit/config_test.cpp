@@ -1,0 +1,125 @@
+#include "config.h"
+
+#include <gtest/gtest.h>
+
+namespace byocd {
+namespace {
+
+using namespace std::chrono_literals;
+
+ConfigSources sources(std::map<std::string, std::string> command_line, std::map<std::string, std::string> variables,
+                      std::map<std::string, std::string> file) {
+  return {std::move(command_line),
+          [variables = std::move(variables)](const std::string& name) -> std::optional<std::string> {
+            const auto found = variables.find(name);
+            return found == variables.end() ? std::nullopt : std::optional(found->second);
+          },
+          std::move(file)};
+}
+
+std::string error_of(const ConfigSources& given) {
+  const auto config = load_config(given);
+  return config ? "" : config.error().message;
+}
+
+TEST(Config, HasDefaults) {
+  const auto config = load_config(sources({}, {}, {}));
+  ASSERT_TRUE(config.ok());
+  EXPECT_EQ(config->max_in_flight, 64);
+  EXPECT_EQ(config->lease, 30s);
+  EXPECT_EQ(config->poll_interval, 1s);
+  EXPECT_EQ(config->request_timeout, 10s);
+  EXPECT_EQ(config->http_host, "127.0.0.1");
+  EXPECT_EQ(config->http_port, 8080);
+  EXPECT_EQ(config->twilio_base_url, "https://api.twilio.com");
+}
+
+TEST(Config, CommandLineBeatsEnvironmentBeatsFile) {
+  const auto all =
+      load_config(sources({{"max-in-flight", "1"}}, {{"BYOC_MAX_IN_FLIGHT", "2"}}, {{"max-in-flight", "3"}}));
+  EXPECT_EQ(all->max_in_flight, 1);
+  const auto two = load_config(sources({}, {{"BYOC_MAX_IN_FLIGHT", "2"}}, {{"max-in-flight", "3"}}));
+  EXPECT_EQ(two->max_in_flight, 2);
+  const auto one = load_config(sources({}, {}, {{"max-in-flight", "3"}}));
+  EXPECT_EQ(one->max_in_flight, 3);
+}
+
+TEST(Config, UnderstandsDatabaseUrlAfterItsOwnVariable) {
+  const auto common = load_config(sources({}, {{"DATABASE_URL", "postgresql:///a"}}, {}));
+  EXPECT_EQ(common->database_url, "postgresql:///a");
+  const auto own =
+      load_config(sources({}, {{"DATABASE_URL", "postgresql:///a"}, {"BYOC_DATABASE_URL", "postgresql:///b"}}, {}));
+  EXPECT_EQ(own->database_url, "postgresql:///b");
+}
+
+TEST(Config, ReadsDurationsWithUnits) {
+  const auto config = load_config(sources(
+      {{"poll-interval", "250ms"}, {"lease", "2min"}, {"request-timeout", "5"}, {"drain-timeout", "0s"}}, {}, {}));
+  ASSERT_TRUE(config.ok());
+  EXPECT_EQ(config->poll_interval, 250ms);
+  EXPECT_EQ(config->lease, 2min);
+  EXPECT_EQ(config->request_timeout, 5s);
+  EXPECT_EQ(config->drain_timeout, 0s);
+}
+
+TEST(Config, ReadsListenAddresses) {
+  const auto six = load_config(sources({{"http-listen", "[::1]:9000"}}, {}, {}));
+  ASSERT_TRUE(six.ok());
+  EXPECT_EQ(six->http_host, "::1");
+  EXPECT_EQ(six->http_port, 9000);
+}
+
+TEST(Config, AnErrorNamesSettingValueSourceAndWhatIsAllowed) {
+  EXPECT_EQ(
+      error_of(sources({}, {{"BYOC_MAX_IN_FLIGHT", "many"}}, {})),
+      "max-in-flight 'many' from environment variable BYOC_MAX_IN_FLIGHT cannot be used: it must be a whole number "
+      "from 1 to 10000");
+}
+
+TEST(Config, RefusesWhatCannotBeUsed) {
+  const std::vector<std::pair<std::string, std::string>> bad{
+      {"max-in-flight", "0"},
+      {"max-in-flight", "64 "},
+      {"max-in-flight", "99999999999"},
+      {"lease", "1s"},
+      {"lease", "30 hours"},
+      {"poll-interval", "-1s"},
+      {"http-listen", "8080"},
+      {"http-listen", "localhost:http"},
+      {"http-listen", ":8080"},
+      {"http-listen", "a:70000"},
+      {"log-level", "loud"},
+      {"log-format", "xml"},
+      {"twilio-base-url", "ftp://x"},
+      {"public-url", "https://u@h/"},
+      {"twilio-base-url", ""},
+  };
+  for (const auto& [name, value] : bad)
+    EXPECT_NE(error_of(sources({{name, value}}, {}, {})), "") << name << "=" << value;
+}
+
+TEST(Config, RefusesALeaseThatARequestCanOutlive) {
+  EXPECT_NE(error_of(sources({{"lease", "15s"}, {"request-timeout", "10s"}}, {}, {})), "");
+  EXPECT_EQ(error_of(sources({{"lease", "20s"}, {"request-timeout", "10s"}}, {}, {})), "");
+}
+
+TEST(Config, CutsSlashesFromTheEndOfAddresses) {
+  const auto config = load_config(sources({{"twilio-base-url", "http://127.0.0.1:9999//"}}, {}, {}));
+  EXPECT_EQ(config->twilio_base_url, "http://127.0.0.1:9999");
+}
+
+TEST(Config, ReadsAFile) {
+  const auto file = parse_config_file("# a comment\nmax-in-flight = 12\npublic-url = \"https://sms.example.test\"\n");
+  ASSERT_TRUE(file.ok());
+  const auto config = load_config(sources({}, {}, *file));
+  ASSERT_TRUE(config.ok());
+  EXPECT_EQ(config->max_in_flight, 12);
+  EXPECT_EQ(config->public_url, "https://sms.example.test");
+}
+
+TEST(Config, RefusesAnUnknownSettingInTheFile) {
+  EXPECT_NE(error_of(sources({}, {}, {{"max-in-fligth", "12"}})).find("max-in-fligth"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace byocd

@@ -1,0 +1,213 @@
+#include "http/client.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+
+#include "support/tiny_server.h"
+
+namespace byocd {
+namespace {
+
+using namespace std::chrono_literals;
+using Kind = HttpFailure::Kind;
+
+const std::string ok_answer = "HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}";
+
+class CurlClientTest : public testing::Test {
+ protected:
+  HttpRequest post(const std::string& url, const std::string& body = "Body=hello") {
+    HttpRequest request;
+    request.method = HttpRequest::Method::post;
+    request.url = url;
+    request.user = "AC00000000000000000000000000000001";
+    request.password = SecretString("made-up");
+    request.body = body;
+    return request;
+  }
+  HttpResult send(HttpRequest request) {
+    std::optional<HttpResult> result;
+    client.send(std::move(request), [&](HttpResult got) {
+      result.emplace(std::move(got));
+      loop.stop();
+    });
+    loop.run();
+    return std::move(*result);
+  }
+  HttpFailure failure(const std::string& url) {
+    auto result = send(post(url));
+    EXPECT_FALSE(result.ok());
+    return result.ok() ? HttpFailure{} : result.error();
+  }
+
+  Loop loop;
+  CurlClient client{loop, {400ms, 4, "byocd-test"}};
+};
+
+TEST_F(CurlClientTest, SendsAFormWithBasicAuthenticationAndReadsTheAnswer) {
+  std::string seen;
+  TinyServer server([&](Peer& peer) {
+    seen = peer.read_request();
+    peer.write("HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 4\r\n\r\nslow");
+  });
+  const auto result = send(post(server.url()));
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->status, 429);
+  EXPECT_EQ(result->body, "slow");
+  EXPECT_EQ(result->retry_after, 7s);
+  EXPECT_EQ(seen.rfind("POST /x HTTP/1.1\r\n", 0), 0u);
+  EXPECT_NE(seen.find("Authorization: Basic QUMwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMTptYWRlLXVw"),
+            std::string::npos);
+  EXPECT_NE(seen.find("Content-Type: application/x-www-form-urlencoded"), std::string::npos);
+  EXPECT_NE(seen.find("\r\n\r\nBody=hello"), std::string::npos);
+}
+
+TEST_F(CurlClientTest, KeepsConnections) {
+  TinyServer server([](Peer& peer) {
+    while (!peer.read_request().empty()) peer.write(ok_answer);
+  });
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(send(post(server.url())).ok());
+  EXPECT_EQ(server.connections(), 1);
+}
+
+TEST_F(CurlClientTest, ARefusedConnectionWasNotWritten) {
+  std::string url;
+  {
+    url = TinyServer([](Peer&) {}).url();
+  }
+  const HttpFailure failed = failure(url);
+  EXPECT_EQ(failed.kind, Kind::connect_failed);
+  EXPECT_FALSE(failed.possibly_written);
+}
+
+TEST_F(CurlClientTest, AnUnknownHostWasNotWritten) {
+  EXPECT_EQ(failure("http://does-not-exist.invalid/").kind, Kind::connect_failed);
+}
+
+TEST_F(CurlClientTest, AFailedTlsHandshakeWasNotWritten) {
+  TinyServer server([](Peer& peer) { peer.write("this is not TLS at all\r\n\r\n"); });
+  std::string url = server.url();
+  url.replace(0, 4, "https");
+  EXPECT_EQ(failure(url).kind, Kind::connect_failed);
+}
+
+TEST_F(CurlClientTest, AnAnswerThatDoesNotComeIsATimeoutAfterWriting) {
+  TinyServer server([](Peer& peer) {
+    peer.read_request();
+    peer.wait_for_close();
+  });
+  const HttpFailure failed = failure(server.url());
+  EXPECT_EQ(failed.kind, Kind::timeout);
+  EXPECT_TRUE(failed.possibly_written);
+}
+
+TEST_F(CurlClientTest, AResetAfterTheRequestIsALostConnection) {
+  TinyServer server([](Peer& peer) {
+    peer.read_request();
+    peer.reset();
+  });
+  EXPECT_EQ(failure(server.url()).kind, Kind::connection_lost);
+}
+
+TEST_F(CurlClientTest, AnEmptyAnswerIsALostConnection) {
+  TinyServer server([](Peer& peer) { peer.read_request(); });
+  EXPECT_EQ(failure(server.url()).kind, Kind::connection_lost);
+}
+
+TEST_F(CurlClientTest, AnAnswerThatBreaksOffIsALostConnection) {
+  TinyServer server([](Peer& peer) {
+    peer.read_request();
+    peer.write("HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{\"sid\"");
+  });
+  EXPECT_EQ(failure(server.url()).kind, Kind::connection_lost);
+}
+
+TEST_F(CurlClientTest, GarbageIsALostConnection) {
+  TinyServer server([](Peer& peer) {
+    peer.read_request();
+    peer.write("220 mail.example.test ready\r\n");
+  });
+  EXPECT_EQ(failure(server.url()).kind, Kind::connection_lost);
+}
+
+// libcurl sends a request again by itself when a kept connection breaks before an answer. For an SMS that is a second
+// SMS.
+TEST_F(CurlClientTest, ABrokenKeptConnectionNeverSendsTwice) {
+  std::atomic<int> requests{0};
+  for (const bool hard : {false, true}) {
+    requests = 0;
+    TinyServer server([&](Peer& peer) {
+      for (int i = 0; !peer.read_request().empty(); ++i) {
+        ++requests;
+        if (i == 1) return hard ? peer.reset() : peer.close();
+        peer.write(ok_answer);
+      }
+    });
+    EXPECT_TRUE(send(post(server.url())).ok());
+    const HttpFailure failed = failure(server.url());
+    EXPECT_EQ(failed.kind, Kind::connection_lost);
+    EXPECT_TRUE(failed.possibly_written);
+    EXPECT_EQ(requests, 2);
+  }
+}
+
+TEST_F(CurlClientTest, AConnectionThatWasClosedWhileIdleIsReplaced) {
+  std::atomic<int> closed{0};
+  TinyServer server([&](Peer& peer) {
+    peer.read_request();
+    peer.write(ok_answer);
+    peer.close();
+    ++closed;
+  });
+  EXPECT_TRUE(send(post(server.url())).ok());
+  while (closed == 0) std::this_thread::yield();
+  EXPECT_TRUE(send(post(server.url())).ok());
+  EXPECT_EQ(server.connections(), 2);
+}
+
+TEST_F(CurlClientTest, CutsALongBodyAndSaysSo) {
+  TinyServer server([](Peer& peer) {
+    peer.read_request();
+    peer.write("HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + std::string(3'000'000, 'x'));
+  });
+  const auto result = send(post(server.url()));
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->status, 200);
+  EXPECT_TRUE(result->truncated);
+  EXPECT_EQ(result->body.size(), std::size_t{1} << 20);
+}
+
+TEST_F(CurlClientTest, DoesNotFollowRedirects) {
+  std::atomic<int> requests{0};
+  TinyServer server([&](Peer& peer) {
+    while (!peer.read_request().empty()) {
+      ++requests;
+      peer.write("HTTP/1.1 307 Temporary Redirect\r\nLocation: /y\r\nContent-Length: 0\r\n\r\n");
+    }
+  });
+  EXPECT_EQ(send(post(server.url()))->status, 307);
+  EXPECT_EQ(requests, 1);
+}
+
+TEST_F(CurlClientTest, CancellingTellsWhatWasWritten) {
+  std::atomic<bool> read{false};
+  TinyServer server([&](Peer& peer) {
+    peer.read_request();
+    read = true;
+    peer.wait_for_close();
+  });
+  std::vector<HttpFailure> failures;
+  client.send(post(server.url()), [&](const HttpResult& got) { failures.push_back(got.error()); });
+  std::unique_ptr<Timer> look;
+  look = loop.make_timer([&] { read ? loop.stop() : look->start(1ms); });
+  look->start(1ms);
+  loop.run();
+  client.send(post(server.url()), [&](const HttpResult& got) { failures.push_back(got.error()); });
+  client.cancel_all();
+  ASSERT_EQ(failures.size(), 2u);
+  EXPECT_EQ(failures[0].kind, Kind::cancelled);
+  EXPECT_NE(failures[0].possibly_written, failures[1].possibly_written);
+}
+
+}  // namespace
+}  // namespace byocd

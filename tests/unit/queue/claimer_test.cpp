@@ -1,0 +1,214 @@
+#include "queue/claimer.h"
+
+#include <gtest/gtest.h>
+
+#include "support/fake_gateway.h"
+#include "support/jobs.h"
+#include "support/manual_timers.h"
+
+namespace byocd {
+namespace {
+
+using namespace std::chrono_literals;
+using Due = std::optional<std::chrono::milliseconds>;
+
+class ClaimerTest : public testing::Test {
+ protected:
+  static constexpr int slots = 8;
+
+  std::vector<ClaimedJob> jobs(int count) { return make_jobs(make_claim("claim", timers.now() + 30s), count); }
+  // Answers a claim, and occupies slots for its jobs.
+  int claimed(int count) { return answer(gateway.claims, {jobs(count)}); }
+  void sleep_answer(Due due) { answer(gateway.sleeps, {due}); }
+  void fall_asleep() {
+    claimer.connection_changed();
+    claimed(0);
+    sleep_answer(std::nullopt);
+  }
+
+  ManualTimers timers;
+  FakeGateway gateway;
+  int busy = 0;
+  bool may_claim = true;
+  std::chrono::microseconds duration{0};
+  Claimer claimer{gateway,
+                  timers,
+                  {[this] { return slots - busy; }, [this] { return may_claim; }, [this] { return duration; },
+                   [this](const std::vector<ClaimedJob>& got) { busy += static_cast<int>(got.size()); }},
+                  {slots, 1000ms}};
+};
+
+TEST_F(ClaimerTest, ClaimsAllFreeSlotsWhenConnected) {
+  gateway.connected = false;
+  claimer.connection_changed();
+  EXPECT_TRUE(gateway.claims.empty());
+  gateway.connected = true;
+  busy = 3;
+  claimer.connection_changed();
+  ASSERT_EQ(gateway.claims.size(), 1u);
+  EXPECT_EQ(gateway.claims.front().arguments, 5);
+}
+
+TEST_F(ClaimerTest, AnnouncesSleepAfterAShortClaimAndWaitsForANotification) {
+  claimer.connection_changed();
+  claimed(3);
+  ASSERT_EQ(gateway.sleeps.size(), 1u);
+  sleep_answer(std::nullopt);
+  timers.pass(999ms);
+  EXPECT_TRUE(gateway.claims.empty());
+  claimer.wake();
+  ASSERT_EQ(gateway.claims.size(), 1u);
+  EXPECT_EQ(gateway.claims.front().arguments, 5);
+}
+
+TEST_F(ClaimerTest, PollsWhenNoNotificationComes) {
+  fall_asleep();
+  timers.pass(1000ms);
+  EXPECT_EQ(gateway.claims.size(), 1u);
+}
+
+TEST_F(ClaimerTest, WakesWhenWorkIsDueBeforeThePoll) {
+  claimer.connection_changed();
+  claimed(0);
+  sleep_answer(40ms);
+  timers.pass(39ms);
+  EXPECT_TRUE(gateway.claims.empty());
+  timers.pass(1ms);
+  EXPECT_EQ(gateway.claims.size(), 1u);
+}
+
+TEST_F(ClaimerTest, ClaimsAgainAtOnceWhenWorkArrivedBeforeTheSleep) {
+  claimer.connection_changed();
+  claimed(2);
+  sleep_answer(0ms);
+  EXPECT_EQ(gateway.claims.size(), 1u);
+}
+
+TEST_F(ClaimerTest, DoesNotSpinOnWorkThatCannotBeHad) {
+  claimer.connection_changed();
+  int claims = 0;
+  const auto end = timers.now() + 1s;
+  while (timers.now() < end) {
+    if (gateway.claims.empty()) {
+      timers.pass(1ms);
+      continue;
+    }
+    claimed(0);
+    sleep_answer(0ms);
+    ++claims;
+  }
+  EXPECT_LE(claims, 30);
+  EXPECT_GE(claims, 15);
+}
+
+TEST_F(ClaimerTest, ANotificationEndsTheWaitForWorkThatCouldNotBeHad) {
+  claimer.connection_changed();
+  for (int i = 0; i < 8; ++i) {
+    claimed(0);
+    sleep_answer(0ms);
+    if (gateway.claims.empty() && i < 7) timers.pass(50ms);
+  }
+  ASSERT_TRUE(gateway.claims.empty());
+  claimer.wake();
+  EXPECT_EQ(gateway.claims.size(), 1u);
+}
+
+TEST_F(ClaimerTest, ANotificationDuringAClaimIsNotForgotten) {
+  claimer.connection_changed();
+  claimer.wake();
+  claimed(0);
+  EXPECT_TRUE(gateway.sleeps.empty());
+  EXPECT_EQ(gateway.claims.size(), 1u);
+}
+
+TEST_F(ClaimerTest, ANotificationDuringTheAnnouncementIsNotForgotten) {
+  claimer.connection_changed();
+  claimed(0);
+  claimer.wake();
+  sleep_answer(std::nullopt);
+  EXPECT_EQ(gateway.claims.size(), 1u);
+}
+
+TEST_F(ClaimerTest, NeverClaimsWithoutAFreeSlot) {
+  claimer.connection_changed();
+  claimed(slots);
+  claimer.wake();
+  timers.pass(10s);
+  EXPECT_TRUE(gateway.claims.empty());
+}
+
+TEST_F(ClaimerTest, WithABacklogFreedSlotsAddUpToAQuarter) {
+  claimer.connection_changed();
+  claimed(slots);
+  --busy;
+  claimer.advance();
+  EXPECT_TRUE(gateway.claims.empty());
+  --busy;
+  claimer.advance();
+  ASSERT_EQ(gateway.claims.size(), 1u);
+  EXPECT_EQ(gateway.claims.front().arguments, 2);
+}
+
+TEST_F(ClaimerTest, WithABacklogAFreedSlotWaitsOnlyForAPartOfARequestsTime) {
+  duration = 64ms;
+  claimer.connection_changed();
+  claimed(slots);
+  --busy;
+  claimer.advance();
+  timers.pass(1999us);
+  EXPECT_TRUE(gateway.claims.empty());
+  timers.pass(1us);
+  EXPECT_EQ(gateway.claims.size(), 1u);
+}
+
+TEST_F(ClaimerTest, WaitsWhileTooManyOutcomesAreUnrecorded) {
+  may_claim = false;
+  claimer.connection_changed();
+  EXPECT_TRUE(gateway.claims.empty());
+  may_claim = true;
+  claimer.advance();
+  EXPECT_EQ(gateway.claims.size(), 1u);
+}
+
+TEST_F(ClaimerTest, BacksOffAfterAnErrorAndRecovers) {
+  claimer.connection_changed();
+  answer(gateway.claims, {fail(sql_error("XX000"))});
+  claimer.wake();
+  timers.pass(99ms);
+  EXPECT_TRUE(gateway.claims.empty());
+  timers.pass(1ms);
+  ASSERT_EQ(gateway.claims.size(), 1u);
+  answer(gateway.claims, {fail(sql_error("XX000"))});
+  timers.pass(199ms);
+  EXPECT_TRUE(gateway.claims.empty());
+  timers.pass(1ms);
+  EXPECT_EQ(gateway.claims.size(), 1u);
+}
+
+TEST_F(ClaimerTest, GoesOnAfterALostConnection) {
+  claimer.connection_changed();
+  gateway.connected = false;
+  answer(gateway.claims, {fail(lost())});
+  claimer.connection_changed();
+  timers.pass(10s);
+  EXPECT_TRUE(gateway.claims.empty());
+  gateway.connected = true;
+  claimer.connection_changed();
+  EXPECT_EQ(gateway.claims.size(), 1u);
+}
+
+TEST_F(ClaimerTest, StopLetsAClaimOnItsWayDeliver) {
+  claimer.connection_changed();
+  claimer.stop();
+  EXPECT_TRUE(claimer.claiming());
+  claimed(2);
+  EXPECT_EQ(busy, 2);
+  EXPECT_FALSE(claimer.claiming());
+  claimer.wake();
+  timers.pass(10s);
+  EXPECT_TRUE(gateway.claims.empty());
+  EXPECT_TRUE(gateway.sleeps.empty());
+}
+
+}  // namespace
+}  // namespace byocd

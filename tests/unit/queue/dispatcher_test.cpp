@@ -1,0 +1,169 @@
+#include "queue/dispatcher.h"
+
+#include <gtest/gtest.h>
+
+#include "providers/twilio.h"
+#include "support/fake_gateway.h"
+#include "support/fake_http.h"
+#include "support/jobs.h"
+#include "support/manual_timers.h"
+
+namespace byocd {
+namespace {
+
+using namespace std::chrono_literals;
+
+Registry registry_with_twilio() {
+  Registry registry;
+  registry.add(std::make_unique<Twilio>("https://api.example.test"));
+  return registry;
+}
+
+class DispatcherTest : public testing::Test {
+ protected:
+  std::vector<ClaimedJob> jobs(int count) { return make_jobs(make_claim("claim", timers.now() + 30s), count); }
+  void open_credential(int version = 1) {
+    std::vector<OpenedCredential> opened;
+    opened.push_back(make_credential(version));
+    answer(gateway.opens, {std::move(opened)});
+  }
+
+  ManualTimers timers;
+  FakeGateway gateway;
+  FakeHttp http;
+  Registry registry = registry_with_twilio();
+  CredentialCache credentials{gateway, timers};
+  Identities identities{30s};
+  RetryPolicy retry_policy{[] { return 0.0; }};
+  std::vector<JobOutcome> outcomes;
+  int freed = 0;
+  Dispatcher dispatcher{{registry, http, credentials, identities, retry_policy, timers},
+                        {[this](JobOutcome outcome) { outcomes.push_back(std::move(outcome)); }, [this] { ++freed; }}};
+};
+
+TEST_F(DispatcherTest, OpensACredentialOnceAndSendsEveryJob) {
+  dispatcher.dispatch(jobs(3));
+  EXPECT_EQ(dispatcher.in_flight(), 3);
+  ASSERT_EQ(gateway.opens.size(), 1u);
+  EXPECT_EQ(gateway.opens.front().arguments.size(), 1u);
+  open_credential();
+  ASSERT_EQ(http.calls.size(), 3u);
+  timers.freeze(7ms);
+  http.answer(201, R"({"sid": "SM00000000000000000000000000000001", "status": "queued", "num_segments": "1"})");
+  ASSERT_EQ(outcomes.size(), 1u);
+  EXPECT_EQ(outcomes[0].outcome.kind, OutcomeKind::accepted);
+  EXPECT_EQ(outcomes[0].duration, 7ms);
+  EXPECT_EQ(dispatcher.in_flight(), 2);
+  EXPECT_EQ(freed, 1);
+
+  dispatcher.dispatch(jobs(1));
+  EXPECT_TRUE(gateway.opens.empty());
+  EXPECT_EQ(http.calls.size(), 3u);
+}
+
+TEST_F(DispatcherTest, ANewerVersionIsOpenedAnew) {
+  dispatcher.dispatch(jobs(1));
+  open_credential(1);
+  auto newer = jobs(1);
+  newer[0].credential_version = 2;
+  dispatcher.dispatch(std::move(newer));
+  ASSERT_EQ(gateway.opens.size(), 1u);
+  EXPECT_EQ(http.calls.size(), 1u);
+  open_credential(2);
+  EXPECT_EQ(http.calls.size(), 2u);
+}
+
+TEST_F(DispatcherTest, WithoutACredentialNothingIsSent) {
+  auto claimed = jobs(1);
+  claimed[0].credential_id.reset();
+  dispatcher.dispatch(std::move(claimed));
+  ASSERT_EQ(outcomes.size(), 1u);
+  EXPECT_EQ(outcomes[0].outcome.kind, OutcomeKind::rejected);
+  EXPECT_EQ(outcomes[0].outcome.error_code, "no_credential");
+  EXPECT_EQ(dispatcher.in_flight(), 0);
+}
+
+TEST_F(DispatcherTest, ARevokedCredentialGivesTheJobBack) {
+  dispatcher.dispatch(jobs(1));
+  answer(gateway.opens, {std::vector<OpenedCredential>{}});
+  ASSERT_EQ(outcomes.size(), 1u);
+  EXPECT_EQ(outcomes[0].outcome.kind, OutcomeKind::returned);
+}
+
+TEST_F(DispatcherTest, AnUnreadableCredentialIsUnavailable) {
+  dispatcher.dispatch(jobs(1));
+  auto unreadable = make_credential();
+  unreadable.error = "key k1 is not in the ring";
+  std::vector<OpenedCredential> opened;
+  opened.push_back(std::move(unreadable));
+  answer(gateway.opens, {std::move(opened)});
+  ASSERT_EQ(outcomes.size(), 1u);
+  EXPECT_EQ(outcomes[0].outcome.kind, OutcomeKind::unavailable);
+  EXPECT_EQ(outcomes[0].outcome.error_code, "credential_unreadable");
+}
+
+TEST_F(DispatcherTest, ALostDatabaseGivesTheJobBackAndAsksAgainNextTime) {
+  dispatcher.dispatch(jobs(1));
+  answer(gateway.opens, {fail(lost())});
+  ASSERT_EQ(outcomes.size(), 1u);
+  EXPECT_EQ(outcomes[0].outcome.kind, OutcomeKind::returned);
+  dispatcher.dispatch(jobs(1));
+  EXPECT_EQ(gateway.opens.size(), 1u);
+}
+
+TEST_F(DispatcherTest, AJobWhoseLeaseMayHaveRunOutIsNotSent) {
+  auto claimed = jobs(1);
+  dispatcher.dispatch(jobs(1));
+  open_credential();
+  http.calls.clear();
+  timers.freeze(21s);  // stopped for more than two thirds of the lease
+  dispatcher.dispatch(std::move(claimed));
+  EXPECT_TRUE(http.calls.empty());
+  ASSERT_EQ(outcomes.size(), 1u);
+  EXPECT_EQ(outcomes[0].outcome.kind, OutcomeKind::returned);
+}
+
+TEST_F(DispatcherTest, AHeartbeatKeepsAJobSendable) {
+  const std::string identity = identities.renew();
+  dispatcher.dispatch(make_jobs(make_claim("slow", timers.now() + 30s, identity), 1));
+  timers.freeze(25s);
+  identities.renewed(identity, timers.now());
+  open_credential();
+  EXPECT_EQ(http.calls.size(), 1u);
+}
+
+TEST_F(DispatcherTest, DrainGivesBackWhatWasNotSentAndFinishesTheRest) {
+  dispatcher.dispatch(jobs(1));
+  open_credential();
+  auto waiting = jobs(1);
+  waiting[0].credential_id = "credential-2";
+  dispatcher.dispatch(std::move(waiting));
+  dispatcher.drain();
+  dispatcher.dispatch(jobs(2));  // a claim that was on its way
+  ASSERT_EQ(outcomes.size(), 2u);
+  EXPECT_EQ(outcomes[0].outcome.kind, OutcomeKind::returned);
+  answer(gateway.opens, {std::vector<OpenedCredential>{}});
+  EXPECT_EQ(outcomes.size(), 3u);
+  EXPECT_EQ(outcomes[2].outcome.kind, OutcomeKind::returned);
+  http.answer(201, R"({"sid": "SM00000000000000000000000000000001"})");
+  ASSERT_EQ(outcomes.size(), 4u);
+  EXPECT_EQ(outcomes[3].outcome.kind, OutcomeKind::accepted);
+  EXPECT_EQ(dispatcher.in_flight(), 0);
+}
+
+TEST_F(DispatcherTest, TheRetryDelayGrowsWithTheAttemptAndHonoursRetryAfter) {
+  auto claimed = jobs(2);
+  claimed[0].attempt = 3;
+  dispatcher.dispatch(std::move(claimed));
+  open_credential();
+  http.answer(503, "");
+  EXPECT_EQ(outcomes[0].retry_delay, 200ms);
+  HttpResponse throttled;
+  throttled.status = 429;
+  throttled.retry_after = 9s;
+  http.answer(HttpResult(throttled));
+  EXPECT_EQ(outcomes[1].retry_delay, 9s);
+}
+
+}  // namespace
+}  // namespace byocd
