@@ -1,0 +1,123 @@
+# Entry point of everything. `make demo` shows it working, `make check` proves it.
+#
+# Read in two passes. In the first, on a machine that may have nothing yet, each target installs what it
+# misses (scripts/deps) and then calls make again; in the second (BUILD=1) PGXS builds the extension and
+# CMake the programs, under a lock, because several people or tests may share one checkout.
+
+# The SQL sources in the order in which they make up the extension's script.
+SQL_PARTS = schema providers organizations keys credentials messages jobs enqueue claim outcome \
+            maintenance views privileges
+
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" extension/pg_byoc.control)
+PG_CONFIG  ?= $(firstword $(wildcard /usr/lib/postgresql/15/bin/pg_config) pg_config)
+PREFIX     ?= /usr/local#   byocd goes to $(PREFIX)/bin, the extension where pg_config says
+STAGE       = $(CURDIR)/build/stage#   what tests and demo run: an installation inside the checkout
+
+ifndef BUILD
+# ---- First pass: what to do ----------------------------------------------------------------------------
+
+.NOTPARALLEL:
+.DEFAULT_GOAL := all
+
+build = @mkdir -p build && flock build/.lock $(MAKE) -s --no-print-directory -j$(shell nproc) BUILD=1
+
+.PHONY: deps all install uninstall clean stage demo demo-stop installcheck check \
+        check-version check-pgtap check-unit check-e2e check-asan
+
+deps:
+	@scripts/deps
+
+all: deps
+	$(build) all
+
+# As an ordinary user only the copying into the system's folders is done by sudo, and only if it is needed.
+install uninstall: all
+	@if [ -n "$(DESTDIR)" ] || [ -w "$$($(PG_CONFIG) --pkglibdir)" ]; then sudo=; else sudo=sudo; fi; \
+	$$sudo $(MAKE) --no-print-directory BUILD=1 $@
+
+# The demo does not make a newcomer wait for unit tests to compile.
+PROGRAMS = all
+demo: PROGRAMS = byocd simulator
+stage: deps
+	$(build) install DESTDIR=$(STAGE) CMAKE_TARGET="$(PROGRAMS)"
+
+demo: stage
+	@node demo/run.mjs $(if $(filter-out 0,$(KEEP)),--keep)
+
+demo-stop:
+	@scripts/stop-leftovers demo
+	@rm -f build/demo.env
+
+check: stage
+	@scripts/check version pgtap unit e2e asan
+
+check-version check-pgtap check-unit check-e2e check-asan: check-%: stage
+	@scripts/check $*
+
+# Against a server that is already running (PGHOST, PGPORT, ...) and has pg_byoc installed and preloaded.
+installcheck: deps
+	@scripts/check installcheck
+
+clean:
+	@scripts/stop-leftovers --all
+	@rm -rf build pg_byoc.so extension/*.[do] extension/*/*.[do]
+
+else
+# ---- Second pass: the build ----------------------------------------------------------------------------
+
+MODULE_big = pg_byoc
+OBJS       = $(patsubst %.cpp,%.o,$(sort $(wildcard extension/*.cpp extension/crypto/*.cpp extension/template/*.cpp)))
+EXTENSION  = extension/pg_byoc
+DATA       = $(wildcard sql/pg_byoc--*--*.sql)
+SCRIPT     = build/pg_byoc--$(EXTVERSION).sql
+DATA_built = $(SCRIPT)
+SQL_FILES  = $(SQL_PARTS:%=sql/%.sql)
+
+# PostgreSQL's own headers count as system headers: our warnings are for our code.
+PG_CPPFLAGS  = -Iextension -isystem $(shell $(PG_CONFIG) --includedir-server)
+PG_CXXFLAGS  = -std=c++17 -Wall -Wextra -MMD -MP
+SHLIB_LINK   = -lcrypto -lstdc++
+NO_INSTALLCHECK = 1
+# JIT bitcode needs clang, gets none of our flags and inlines nothing here that matters.
+override with_llvm = no
+
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+-include $(OBJS:.o=.d)
+$(OBJS): Makefile
+%.o: %.cpp
+	@echo "  CXX  $@"
+	@$(COMPILE.cc) -o $@ $<
+
+$(SCRIPT): $(SQL_FILES) extension/pg_byoc.control Makefile
+	@mkdir -p $(@D)
+	@{ printf '%s\n' '\echo Use "CREATE EXTENSION pg_byoc" to load this file. \quit'; \
+	   for part in $(SQL_FILES); do printf '\n-- %s\n\n' "$$part"; cat "$$part"; done; } >$@
+
+# byocd, and for the first pass's `stage` the simulator and the unit tests too.
+CMAKE_TARGET = byocd
+
+.PHONY: byocd asan install-byocd uninstall-byocd
+all: byocd
+install: install-byocd
+uninstall: uninstall-byocd
+
+configure = @cmake -S . -B $(@D) -G Ninja \
+    -DCMAKE_RUNTIME_OUTPUT_DIRECTORY=$(CURDIR)/$(@D)/bin -DCMAKE_EXPORT_COMPILE_COMMANDS=ON
+
+build/cmake/build.ninja:
+	$(configure) -DCMAKE_BUILD_TYPE=RelWithDebInfo
+build/asan/build.ninja:
+	$(configure) -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O1 -DBYOC_SANITIZE=address
+
+byocd: build/cmake/build.ninja
+	@cmake --build $(<D) --target $(CMAKE_TARGET)
+asan: build/asan/build.ninja
+	@cmake --build $(<D)
+
+install-byocd: byocd
+	@install -D -m 755 build/cmake/bin/byocd '$(DESTDIR)$(PREFIX)/bin/byocd'
+uninstall-byocd:
+	rm -f '$(DESTDIR)$(PREFIX)/bin/byocd'
+endif

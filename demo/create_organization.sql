@@ -1,0 +1,2 @@
+-- $1 name
+SELECT byoc.create_organization($1)

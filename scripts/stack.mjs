@@ -1,0 +1,143 @@
+// The parts that run together: PostgreSQL, the provider simulator and byocd, each with what a caller needs of it.
+
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
+import { connect } from './postgres.mjs';
+import { TOP, freePort, script, until } from './run.mjs';
+
+const SIMULATOR = process.env.SIMULATOR_BIN ?? `${TOP}/build/cmake/bin/simulator`;
+export const BYOCD = process.env.BYOCD_BIN ?? `${TOP}/build/cmake/bin/byocd`;
+
+// A private PostgreSQL (scripts/cluster) in the run's folder.
+export class Cluster {
+  #connections = new Set();
+
+  // `settings`: lines of postgresql.conf, { name: value }.
+  constructor(run, { name = 'postgres', settings = {} } = {}) {
+    this.folder = `${run.folder}/${name}`;
+    const lines = Object.entries(settings).map(([key, value]) => `${key}=${value}`);
+    this.env = parseEnv(script('cluster', 'start', this.folder, ...lines));
+    this.log = this.env.CLUSTER_LOG;
+  }
+
+  // The environment for a client of `database` as `user`.
+  environment(database, user = 'postgres') {
+    return { PGHOST: this.env.PGHOST, PGPORT: this.env.PGPORT, PGDATABASE: database, PGUSER: user };
+  }
+
+  async connect(database = 'postgres', user = 'postgres', parameters = {}) {
+    const connection = await connect({
+      host: this.env.PGHOST, port: this.env.PGPORT, database, user, ...parameters,
+    });
+    this.#connections.add(connection);
+    connection.once('close', () => this.#connections.delete(connection));
+    return connection;
+  }
+
+  async disconnect() {
+    await Promise.all([...this.#connections].map((connection) => connection.end()));
+  }
+
+  stop(mode = 'fast') { script('cluster', 'stop', this.folder, mode); }
+  start() { script('cluster', 'start', this.folder); }
+  restart(mode = 'fast') { script('cluster', 'restart', this.folder, mode); }
+}
+
+// The provider stand-in (tests/simulator).
+export class Simulator {
+  static async start(run, { log = `${run.folder}/simulator.log`, args = [] } = {}) {
+    const simulator = new Simulator();
+    const portFile = `${run.folder}/simulator.port`;
+    rmSync(portFile, { force: true });
+    simulator.program = run.start(SIMULATOR, ['--listen', '127.0.0.1:0', '--port-file', portFile, ...args], { log });
+    const port = await until('the simulator', () => {
+      failIfEnded(simulator.program);
+      return existsSync(portFile) && Number(readFileSync(portFile, 'utf8'));
+    });
+    simulator.url = `http://127.0.0.1:${port}`;
+    return simulator;
+  }
+
+  // Every message that it accepted, oldest first; `arrived` is received_at in ms since the epoch.
+  async messages() {
+    const messages = await request('GET', `${this.url}/_simulator/messages`);
+    return messages.map((message) => ({ ...message, arrived: milliseconds(message.received_at) }));
+  }
+
+  // Makes an account known: { sid, authToken, number }.
+  addAccount({ sid, authToken, number }, name) {
+    return this.request('PUT', '/_simulator/accounts', {
+      sid, auth_token: authToken, friendly_name: name, numbers: [{ phone_number: number, sms: true }],
+    });
+  }
+
+  request(method, path, body) { return request(method, `${this.url}${path}`, body); }
+}
+
+// The sidecar, connected to one database as a role that has byoc.grant_dispatcher.
+export class Byocd {
+  // Resolves once it waits for work. `env`: further settings, BYOC_...
+  static async start(run, cluster, { database, user = 'byocd', simulator, env = {}, log = cluster.log }) {
+    const byocd = new Byocd();
+    const port = await freePort();
+    byocd.url = `http://127.0.0.1:${port}`;
+    byocd.env = {
+      ...cluster.environment(database, user),
+      BYOC_TWILIO_BASE_URL: simulator.url,
+      BYOC_HTTP_LISTEN: `127.0.0.1:${port}`,
+      ...env,
+    };
+    byocd.program = run.start(BYOCD, ['run'], { log, env: byocd.env });
+    const observer = await cluster.connect(database);
+    await until('byocd to wait for work', async () => {
+      failIfEnded(byocd.program);
+      return observer.value(`
+        SELECT count(*) > 0 FROM pg_stat_activity
+        WHERE application_name = 'byocd' AND state = 'idle' AND query LIKE '%dispatcher_sleep%'`);
+    });
+    await observer.end();
+    return byocd;
+  }
+
+  // Writes a script that starts the same again, as a part of the run: stopped along with it. Answers its path.
+  writeStarter(run) {
+    const file = `${run.folder}/byocd`;
+    const settings = Object.entries(this.env).map(([name, value]) => `export ${name}='${value}'\n`).join('');
+    writeFileSync(file, `#!/bin/sh
+${settings}echo "$$ $(awk '{print $22}' /proc/$$/stat)" >>'${run.folder}/pids'
+exec '${BYOCD}' run "$@"
+`, { mode: 0o755 });
+    return file;
+  }
+}
+
+function failIfEnded(program) {
+  if (!program.ended) return;
+  const { code, signal } = program.ended;
+  throw new Error(`${program.command} ended (${code ?? signal}); its log: ${program.log}`);
+}
+
+// `export NAME='value'` lines as an object.
+function parseEnv(text) {
+  return Object.fromEntries([...text.matchAll(/^export (\w+)='(.*)'$/gm)].map(([, name, value]) => [name, value]));
+}
+
+// An ISO 8601 time with microseconds; Date keeps milliseconds only.
+function milliseconds(iso) {
+  return Date.parse(iso.replace(/\.\d+/, '')) + Number(`0${/\.\d+/.exec(iso)?.[0] ?? ''}`) * 1000;
+}
+
+// One HTTP request with a JSON body; answers the JSON that comes back.
+export function request(method, url, body) {
+  return new Promise((resolve, reject) => {
+    const outgoing = http.request(url, { method, agent: false, headers: { 'content-type': 'application/json' } }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (chunk) => { text += chunk; }).on('end', () => {
+        if (response.statusCode >= 400) reject(new Error(`${method} ${url}: ${response.statusCode} ${text}`));
+        else resolve(text ? JSON.parse(text) : null);
+      });
+    });
+    outgoing.on('error', reject);
+    outgoing.end(body === undefined ? undefined : JSON.stringify(body));
+  });
+}
