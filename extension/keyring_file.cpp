@@ -76,7 +76,7 @@ void load_keyring_at_start(SharedState& state) {
     read_keyring(keyring_file, state.keyring, state.keyring_problem, sizeof state.keyring_problem);
     if (state.keyring_problem[0] != '\0') {
         ereport(WARNING, (errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("pg_byoc has no key ring: %s", state.keyring_problem),
-                          errdetail("The server starts, but nothing can be encrypted or decrypted.")));
+                          errdetail("The server starts, but no credential can be stored or used.")));
     } else {
         ereport(LOG, (errmsg("pg_byoc key ring loaded: %u key(s), \"%s\" is active", state.keyring.count,
                              state.keyring.active()->id)));

@@ -13,13 +13,28 @@ namespace {
 
 emit_log_hook_type previous_hook = nullptr;
 
-// Entry points that take or return a secret. A statement that names one is not logged, nor are its parameters.
-const char* const secret_entry_points[] = {"add_credential", "update_credential", "credentials", "byoc.token",
-                                           "authenticate",   "encrypt",           "decrypt",     "unseal"};
+// Functions that take or return a secret, by the beginning of their names, and other names that come with one. A statement
+// that uses one is not logged, nor are its parameters.
+const char* const secret_functions[] = {"add_credential", "update_credential", "authenticate", "encrypt", "decrypt", "unseal"};
+const char* const secret_names[] = {"credentials", "byoc.token"};
+
+// True when `text` calls a function whose name begins with `name`: the name's rest, a quote, white space, a parenthesis.
+bool calls(const char* text, const char* name) {
+    for (const char* found = strcasestr(text, name); found != nullptr; found = strcasestr(found, name)) {
+        found += strlen(name);
+        const char* rest = found + strspn(found, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_");
+        rest += strspn(rest, "\" \t\r\n");
+        if (*rest == '(') return true;
+    }
+    return false;
+}
 
 bool names_secret(const char* text) {
     if (text == nullptr) return false;
-    for (const char* name : secret_entry_points) {
+    for (const char* name : secret_functions) {
+        if (calls(text, name)) return true;
+    }
+    for (const char* name : secret_names) {
         if (strcasestr(text, name) != nullptr) return true;
     }
     return false;

@@ -25,6 +25,7 @@ export class PostgresError extends Error {
 }
 
 // Emits 'notification' ({ channel, payload, pid }), 'notice' (PostgresError) and 'close'.
+// It keeps this process alive only while an answer is outstanding: a test that fails half-way still ends.
 export class Connection extends EventEmitter {
   #socket;
   #input = Buffer.alloc(0);
@@ -67,6 +68,7 @@ export class Connection extends EventEmitter {
 
   async end() {
     if (this.#closed) return;
+    this.#socket.ref();
     this.#socket.end(message('X'));
     await once(this.#socket, 'close');
   }
@@ -80,6 +82,7 @@ export class Connection extends EventEmitter {
     if (this.#closed) return Promise.reject(this.#closed);
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject, error: null, columns: [], result: { rows: [], command: null } });
+      this.#socket.ref();
       this.#socket.write(Buffer.concat(messages));
     });
   }
@@ -126,6 +129,7 @@ export class Connection extends EventEmitter {
       }
       case 'Z':
         this.#waiting.shift();
+        if (this.#waiting.length === 0) this.#socket.unref();
         if (query.error) query.reject(query.error);
         else query.resolve(query.result);
         break;

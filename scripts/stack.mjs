@@ -45,16 +45,17 @@ export class Cluster {
 
 // The provider stand-in (tests/simulator).
 export class Simulator {
-  static async start(run, { log = `${run.folder}/simulator.log`, args = [] } = {}) {
+  // `port`: that of a stopped one, to take its place; 0: a free one.
+  static async start(run, { log = `${run.folder}/simulator.log`, args = [], port: wanted = 0 } = {}) {
     const simulator = new Simulator();
     const portFile = `${run.folder}/simulator.port`;
     rmSync(portFile, { force: true });
-    simulator.program = run.start(SIMULATOR, ['--listen', '127.0.0.1:0', '--port-file', portFile, ...args], { log });
+    simulator.program = run.start(SIMULATOR, ['--listen', `127.0.0.1:${wanted}`, '--port-file', portFile, ...args], { log });
     const port = await until('the simulator', () => {
       failIfEnded(simulator.program);
       return existsSync(portFile) && Number(readFileSync(portFile, 'utf8'));
     });
-    simulator.url = `http://127.0.0.1:${port}`;
+    Object.assign(simulator, { port, url: `http://127.0.0.1:${port}` });
     return simulator;
   }
 

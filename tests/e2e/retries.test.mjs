@@ -1,0 +1,91 @@
+// What a provider's answers do to a message.
+
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { Simulator, Stack, until } from './stack.mjs';
+
+const stack = new Stack('retries', { env: { BYOC_REQUEST_TIMEOUT: '500ms' } });
+let a;
+const outcomes = async (id) => (await stack.events(id)).map((e) => `${e.event} ${e.http_status ?? e.error_code ?? ''}`.trim());
+
+after(() => stack.end());
+before(async () => {
+  await stack.start();
+  a = await stack.organization(1);
+});
+
+test('500 twice, then accepted: one message, three attempts', async () => {
+  await stack.faults([{ action: 'status', status: 500, count: 2, match: { to: '+15551000001' } }]);
+  const id = await stack.send(a, '+15551000001', 'third time lucky');
+  const message = await stack.settled(id);
+  assert.deepEqual([message.status, message.attempts], ['sent', 3]);
+  assert.deepEqual(await outcomes(id), ['unavailable 500', 'unavailable 500', 'accepted']);
+  const received = (await stack.simulator.messages()).filter((m) => m.to === '+15551000001');
+  assert.deepEqual(received.map((m) => m.sid), [message.provider_sid]);
+});
+
+test('429 waits as long as Retry-After says', async () => {
+  await stack.faults([{ action: 'status', status: 429, retry_after: 1, count: 1, match: { to: '+15551000002' } }]);
+  const id = await stack.send(a, '+15551000002', 'patience');
+  await stack.settled(id);
+  const events = await stack.events(id);
+  assert.deepEqual(await outcomes(id), ['throttled 429', 'accepted']);
+  const waited = new Date(events[1].at) - new Date(events[0].at);
+  assert.ok(waited >= 1000, `waited ${waited} ms`);
+});
+
+test('a permanent error ends as failed, with the code and message of Twilio', async () => {
+  const id = await stack.send(a, '+15005550004', 'to somebody who opted out');
+  const message = await stack.settled(id);
+  assert.deepEqual([message.status, message.error_code, message.attempts], ['failed', '21610', 1]);
+  assert.match(message.error_message, /unsubscribed|opted|stop/i);
+});
+
+test('an error that means "later" is tried again', async () => {
+  await stack.faults([{ action: 'status', status: 400, code: 21611, count: 1, match: { to: '+15551000003' } }]);
+  const id = await stack.send(a, '+15551000003', 'queue full');
+  assert.equal((await stack.settled(id)).status, 'sent');
+  assert.deepEqual(await outcomes(id), ['rejected 400', 'accepted']);
+});
+
+for (const [action, code] of [['timeout_after', 'timeout'], ['reset_after', 'connection_lost'], ['malformed', 'bad_answer']]) {
+  test(`a lost answer (${action}) parks the message as unknown and is never sent again by itself`, async () => {
+    const to = `+155510001${code.length.toString().padStart(2, '0')}`;
+    await stack.faults([{ action, count: 1, match: { to } }]);
+    const id = await stack.send(a, to, action);
+    const message = await stack.settled(id);
+    assert.deepEqual([message.status, message.error_code], ['unknown', code]);
+    assert.equal((await stack.simulator.messages()).filter((m) => m.to === to).length, 1);
+    await stack.db.query(`SELECT byoc.resolve_unknown_sms($1, 'sent')`, [id]);
+    assert.equal((await stack.message(id)).status, 'sent');
+  });
+}
+
+test('a wrong token of one organization does not stop another', async () => {
+  const wrong = await stack.organization(2);
+  await stack.db.query('SELECT byoc.update_credential($1, $2)', [wrong.credential, { auth_token: 'e'.repeat(32) }]);
+  const bad = await stack.send(wrong, '+15551000011', 'x');
+  const good = await stack.send(a, '+15551000012', 'y');
+  assert.equal((await stack.settled(good)).status, 'sent');
+  const message = await stack.settled(bad);
+  assert.deepEqual([message.status, message.error_code], ['failed', '20003']);
+});
+
+test('a provider that is down loses nothing', async () => {
+  await stack.faults([]);
+  const { port } = stack.simulator;
+  await stack.simulator.program.stop('SIGKILL');
+  const ids = [];
+  for (let i = 0; i < 20; ++i) ids.push(await stack.send(a, `+155520000${String(i).padStart(2, '0')}`, `while down ${i}`));
+  await until('every message to have failed to connect', async () => (await stack.db.value(`
+    SELECT count(DISTINCT message_id)::int FROM byoc.sms_events WHERE error_code = 'connect_failed'`)) === 20);
+  // It has to know the account from the first request on: a wrong token is a permanent error.
+  const accounts = `${stack.run.folder}/accounts.json`;
+  writeFileSync(accounts, JSON.stringify([{
+    sid: a.account.sid, auth_token: a.account.authToken, numbers: [{ phone_number: a.account.number, sms: true }],
+  }]));
+  stack.simulator = await Simulator.start(stack.run, { port, args: ['--accounts', accounts] });
+  for (const id of ids) assert.equal((await stack.settled(id)).status, 'sent');
+  assert.equal((await stack.simulator.messages()).length, 20);
+});

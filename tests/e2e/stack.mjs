@@ -1,0 +1,104 @@
+// What the end-to-end tests share: a private server, simulator and byocd, and organizations on them.
+
+import { readFileSync, readdirSync } from 'node:fs';
+import { Run, until } from '../../scripts/run.mjs';
+import { BYOCD, Byocd, Cluster, Simulator } from '../../scripts/stack.mjs';
+
+export { BYOCD, Byocd, Cluster, Run, Simulator, until };
+
+const DATABASE = 'e2e';
+
+export const LEADS = `
+  CREATE TABLE leads (id int GENERATED ALWAYS AS IDENTITY, org_id uuid, name text, phone text, service text, summary text, score int DEFAULT 50)`;
+
+// Everything up, with the extension, the role byocd and table leads in a database of its own.
+export class Stack {
+  // `name` names the run's folder; `settings` are lines of postgresql.conf; `env` are settings of byocd.
+  constructor(name, { settings = {}, env = {} } = {}) {
+    Object.assign(this, { name, settings, env });
+  }
+
+  async start() {
+    this.run = new Run(`e2e-${this.name}-${process.pid}`);
+    this.cluster = new Cluster(this.run, { settings: this.settings });
+    const admin = await this.cluster.connect();
+    await admin.query(`CREATE DATABASE ${DATABASE}`);
+    await admin.end();
+    this.db = await this.connect();
+    await this.db.query('CREATE EXTENSION pg_byoc; CREATE ROLE byocd LOGIN; SELECT byoc.grant_dispatcher(\'byocd\')');
+    await this.db.query(LEADS);
+    this.simulator = await Simulator.start(this.run);
+    await this.startByocd();
+  }
+
+  connect(user) { return this.cluster.connect(DATABASE, user); }
+
+  async startByocd(env = {}) {
+    this.byocdLog = `${this.run.folder}/byocd.log`;
+    this.byocd = await Byocd.start(this.run, this.cluster, {
+      database: DATABASE, simulator: this.simulator, env: { ...this.env, ...env }, log: this.byocdLog,
+    });
+  }
+
+  // An organization with an account of its own on the simulator. `number` tells accounts apart, 1 to 99.
+  async organization(number) {
+    const two = String(number).padStart(2, '0');
+    const account = { sid: `AC${'0'.repeat(30)}${two}`, authToken: `${'0'.repeat(28)}ab${two}`, number: `+155500000${two}` };
+    await this.simulator.addAccount(account, `Account ${number}`);
+    const id = await this.db.value('SELECT byoc.create_organization($1)', [`Organization ${number}`]);
+    const credential = await this.db.value('SELECT byoc.add_credential($1, $2, org_id => $3)', [
+      'twilio', { account_sid: account.sid, auth_token: account.authToken, phone_number: account.number }, id,
+    ]);
+    return { id, account, credential };
+  }
+
+  send(organization, to, body) {
+    return this.db.value('SELECT byoc.send_sms($1, $2, org_id => $3)', [to, body, organization.id]);
+  }
+
+  async message(id) {
+    return (await this.db.rows('SELECT * FROM byoc.sms_messages WHERE id = $1', [id]))[0];
+  }
+
+  events(id) {
+    return this.db.rows('SELECT * FROM byoc.sms_events WHERE message_id = $1 ORDER BY id', [id]);
+  }
+
+  // Waits until the message has one of the states; answers it.
+  settled(id, states = ['sent', 'delivered', 'failed', 'unknown', 'expired'], timeout = 20_000) {
+    return until(`message ${id} to be ${states.join(' or ')}`, async () => {
+      const message = await this.message(id);
+      return states.includes(message?.status) && message;
+    }, { timeout });
+  }
+
+  count(where, params) {
+    return this.db.value(`SELECT count(*)::int FROM byoc.sms_messages WHERE ${where}`, params);
+  }
+
+  faults(rules) { return this.simulator.request('PUT', '/_simulator/faults', rules); }
+  latency(ms) { return this.simulator.request('PUT', '/_simulator/latency', { ms }); }
+
+  // Opens the connection again after a restart of the server.
+  async reconnect() {
+    this.db = await until('the server to accept connections', () => this.connect().catch(() => null));
+  }
+
+  // Also after start() failed half way: open connections would keep the test file alive.
+  async end() {
+    await this.cluster?.disconnect();
+    await this.byocd?.program.stop('SIGKILL');
+    await this.simulator?.program.stop();
+  }
+}
+
+// The files below `folder` that contain `needle`, as bytes.
+export function filesWith(folder, needle) {
+  const found = [];
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = `${folder}/${entry.name}`;
+    if (entry.isDirectory()) found.push(...filesWith(path, needle));
+    else if (entry.isFile() && readFileSync(path).includes(needle)) found.push(path);
+  }
+  return found;
+}
