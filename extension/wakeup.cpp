@@ -7,6 +7,7 @@ namespace byoc {
 namespace {
 
 constexpr char channel[] = "byoc_jobs";
+constexpr int64 sweep_interval = USECS_PER_SEC;
 constexpr int64 committers_patience = USECS_PER_SEC; // past it the poll of the dispatcher has to do
 
 bool enqueued = false;             // by this transaction
@@ -116,6 +117,16 @@ PG_FUNCTION_INFO_V1(byoc_wake_dispatcher);
 Datum byoc_wake_dispatcher(PG_FUNCTION_ARGS) {
     note_enqueued(PG_GETARG_UUID_P(0));
     PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(byoc_is_sweep_due);
+// byoc.is_sweep_due() -> boolean: true once a second in a session that asks all the time.
+Datum byoc_is_sweep_due(PG_FUNCTION_ARGS) {
+    static TimestampTz due_at = 0;
+    const TimestampTz now = GetCurrentTimestamp();
+    if (now < due_at) PG_RETURN_BOOL(false);
+    due_at = now + sweep_interval;
+    PG_RETURN_BOOL(true);
 }
 
 PG_FUNCTION_INFO_V1(byoc_end_sleep);

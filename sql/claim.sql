@@ -64,7 +64,7 @@ $$;
 COMMENT ON FUNCTION byoc.take_wakeups(integer) IS 'Internal: makes the lanes busy that have a wake-up row.';
 
 CREATE FUNCTION byoc.sweep_lanes() RETURNS integer
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 AS $$
@@ -90,7 +90,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION byoc.sweep_lanes() IS
-    'For byocd: wakes lanes that went idle while a message was not committed yet; returns how many. Called before sleeping and by the poll.';
+    'Internal: wakes lanes that went idle while a message was not committed yet; returns how many. Run before sleeping and once a second.';
 
 CREATE FUNCTION byoc.claim_jobs(dispatcher uuid, slots integer, lease interval)
 RETURNS TABLE (claim_id uuid, org_id uuid, id uuid, provider text, credential_id uuid, credential_version integer, to_number text,
@@ -113,6 +113,9 @@ BEGIN
         RETURN;
     END IF;
     PERFORM byoc.promote_due(500);
+    IF byoc.is_sweep_due() THEN
+        PERFORM byoc.sweep_lanes();
+    END IF;
     PERFORM byoc.take_wakeups(1000);
     RETURN QUERY
     WITH ready AS MATERIALIZED (

@@ -102,6 +102,10 @@ CREATE FUNCTION byoc.end_sleep() RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_end_sleep';
 COMMENT ON FUNCTION byoc.end_sleep() IS 'Internal: this session needs no NOTIFY any more.';
 
+CREATE FUNCTION byoc.is_sweep_due() RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_is_sweep_due';
+COMMENT ON FUNCTION byoc.is_sweep_due() IS 'Internal: true once a second, for a dispatcher that is too busy to sleep.';
+
 CREATE FUNCTION byoc.wake_dispatcher(org_id uuid) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_wake_dispatcher';
 COMMENT ON FUNCTION byoc.wake_dispatcher(uuid) IS 'Internal: this transaction left work for the dispatcher.';
