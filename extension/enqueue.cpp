@@ -53,19 +53,24 @@ void execute(SPIPlanPtr plan, Datum* values, const char* nulls) {
 Oid types[parameter_count] = {UUIDOID,        UUIDOID, TEXTOID, TEXTOID,        UUIDOID,
                               TIMESTAMPTZOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID};
 
+// A cached plan is analysed again under the search path of the session that runs it, so a statement that runs with the
+// owner's rights qualifies every function, operator and type: a name of the caller's must never get in.
+
 // The lane is the credential that the message will go out by; the nil UUID stands for none. A lane that the dispatcher
 // does not already work on gets a wake-up row, unless $10 says that this transaction left one.
 const char queue_statement[] =
     "WITH sender AS MATERIALIZED ("
     "  SELECT coalesce($5, (SELECT c.id FROM byoc.organization_api_credentials c"
-    "                       WHERE c.org_id = $1 AND c.credential_type = 'twilio' AND c.is_default AND c.is_active),"
-    "                  '00000000-0000-0000-0000-000000000000'::uuid) AS lane),"
+    "                       WHERE c.org_id OPERATOR(pg_catalog.=) $1 AND c.credential_type OPERATOR(pg_catalog.=) 'twilio'"
+    "                         AND c.is_default AND c.is_active),"
+    "                  '00000000-0000-0000-0000-000000000000'::pg_catalog.uuid) AS lane),"
     " queued AS ("
     "  INSERT INTO byoc.queue (org_id, lane, id, to_number, body, credential_id, expires_at, idempotency_key, source_table, send_at)"
     "  SELECT $1, s.lane, $2, $3, $4, $5, $6, $7, $8, $9 FROM sender s)"
     " INSERT INTO byoc.wakeups (org_id, lane)"
     " SELECT $1, s.lane FROM sender s"
-    " WHERE $10 IS NULL AND NOT EXISTS (SELECT FROM byoc.lanes l WHERE l.org_id = $1 AND l.lane = s.lane AND l.busy)";
+    " WHERE $10 IS NULL AND NOT EXISTS (SELECT FROM byoc.lanes l"
+    "                                   WHERE l.org_id OPERATOR(pg_catalog.=) $1 AND l.lane OPERATOR(pg_catalog.=) s.lane AND l.busy)";
 
 const char schedule_statement[] =
     "INSERT INTO byoc.schedule (org_id, id, to_number, body, credential_id, expires_at, idempotency_key, source_table,"
@@ -76,7 +81,7 @@ const char failed_statement[] =
     "WITH failed AS ("
     "  INSERT INTO byoc.messages (org_id, id, to_number, body, credential_id, expires_at, idempotency_key, source_table,"
     "                             send_at, status, error_code, error_message, attempts, finished_at)"
-    "  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'failed', 'refused', $10, 0, clock_timestamp()))"
+    "  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'failed', 'refused', $10, 0, pg_catalog.clock_timestamp()))"
     " INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, error_code, error_message)"
     " VALUES ($1, $2, byoc.uuid_v7(), 'refused', 0, 'refused', $10)";
 
@@ -151,13 +156,9 @@ void store_failed(const NewMessage& message, const char* reason, pg_uuid_t* id) 
 }
 
 SPIPlanPtr keep_plan(const char* statement, int parameters, Oid* parameter_types) {
-    // The plan keeps the search path that it was made with: a shadowing operator of the caller's never gets in.
-    const int nest_level = NewGUCNestLevel();
-    (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
     SPIPlanPtr plan = SPI_prepare(statement, parameters, parameter_types);
     if (plan == nullptr) elog(ERROR, "could not prepare a statement: %s", SPI_result_code_string(SPI_result));
     SPI_keepplan(plan);
-    AtEOXact_GUC(true, nest_level);
     return plan;
 }
 

@@ -29,7 +29,7 @@ void enqueue(const NewMessage& message, pg_uuid_t* id);
 // Stores the message as failed, with the reason. As enqueue().
 void store_failed(const NewMessage& message, const char* reason, pg_uuid_t* id);
 
-// Prepares a statement of the extension's own with a fixed search path and keeps the plan for the session.
+// Prepares a statement of the extension's own and keeps the plan for the session. Every name in it must be qualified.
 SPIPlanPtr keep_plan(const char* statement, int parameters, Oid* types);
 
 // Runs code as the extension's owner; restored by end_owner_rights() or the end of the (sub)transaction.

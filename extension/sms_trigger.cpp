@@ -19,6 +19,7 @@ struct CacheEntry {
     bool raises; // on_error = 'raise'
     MemoryContext memory;
     char* source_table;
+    char* broken; // why the definition does not fit the table any more; null when it does
     ReadyDefinition ready;
 };
 
@@ -85,6 +86,38 @@ void find_definition(const TriggerData* trigger, DefinitionText& definition, boo
                     errhint("Create such triggers with byoc.create_sms_trigger(), drop them with byoc.drop_sms_trigger().")));
 }
 
+// Runs `action` in a subtransaction, so that its failure does not abort the application's statement. Returns the error's
+// message, or null. The memory context is the caller's again, whatever happened.
+template <class Action>
+char* try_to(const Action& action) {
+    char* volatile failure = nullptr;
+    MemoryContext caller = CurrentMemoryContext;
+    ResourceOwner owner = CurrentResourceOwner;
+    BeginInternalSubTransaction(nullptr);
+    MemoryContextSwitchTo(caller);
+    PG_TRY();
+    {
+        action();
+        ReleaseCurrentSubTransaction();
+        MemoryContextSwitchTo(caller);
+        CurrentResourceOwner = owner;
+    }
+    PG_CATCH();
+    {
+        MemoryContextSwitchTo(caller);
+        ErrorData* error = CopyErrorData();
+        FlushErrorState();
+        RollbackAndReleaseCurrentSubTransaction();
+        MemoryContextSwitchTo(caller);
+        CurrentResourceOwner = owner;
+        // A cancelled statement must end, not become a failed message.
+        if (error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN) ReThrowError(error);
+        failure = error->message;
+    }
+    PG_END_TRY();
+    return failure;
+}
+
 // The trigger's definition, ready to run; made again after any change.
 CacheEntry* find_entry(const TriggerData* trigger) {
     if (cache == nullptr) {
@@ -107,63 +140,41 @@ CacheEntry* find_entry(const TriggerData* trigger) {
     find_definition(trigger, definition, raises);
     MemoryContext memory = AllocSetContextCreate(TopMemoryContext, "pg_byoc trigger", ALLOCSET_SMALL_SIZES);
     MemoryContext caller = MemoryContextSwitchTo(memory);
-    ReadyDefinition ready;
-    prepare_definition(trigger->tg_relation, definition, ready);
+    ReadyDefinition ready = {};
+    char* broken = nullptr;
+    if (raises) {
+        prepare_definition(trigger->tg_relation, definition, ready);
+    } else {
+        broken = try_to([&] { prepare_definition(trigger->tg_relation, definition, ready); });
+    }
+    if (broken != nullptr) {
+        release_definition(ready);
+        broken = MemoryContextStrdup(memory, psprintf("trigger \"%s\" does not fit the table any more: %s",
+                                                      trigger->tg_trigger->tgname, broken));
+    }
     char* source = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(trigger->tg_relation)),
                                               RelationGetRelationName(trigger->tg_relation));
     MemoryContextSwitchTo(caller);
     entry->memory = memory;
     entry->ready = ready;
     entry->source_table = source;
+    entry->broken = broken;
     entry->raises = raises;
     entry->in_use = false;
     entry->valid = true;
     return entry;
 }
 
-// Evaluates the condition in a subtransaction, so that its failure does not abort the application's statement.
-// Returns the error's message, or null.
-char* try_condition(const ReadyDefinition& ready, const RowPair& rows, bool* met) {
-    char* volatile failure = nullptr;
-    volatile bool result = false;
-    MemoryContext caller = CurrentMemoryContext;
-    ResourceOwner owner = CurrentResourceOwner;
-    BeginInternalSubTransaction(nullptr);
-    MemoryContextSwitchTo(caller);
-    PG_TRY();
-    {
-        result = meets_condition(ready, rows);
-        ReleaseCurrentSubTransaction();
-        MemoryContextSwitchTo(caller);
-        CurrentResourceOwner = owner;
-    }
-    PG_CATCH();
-    {
-        MemoryContextSwitchTo(caller);
-        ErrorData* error = CopyErrorData();
-        FlushErrorState();
-        RollbackAndReleaseCurrentSubTransaction();
-        MemoryContextSwitchTo(caller);
-        CurrentResourceOwner = owner;
-        // A cancelled statement must end, not become a failed message.
-        if (error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN) ReThrowError(error);
-        failure = psprintf("condition failed: %s", error->message);
-        FreeErrorData(error);
-    }
-    PG_END_TRY();
-    *met = result;
-    return failure;
-}
-
 void run(CacheEntry* entry, const RowPair& rows) {
     static const pg_uuid_t no_organization = {};
     bool met = true;
-    const char* reason = nullptr;
+    const char* reason = entry->broken;
     if (entry->ready.condition != nullptr) {
         if (entry->raises) {
             met = meets_condition(entry->ready, rows);
         } else {
-            reason = try_condition(entry->ready, rows, &met);
+            const char* failure = try_to([&] { met = meets_condition(entry->ready, rows); });
+            if (failure != nullptr) reason = psprintf("condition failed: %s", failure);
         }
     }
     if (reason == nullptr && !met) return;
@@ -172,8 +183,10 @@ void run(CacheEntry* entry, const RowPair& rows) {
     const pg_uuid_t* organization = organization_of(entry->ready, rows);
     if (organization != nullptr && current_context() != nullptr) require_organization(organization, OrganizationRole::member);
     message.organization = organization == nullptr ? &no_organization : organization;
-    message.to_number = render(entry->ready.to_number, rows, organization);
-    message.body = render(entry->ready.body, rows, organization);
+    if (entry->broken == nullptr) {
+        message.to_number = render(entry->ready.to_number, rows, organization);
+        message.body = render(entry->ready.body, rows, organization);
+    }
     message.source_table = cstring_to_text(entry->source_table);
     if (reason == nullptr && organization == nullptr) reason = "the row names no organization";
     if (reason == nullptr) reason = reason_to_refuse(message);
@@ -233,7 +246,7 @@ Datum byoc_rehearse_sms_trigger(PG_FUNCTION_ARGS) {
                                        text_to_cstring(PG_GETARG_TEXT_PP(5))};
     Relation table = table_open(PG_GETARG_OID(0), AccessShareLock);
     if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
-    ReadyDefinition ready;
+    ReadyDefinition ready = {};
     prepare_definition(table, definition, ready);
     const RowPair no_rows = {RelationGetDescr(table), nullptr, nullptr};
     (void)meets_condition(ready, no_rows);

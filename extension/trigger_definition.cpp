@@ -48,6 +48,22 @@ void point_into_condition(void* condition) {
     internalerrquery(static_cast<const char*>(condition));
 }
 
+// Sets the search path that the condition's names are found by, until AtEOXact_GUC(nest level) or an error. Also around
+// each execution: a cached plan is analysed again when the path differs from the one it was made under.
+int begin_search_path(const char* search_path) {
+    const int nest_level = NewGUCNestLevel();
+    (void)set_config_option("search_path", search_path, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+    return nest_level;
+}
+
+bool finds_parameter(Node* node, void*) {
+    if (node == nullptr) return false;
+    if (IsA(node, ParamRef)) return true;
+    // PostgreSQL 15 declares the walker without its parameters; the detour through another type says that it is meant.
+    const auto walker = reinterpret_cast<bool (*)()>(reinterpret_cast<void (*)()>(finds_parameter));
+    return raw_expression_tree_walker(node, walker, nullptr);
+}
+
 // A condition must be one expression and nothing else; text that merely fits between parentheses could be more.
 void check_is_one_expression(const char* condition) {
     ErrorContextCallback callback = {error_context_stack, point_into_condition, const_cast<char*>(condition)};
@@ -61,7 +77,8 @@ void check_is_one_expression(const char* condition) {
                                select->havingClause == nullptr && select->windowClause == NIL && select->sortClause == NIL &&
                                select->limitCount == nullptr && select->limitOffset == nullptr &&
                                select->lockingClause == NIL && select->distinctClause == NIL &&
-                               select->op == SETOP_NONE && select->withClause == nullptr;
+                               select->op == SETOP_NONE && select->withClause == nullptr &&
+                               !finds_parameter(reinterpret_cast<Node*>(select), nullptr);
     if (!is_expression) {
         ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR), errmsg("condition must be one boolean expression over the row"),
                         errhint("For example: NEW.score >= 80")));
@@ -71,10 +88,7 @@ void check_is_one_expression(const char* condition) {
 // NEW and OLD are subqueries over the two row parameters. An unqualified column means NEW's, the inner one.
 SPIPlanPtr prepare_condition(Relation table, const char* condition, const char* search_path) {
     check_is_one_expression(condition);
-    const int nest_level = NewGUCNestLevel();
-    if (search_path != nullptr) {
-        (void)set_config_option("search_path", search_path, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-    }
+    const int nest_level = begin_search_path(search_path);
     Oid types[2] = {table->rd_rel->reltype, table->rd_rel->reltype};
     char* statement = psprintf("SELECT (SELECT (\n%s\n) FROM (SELECT ($1).*) AS new) FROM (SELECT ($2).*) AS old", condition);
     MemoryContext memory = CurrentMemoryContext;
@@ -112,7 +126,11 @@ text* read_setting(const pg_uuid_t* organization, const char* name) {
     static SPIPlanPtr plan = nullptr;
     Oid types[2] = {UUIDOID, TEXTOID};
     const OwnerRights saved = begin_owner_rights();
-    if (plan == nullptr) plan = keep_plan("SELECT o.settings ->> $2 FROM byoc.organizations o WHERE o.id = $1", 2, types);
+    if (plan == nullptr) {
+        plan = keep_plan("SELECT o.settings OPERATOR(pg_catalog.->>) $2 FROM byoc.organizations o"
+                         " WHERE o.id OPERATOR(pg_catalog.=) $1",
+                         2, types);
+    }
     Datum values[2] = {UUIDPGetDatum(organization), CStringGetTextDatum(name)};
     if (SPI_execute_plan(plan, values, nullptr, true, 1) != SPI_OK_SELECT) elog(ERROR, "could not read a setting");
     end_owner_rights(saved);
@@ -137,20 +155,22 @@ std::string_view read_value(ValueSource& source, const RowPair& rows, const pg_u
 } // namespace
 
 void prepare_definition(Relation table, const DefinitionText& definition, ReadyDefinition& ready) {
-    ready = {};
     ready.org_column = find_org_column(table, definition.org_column);
+    ready.to_number = prepare_template(table, "to_number", definition.to_number);
+    ready.body = prepare_template(table, "body", definition.body);
+    ready.search_path = pstrdup(definition.search_path);
     if (definition.condition != nullptr) {
         ready.condition = prepare_condition(table, definition.condition, definition.search_path);
     }
-    ready.to_number = prepare_template(table, "to_number", definition.to_number);
-    ready.body = prepare_template(table, "body", definition.body);
 }
 
 void release_definition(ReadyDefinition& ready) {
     Template::destroy(ready.to_number.compiled);
     Template::destroy(ready.body.compiled);
     if (ready.condition != nullptr) SPI_freeplan(ready.condition);
+    const AttrNumber org_column = ready.org_column;
     ready = {};
+    ready.org_column = org_column;
 }
 
 bool meets_condition(const ReadyDefinition& ready, const RowPair& rows) {
@@ -163,7 +183,9 @@ bool meets_condition(const ReadyDefinition& ready, const RowPair& rows) {
         values[i] = heap_copy_tuple_as_datum(both[i], rows.columns);
         nulls[i] = ' ';
     }
+    const int nest_level = begin_search_path(ready.search_path);
     if (SPI_execute_plan(ready.condition, values, nulls, false, 1) != SPI_OK_SELECT) elog(ERROR, "condition did not run");
+    AtEOXact_GUC(true, nest_level);
     bool null = true;
     const Datum value = SPI_processed == 0 ? 0 : SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null);
     return !null && DatumGetBool(value);
@@ -181,6 +203,7 @@ text* render(const ReadyTemplate& source, const RowPair& rows, const pg_uuid_t* 
 }
 
 pg_uuid_t* organization_of(const ReadyDefinition& ready, const RowPair& rows) {
+    if (ready.org_column == 0) return nullptr;
     bool null = false;
     const Datum value = heap_getattr(rows.current(), ready.org_column, rows.columns, &null);
     return null ? nullptr : DatumGetUUIDP(value);

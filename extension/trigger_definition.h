@@ -32,11 +32,13 @@ struct ReadyDefinition {
     ReadyTemplate body;
     AttrNumber org_column;
     SPIPlanPtr condition; // null: every row; freed by release()
+    char* search_path;    // for the condition's names
 };
 
-// Checks the definition against the table's columns and prepares it in the current memory context. Raises an error
-// that names the wrong part. Needs SPI to be connected.
+// Checks the definition against the table's columns and prepares it, in the current memory context, into an empty
+// `ready`. Raises an error that names the wrong part and leaves in `ready` what was made before it. Needs SPI to be connected.
 void prepare_definition(Relation table, const DefinitionText& definition, ReadyDefinition& ready);
+// Frees what is not in a memory context; the organization's column stays known.
 void release_definition(ReadyDefinition& ready);
 
 // The values that a condition and a template read. Either row may be null.

@@ -172,7 +172,7 @@ BEGIN
         SELECT m.org_id, m.id, byoc.uuid_v7(), 'expired', m.attempts FROM moved m WHERE m.expired
     )
     SELECT c.id, m.org_id, m.id, coalesce(s.credential_type, 'twilio'), s.id, s.version, m.to_number, m.body, m.attempts + 1,
-           ceil(extract(epoch FROM m.expires_at - clock_timestamp()))::integer
+           CASE WHEN isfinite(m.expires_at) THEN least(86400, ceil(extract(epoch FROM m.expires_at - clock_timestamp())))::integer END
     FROM moved m
     JOIN claim c ON c.org_id = m.org_id
     JOIN sender s ON s.org_id = m.org_id AND s.lane = m.lane AND s.asked_for IS NOT DISTINCT FROM m.credential_id
@@ -203,7 +203,7 @@ BEGIN
         RETURN NULL;
     END IF;
     -- A time that is too far away for an integer of milliseconds is as good as a day.
-    RETURN greatest(0, ceil(extract(epoch FROM least(next_due - clock_timestamp(), interval '1 day')) * 1000))::integer;
+    RETURN greatest(0, ceil(extract(epoch FROM least(next_due, clock_timestamp() + interval '1 day') - clock_timestamp()) * 1000))::integer;
 END
 $$;
 COMMENT ON FUNCTION byoc.dispatcher_sleep() IS

@@ -94,9 +94,16 @@ BEGIN
     END IF;
     FOR field IN SELECT f.key, f.value, provider.fields -> f.key AS rule FROM jsonb_each(fields) AS f LOOP
         IF field.rule IS NULL THEN
-            RAISE EXCEPTION '% has no field "%"', credential_type, field.key
+            -- A name that cannot be a field's may be a value in the wrong place.
+            RAISE EXCEPTION '% has no field %', credential_type,
+                CASE WHEN field.key ~ '^[a-z_]{1,40}$' THEN format('"%s"', field.key) ELSE 'of the given name' END
                 USING ERRCODE = 'invalid_parameter_value',
                       HINT = 'Its fields are: ' || (SELECT string_agg(k, ', ' ORDER BY k) FROM jsonb_object_keys(provider.fields) AS k) || '.';
+        ELSIF (field.rule ->> 'secret')::boolean AND field.value #>> '{}' LIKE '••••%' THEN
+            RAISE EXCEPTION '% is a mask, not a secret', field.key
+                USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave the field out to keep a stored secret, or give the new one in full.';
+        ELSIF length(field.value #>> '{}') > 2048 THEN
+            RAISE EXCEPTION '% is longer than 2,048 characters', field.key USING ERRCODE = 'invalid_parameter_value';
         ELSIF jsonb_typeof(field.value) <> 'string' OR field.value #>> '{}' !~ (field.rule ->> 'pattern') THEN
             RAISE EXCEPTION '% must be %', field.key, field.rule ->> 'must_be' USING ERRCODE = 'invalid_parameter_value';
         END IF;
@@ -229,15 +236,10 @@ BEGIN
             RAISE EXCEPTION 'fields must be a JSON object' USING ERRCODE = 'invalid_parameter_value';
         END IF;
         plain := byoc.unseal_fields(credential.org_id, credential.id, credential.encrypted_fields);
-        FOR field IN SELECT c.key, c.value, c.value #>> '{}' AS text FROM jsonb_each(changes) AS c LOOP
+        FOR field IN SELECT c.key, c.value FROM jsonb_each(changes) AS c LOOP
             IF field.value = 'null' THEN
                 plain := plain - field.key;
-            ELSIF field.value = credential.fields -> field.key THEN
-                CONTINUE;
-            ELSIF field.text LIKE '••••%' THEN
-                RAISE EXCEPTION '% is a mask, but not the stored one', field.key
-                    USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave the field out to keep the secret, or give the new one in full.';
-            ELSE
+            ELSIF field.value IS DISTINCT FROM credential.fields -> field.key THEN
                 plain := jsonb_set(plain, ARRAY[field.key], field.value);
             END IF;
         END LOOP;

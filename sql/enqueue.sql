@@ -41,7 +41,8 @@ BEGIN
             RETURN message_id;
         END IF;
     END IF;
-    message_id := byoc.enqueue_sms(org_id, to_number, body, credential_id, nullif(send_at, now()), expires_at, idempotency_key);
+    message_id := byoc.enqueue_sms(org_id, to_number, body, credential_id, nullif(send_at, now()), nullif(expires_at, 'infinity'),
+                                    idempotency_key);
     IF idempotency_key IS NOT NULL THEN
         UPDATE byoc.idempotency_keys k SET message_id = message_id
         WHERE k.org_id = send_sms.org_id AND k.key = send_sms.idempotency_key;
@@ -71,7 +72,9 @@ CREATE TABLE byoc.sms_trigger_definitions (
 COMMENT ON TABLE byoc.sms_trigger_definitions IS 'What the triggers made by byoc.create_sms_trigger do.';
 COMMENT ON COLUMN byoc.sms_trigger_definitions.search_path IS 'Search path of its creator, for the names in condition.';
 ALTER TABLE byoc.sms_trigger_definitions ENABLE ROW LEVEL SECURITY;
-SELECT pg_extension_config_dump('byoc.sms_trigger_definitions', '');
+-- A definition whose trigger was dropped without byoc.drop_sms_trigger is not dumped, and goes when the next one is made.
+SELECT pg_extension_config_dump('byoc.sms_trigger_definitions',
+    'WHERE EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = target AND t.tgname = name)');
 
 CREATE FUNCTION byoc.enqueue_sms_trigger() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'byoc_enqueue_sms_trigger';
@@ -92,6 +95,9 @@ BEGIN
     IF NOT has_table_privilege(byoc.invoking_role()::oid, target, 'TRIGGER') THEN
         RAISE EXCEPTION 'permission denied to define triggers on %', target USING ERRCODE = 'insufficient_privilege';
     END IF;
+    DELETE FROM byoc.sms_trigger_definitions d
+    WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = d.target AND t.tgname = d.name)
+       OR (d.target = register_sms_trigger.target AND d.name = register_sms_trigger.name);
     INSERT INTO byoc.sms_trigger_definitions
         (target, name, to_number, body, org_column, condition, on_error, search_path, created_by)
     VALUES (register_sms_trigger.target, register_sms_trigger.name, register_sms_trigger.to_number, register_sms_trigger.body,
@@ -130,7 +136,7 @@ BEGIN
     FOREACH event IN ARRAY regexp_split_to_array(btrim(events), '\s+or\s+', 'i') LOOP
         columns := regexp_match(event, '^update\s+of\s+(.+)$', 'i');
         IF columns IS NOT NULL THEN
-            clauses := clauses || ('UPDATE OF ' || (SELECT string_agg(quote_ident(btrim(c)), ', ')
+            clauses := clauses || ('UPDATE OF ' || (SELECT string_agg(quote_ident((parse_ident(c))[1]), ', ')
                                                     FROM regexp_split_to_table(columns[1], ',') AS c));
         ELSIF lower(event) IN ('insert', 'update', 'delete') THEN
             clauses := clauses || upper(event);
@@ -175,8 +181,6 @@ BEGIN
     END LOOP;
     EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s FOR EACH ROW EXECUTE FUNCTION byoc.enqueue_sms_trigger()',
                    trigger_name, byoc.trigger_events_clause(events), target);
-    -- A definition left behind by DROP TRIGGER gives way.
-    PERFORM byoc.unregister_sms_trigger(target, trigger_name);
     PERFORM byoc.register_sms_trigger(target, trigger_name, to_number, body, org_id, condition, on_error, search_path);
     RETURN trigger_name;
 END

@@ -17,6 +17,12 @@ DECLARE
     finished integer;
     returned integer := 0;
 BEGIN
+    IF EXISTS (SELECT FROM jsonb_to_recordset(outcomes) AS t (outcome text)
+               WHERE t.outcome IS NULL
+                  OR t.outcome NOT IN ('accepted', 'rejected', 'throttled', 'unavailable', 'unknown', 'returned')) THEN
+        RAISE EXCEPTION 'outcome must be accepted, rejected, throttled, unavailable, unknown or returned'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     -- Final: the provider took it, refused it for good, or nobody knows. The claim's id fences off a dispatcher that was
     -- taken for dead.
     WITH told AS MATERIALIZED (
@@ -113,10 +119,11 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    INSERT INTO byoc.schedule (org_id, id, due_at, to_number, body, credential_id, attempts, source_table, idempotency_key, created_at, send_at)
+    INSERT INTO byoc.schedule (org_id, id, due_at, to_number, body, credential_id, attempts, source_table, idempotency_key, created_at, send_at,
+                               expires_at)
     VALUES (message.org_id, message.id, greatest(clock_timestamp(), message.send_at), message.to_number, message.body,
             message.credential_id, message.attempts, message.source_table, message.idempotency_key, message.created_at,
-            greatest(now(), message.send_at));
+            greatest(now(), message.send_at), CASE WHEN event = 'resumed' OR message.expires_at > now() THEN message.expires_at END);
     INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt)
     VALUES (message.org_id, message.id, byoc.uuid_v7(), requeue.event, message.attempts);
     PERFORM byoc.wake_dispatcher(message.org_id);
@@ -124,7 +131,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION byoc.requeue(uuid, uuid, text[], text) IS
-    'Internal: sends a message of one of the given states again, with a new retry window; false when there is none.';
+    'Internal: sends a message of one of the given states again, with a new retry window and, unless resumed, without an expiry that has passed; '
+    'false when there is none.';
 
 -- The message''s organization for functions that take only its id.
 CREATE FUNCTION byoc.message_org(id uuid) RETURNS uuid
@@ -182,10 +190,14 @@ BEGIN
         INSERT INTO byoc.messages (org_id, id, to_number, body, credential_id, attempts, source_table, idempotency_key, created_at, send_at,
                                    expires_at, status, finished_at)
         SELECT u.*, 'cancelled', clock_timestamp() FROM (TABLE unsent UNION ALL TABLE queued) AS u
-        RETURNING org_id, id, attempts
+        RETURNING messages.org_id, messages.id, messages.attempts
+    ), paused AS (
+        UPDATE byoc.messages m SET status = 'cancelled', finished_at = clock_timestamp()
+        WHERE m.org_id = of_org AND m.id = cancel_sms.id AND m.status = 'queued'
+        RETURNING m.org_id, m.id, m.attempts
     ), noted AS (
         INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt)
-        SELECT s.org_id, s.id, byoc.uuid_v7(), 'cancelled', s.attempts FROM stored s
+        SELECT s.org_id, s.id, byoc.uuid_v7(), 'cancelled', s.attempts FROM (TABLE stored UNION ALL TABLE paused) AS s
         RETURNING 1
     )
     SELECT count(*) INTO cancelled FROM noted;
@@ -214,7 +226,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION byoc.retry_sms(uuid) IS
-    'Sends a failed, undelivered, expired or cancelled message again; its old expiry no longer counts. Raises 55000 in any other state.';
+    'Sends a failed, undelivered, expired or cancelled message again; an expiry that has passed no longer counts. Raises 55000 in any other state.';
 
 CREATE FUNCTION byoc.resolve_unknown_sms(id uuid, resolution text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -224,7 +236,7 @@ DECLARE
     of_org uuid := byoc.message_org(id);
     resolved boolean;
 BEGIN
-    IF resolution NOT IN ('sent', 'resend', 'failed') THEN
+    IF resolution IS NULL OR resolution NOT IN ('sent', 'resend', 'failed') THEN
         RAISE EXCEPTION 'resolution must be sent, resend or failed, not "%"', resolution USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF resolution = 'resend' THEN

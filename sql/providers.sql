@@ -21,6 +21,7 @@ CREATE TABLE byoc.provider_overrides (
 COMMENT ON TABLE byoc.provider_overrides IS
     'The DBA''s changes to shipped providers: switched off, or other fields. NULL fields: as shipped.';
 ALTER TABLE byoc.provider_overrides ENABLE ROW LEVEL SECURITY;
+CREATE POLICY by_grant ON byoc.provider_overrides USING (true); -- they belong to no organization
 SELECT pg_extension_config_dump('byoc.provider_overrides', '');
 
 CREATE VIEW byoc.providers AS
@@ -45,10 +46,10 @@ INSERT INTO byoc.shipped_providers (name, fields, alternatives) VALUES
     "pattern": "^MG[0-9a-fA-F]{32}$", "must_be": "MG followed by 32 hexadecimal digits"}
  }', '[[["auth_token"], ["api_key_sid", "api_key_secret"]], [["phone_number"], ["messaging_service_sid"]]]'),
 ('google_calendar', '{
-  "client_id": {"title": "Client ID", "required": true, "secret": false, "pattern": "^.{1,255}$", "must_be": "1 to 255 characters"},
-  "client_secret": {"title": "Client secret", "required": true, "secret": true, "pattern": "^.{1,255}$", "must_be": "1 to 255 characters"},
-  "refresh_token": {"title": "Refresh token", "required": true, "secret": true, "pattern": "^.{1,2048}$", "must_be": "1 to 2048 characters"},
-  "calendar_id": {"title": "Calendar ID", "required": true, "secret": false, "pattern": "^.{1,255}$", "must_be": "1 to 255 characters"}
+  "client_id": {"title": "Client ID", "required": true, "secret": false, "pattern": "^[!-~]+$", "must_be": "printable ASCII without blanks"},
+  "client_secret": {"title": "Client secret", "required": true, "secret": true, "pattern": "^[!-~]+$", "must_be": "printable ASCII without blanks"},
+  "refresh_token": {"title": "Refresh token", "required": true, "secret": true, "pattern": "^[!-~]+$", "must_be": "printable ASCII without blanks"},
+  "calendar_id": {"title": "Calendar ID", "required": true, "secret": false, "pattern": "^[!-~]+$", "must_be": "printable ASCII without blanks"}
  }', '[]'),
 ('stripe', '{
   "secret_key": {"title": "Secret key", "required": true, "secret": true,
@@ -82,6 +83,7 @@ CREATE TABLE byoc.provider_error_overrides (
 );
 COMMENT ON TABLE byoc.provider_error_overrides IS 'The DBA''s own classes: for codes that are not shipped, or instead of the shipped class.';
 ALTER TABLE byoc.provider_error_overrides ENABLE ROW LEVEL SECURITY;
+CREATE POLICY by_grant ON byoc.provider_error_overrides USING (true); -- they belong to no organization
 SELECT pg_extension_config_dump('byoc.provider_error_overrides', '');
 
 CREATE VIEW byoc.provider_errors AS

@@ -82,7 +82,7 @@ SELECT q.id, q.org_id, q.to_number, NULL, q.body, 'queued', NULL, NULL, NULL,
        q.attempts, NULL, q.source_table, q.created_at, NULL, NULL, q.send_at, q.expires_at, q.credential_id, q.idempotency_key
 FROM byoc.queue q
 UNION ALL
-SELECT s.id, s.org_id, s.to_number, NULL, s.body, CASE WHEN s.attempts = 0 THEN 'scheduled' ELSE 'queued' END, NULL, NULL, NULL,
+SELECT s.id, s.org_id, s.to_number, NULL, s.body, CASE WHEN s.attempts = 0 AND s.due_at > clock_timestamp() THEN 'scheduled' ELSE 'queued' END, NULL, NULL, NULL,
        s.attempts, NULL, s.source_table, s.created_at, NULL, NULL, s.send_at, s.expires_at, s.credential_id, s.idempotency_key
 FROM byoc.schedule s;
 COMMENT ON VIEW byoc.all_sms_messages IS 'Internal: messages of all organizations.';
@@ -101,6 +101,11 @@ AS $$
 DECLARE
     new_id uuid;
 BEGIN
+    IF num_nonnulls(NEW.id, NEW.status, NEW.from_number, NEW.provider_sid, NEW.error_code, NEW.error_message, NEW.attempts, NEW.segments,
+                    NEW.source_table, NEW.created_at, NEW.sent_at, NEW.delivered_at) > 0 THEN
+        RAISE EXCEPTION 'only org_id, to_number, body, send_at, expires_at, credential_id and idempotency_key of a message can be given'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     new_id := byoc.send_sms(NEW.to_number, NEW.body, coalesce(NEW.send_at, now()), NEW.credential_id, NEW.idempotency_key,
                             NEW.expires_at, coalesce(NEW.org_id, byoc.current_org_id()));
     SELECT * INTO NEW FROM byoc.sms_messages m WHERE m.id = new_id AND m.org_id = coalesce(NEW.org_id, byoc.current_org_id());

@@ -124,7 +124,7 @@ Template* Template::compile(std::string_view source, TemplateProblem& problem) n
             ReferenceParser parser(rest.substr(begin + 2));
             problem.error = parser.parse(reference);
             if (problem.error != TemplateError::none) {
-                problem.position = source.size() - rest.size() + begin + 1;
+                problem.position = count_characters(source.substr(0, source.size() - rest.size() + begin)) + 1;
                 destroy(compiled);
                 return nullptr;
             }

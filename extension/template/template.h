@@ -26,7 +26,7 @@ enum class TemplateError {
 
 struct TemplateProblem {
     TemplateError error = TemplateError::none;
-    std::size_t position = 0; // 1-based byte where the reference begins
+    std::size_t position = 0; // 1-based character where the reference begins
 };
 
 enum class ReferenceKind { column, setting };
