@@ -10,6 +10,7 @@ SQL_PARTS = schema providers organizations keys credentials messages jobs enqueu
 
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" extension/pg_byoc.control)
 PG_CONFIG  ?= $(firstword $(wildcard /usr/lib/postgresql/15/bin/pg_config) pg_config)
+FUZZ_TARGETS = envelope keyring token template
 PREFIX     ?= /usr/local#   byocd goes to $(PREFIX)/bin, the extension where pg_config says
 STAGE       = $(CURDIR)/build/stage#   what tests and demo run: an installation inside the checkout
 
@@ -22,7 +23,7 @@ ifndef BUILD
 build = @mkdir -p build && flock build/.lock $(MAKE) -s --no-print-directory -j$(shell nproc) BUILD=1
 
 .PHONY: deps all install uninstall clean stage demo demo-stop installcheck check \
-        check-version check-pgtap check-unit check-e2e check-asan
+        check-version check-pgtap check-unit check-e2e check-asan bench fuzz format
 
 deps:
 	@scripts/deps
@@ -57,6 +58,26 @@ check-version check-pgtap check-unit check-e2e check-asan: check-%: stage
 # Against a server that is already running (PGHOST, PGPORT, ...) and has pg_byoc installed and preloaded.
 installcheck: deps
 	@scripts/check installcheck
+
+# BENCH=latency: commit to arrival on an idle system.
+BENCH ?= latency
+bench: stage
+	@node tests/bench/$(BENCH).mjs
+
+# Searches for inputs that break what reads envelopes, key rings, tokens and templates, so long for each.
+FUZZ_SECONDS ?= 300
+fuzz:
+	@scripts/deps clang libclang-rt-14-dev
+	$(build) fuzz
+	@for name in $(FUZZ_TARGETS); do \
+	    mkdir -p build/fuzz/corpus/$$name && \
+	    build/fuzz/bin/$${name}_fuzz -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 \
+	        build/fuzz/corpus/$$name tests/fuzz/seeds/$$name || exit 1; \
+	done
+
+format:
+	@scripts/deps clang-format
+	@clang-format -i $$(git ls-files '*.cpp' '*.h')
 
 clean:
 	@scripts/stop-leftovers --all
@@ -98,7 +119,7 @@ $(SCRIPT): $(SQL_FILES) extension/pg_byoc.control Makefile
 # byocd, and for the first pass's `stage` the simulator and the unit tests too.
 CMAKE_TARGET = byocd
 
-.PHONY: byocd asan install-byocd uninstall-byocd
+.PHONY: byocd asan fuzz install-byocd uninstall-byocd
 all: byocd
 install: install-byocd
 uninstall: uninstall-byocd
@@ -111,10 +132,15 @@ build/cmake/build.ninja:
 build/asan/build.ninja:
 	$(configure) -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O1 -DBYOC_SANITIZE=address
 
+build/fuzz/build.ninja:
+	$(configure) -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER=clang++ -DBYOC_FUZZ=ON
+
 byocd: build/cmake/build.ninja
 	@cmake --build $(<D) --target $(CMAKE_TARGET)
 asan: build/asan/build.ninja
 	@cmake --build $(<D)
+fuzz: build/fuzz/build.ninja
+	@cmake --build $(<D) --target $(FUZZ_TARGETS:%=%_fuzz)
 
 install-byocd: byocd
 	@install -D -m 755 build/cmake/bin/byocd '$(DESTDIR)$(PREFIX)/bin/byocd'

@@ -97,7 +97,8 @@ async function showArrivals(organization, lead, simulator) {
     if (message.account_sid !== organization.account.sid) {
       throw new Error(`${organization.name}'s SMS was sent by account ${message.account_sid}`);
     }
-    sayMessage(message, message.arrived - lead.committed);
+    // It may arrive before this process has read that the commit is done.
+    sayMessage(message, Math.max(0, message.arrived - lead.committed));
   }
   return arrivals;
 }
