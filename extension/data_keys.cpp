@@ -41,6 +41,7 @@ void drop_cache() {
         hash_seq_init(&scan, cache);
         while (auto* entry = static_cast<CacheEntry*>(hash_seq_search(&scan))) AeadKey::destroy(entry->aead);
         hash_destroy(cache);
+        cache = nullptr; // making the new one may raise
     }
     HASHCTL control = {};
     control.keysize = sizeof(CacheKey);

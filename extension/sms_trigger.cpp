@@ -4,6 +4,8 @@
 #include "tenant_context.h"
 #include "trigger_definition.h"
 
+#include <initializer_list>
+
 namespace byoc {
 namespace {
 
@@ -70,20 +72,17 @@ bool read_definition(Oid target, const char* name, DefinitionText& definition, b
 }
 
 // A partition's trigger is a clone: its definition is kept for the table that the trigger was created on.
-void find_definition(const TriggerData* trigger, DefinitionText& definition, bool& raises) {
+bool find_definition(const TriggerData* trigger, DefinitionText& definition, bool& raises) {
     const Oid table = RelationGetRelid(trigger->tg_relation);
     const char* name = trigger->tg_trigger->tgname;
-    if (read_definition(table, name, definition, raises)) return;
+    if (read_definition(table, name, definition, raises)) return true;
     if (trigger->tg_relation->rd_rel->relispartition) {
         ListCell* cell;
         foreach (cell, get_partition_ancestors(table)) {
-            if (read_definition(lfirst_oid(cell), name, definition, raises)) return;
+            if (read_definition(lfirst_oid(cell), name, definition, raises)) return true;
         }
     }
-    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-                    errmsg("trigger \"%s\" on table %s has no definition in pg_byoc", name,
-                           RelationGetRelationName(trigger->tg_relation)),
-                    errhint("Create such triggers with byoc.create_sms_trigger(), drop them with byoc.drop_sms_trigger().")));
+    return false;
 }
 
 // Runs `action` in a subtransaction, so that its failure does not abort the application's statement. Returns the error's
@@ -110,15 +109,17 @@ char* try_to(const Action& action) {
         RollbackAndReleaseCurrentSubTransaction();
         MemoryContextSwitchTo(caller);
         CurrentResourceOwner = owner;
-        // A cancelled statement must end, not become a failed message.
-        if (error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN) ReThrowError(error);
+        // A cancelled statement must end, a serialization failure be tried again by the application, a full disk be mended.
+        for (int passed_on : {ERRCODE_OPERATOR_INTERVENTION, ERRCODE_TRANSACTION_ROLLBACK, ERRCODE_INSUFFICIENT_RESOURCES}) {
+            if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == passed_on) ReThrowError(error);
+        }
         failure = error->message;
     }
     PG_END_TRY();
     return failure;
 }
 
-// The trigger's definition, ready to run; made again after any change.
+// The trigger's definition, ready to run; made again after any change. Null when it has none.
 CacheEntry* find_entry(const TriggerData* trigger) {
     if (cache == nullptr) {
         HASHCTL control = {};
@@ -137,8 +138,9 @@ CacheEntry* find_entry(const TriggerData* trigger) {
     forget(entry);
     DefinitionText definition = {};
     bool raises = false;
-    find_definition(trigger, definition, raises);
-    MemoryContext memory = AllocSetContextCreate(TopMemoryContext, "pg_byoc trigger", ALLOCSET_SMALL_SIZES);
+    if (!find_definition(trigger, definition, raises)) return nullptr;
+    // Goes with the caller's context when an error ends this; kept when all is ready.
+    MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "pg_byoc trigger", ALLOCSET_SMALL_SIZES);
     MemoryContext caller = MemoryContextSwitchTo(memory);
     ReadyDefinition ready = {};
     char* broken = nullptr;
@@ -148,13 +150,13 @@ CacheEntry* find_entry(const TriggerData* trigger) {
         broken = try_to([&] { prepare_definition(trigger->tg_relation, definition, ready); });
     }
     if (broken != nullptr) {
-        release_definition(ready);
         broken = MemoryContextStrdup(memory, psprintf("trigger \"%s\" does not fit the table any more: %s",
                                                       trigger->tg_trigger->tgname, broken));
     }
     char* source = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(trigger->tg_relation)),
                                               RelationGetRelationName(trigger->tg_relation));
     MemoryContextSwitchTo(caller);
+    MemoryContextSetParent(memory, TopMemoryContext);
     entry->memory = memory;
     entry->ready = ready;
     entry->source_table = source;
@@ -227,10 +229,22 @@ Datum byoc_enqueue_sms_trigger(PG_FUNCTION_ARGS) {
     }
     if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
     CacheEntry* entry = find_entry(trigger);
+    if (entry == nullptr) {
+        // It was renamed or made by hand. The application's statement goes on, as after any other fault of ours.
+        ereport(WARNING, (errcode(ERRCODE_UNDEFINED_OBJECT),
+                          errmsg("trigger \"%s\" on table %s has no definition in pg_byoc, so it sends nothing",
+                                 trigger->tg_trigger->tgname, RelationGetRelationName(trigger->tg_relation)),
+                          errhint("Drop it, and create it again with byoc.create_sms_trigger().")));
+        SPI_finish();
+        PG_RETURN_POINTER(nullptr);
+    }
     const bool nested = entry->in_use;
     entry->in_use = true;
-    run(entry, rows);
-    entry->in_use = nested;
+    PG_TRY();
+    { run(entry, rows); }
+    PG_FINALLY();
+    { entry->in_use = nested; }
+    PG_END_TRY();
     SPI_finish();
     PG_RETURN_POINTER(nullptr);
 }
@@ -240,6 +254,12 @@ PG_FUNCTION_INFO_V1(byoc_rehearse_sms_trigger);
 //                           search_path text) -> void
 // Raises what would be wrong with such a trigger: a missing column, a bad template, a condition that is not one.
 Datum byoc_rehearse_sms_trigger(PG_FUNCTION_ARGS) {
+    for (int argument : {0, 1, 2, 3, 5}) {
+        if (PG_ARGISNULL(argument)) {
+            ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+                            errmsg("target, to_number, body, org_id and search_path must not be null")));
+        }
+    }
     const DefinitionText definition = {text_to_cstring(PG_GETARG_TEXT_PP(1)), text_to_cstring(PG_GETARG_TEXT_PP(2)),
                            text_to_cstring(PG_GETARG_TEXT_PP(3)),
                            PG_ARGISNULL(4) ? nullptr : text_to_cstring(PG_GETARG_TEXT_PP(4)),
@@ -259,7 +279,12 @@ Datum byoc_rehearse_sms_trigger(PG_FUNCTION_ARGS) {
 PG_FUNCTION_INFO_V1(byoc_invoking_role);
 // byoc.invoking_role() -> regrole: the role that runs the statement, also seen from a SECURITY DEFINER function, where
 // current_user is the owner and session_user ignores SET ROLE.
-Datum byoc_invoking_role(PG_FUNCTION_ARGS) { PG_RETURN_OID(GetOuterUserId()); }
+Datum byoc_invoking_role(PG_FUNCTION_ARGS) {
+    if (InSecurityRestrictedOperation()) {
+        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("not allowed within a maintenance command")));
+    }
+    PG_RETURN_OID(GetOuterUserId());
+}
 }
 
 } // namespace byoc

@@ -53,6 +53,8 @@ bool is_bound_to_this_backend(int process_id) {
            MyProc->lockGroupLeader->pid == process_id;
 }
 
+bool may_bypass(Oid role) { return superuser_arg(role) || has_bypassrls_privilege(role); }
+
 const char* describe(TokenError error) {
     switch (error) {
     case TokenError::none: return "no problem";
@@ -111,9 +113,9 @@ const TenantContext* current_context() {
 }
 
 bool sees_all_organizations() {
-    if (current_context() != nullptr) return false;
-    const Oid user = GetOuterUserId();
-    return superuser_arg(user) || has_bypassrls_privilege(user);
+    if (current_context() != nullptr || InSecurityRestrictedOperation() || IsAutoVacuumWorkerProcess()) return false;
+    // The session's user, and whose rights are in force now: the same, or a SECURITY DEFINER function's owner.
+    return may_bypass(GetOuterUserId()) && may_bypass(GetUserId());
 }
 
 void require_organization(const pg_uuid_t* organization, OrganizationRole least) {

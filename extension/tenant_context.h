@@ -15,7 +15,8 @@ const char* show_token_setting();
 // The proved context; null when there is none. Raises 28000 when it has expired.
 const TenantContext* current_context();
 
-// True when the session has no context and its user, not a function's owner, may see past row-level security.
+// True when the session has no context and its user may see past row-level security. False within maintenance commands
+// (ANALYZE, REINDEX, autovacuum), which run a table owner's functions while the session's user is a superuser.
 bool sees_all_organizations();
 
 // Raises unless the caller may act for the organization: 28000 without a context, 42501 for another organization or

@@ -155,13 +155,22 @@ std::string_view read_value(ValueSource& source, const RowPair& rows, const pg_u
 } // namespace
 
 void prepare_definition(Relation table, const DefinitionText& definition, ReadyDefinition& ready) {
-    ready.org_column = find_org_column(table, definition.org_column);
-    ready.to_number = prepare_template(table, "to_number", definition.to_number);
-    ready.body = prepare_template(table, "body", definition.body);
-    ready.search_path = pstrdup(definition.search_path);
-    if (definition.condition != nullptr) {
-        ready.condition = prepare_condition(table, definition.condition, definition.search_path);
+    PG_TRY();
+    {
+        ready.org_column = find_org_column(table, definition.org_column);
+        ready.to_number = prepare_template(table, "to_number", definition.to_number);
+        ready.body = prepare_template(table, "body", definition.body);
+        ready.search_path = pstrdup(definition.search_path);
+        if (definition.condition != nullptr) {
+            ready.condition = prepare_condition(table, definition.condition, definition.search_path);
+        }
     }
+    PG_CATCH();
+    {
+        release_definition(ready);
+        PG_RE_THROW();
+    }
+    PG_END_TRY();
 }
 
 void release_definition(ReadyDefinition& ready) {

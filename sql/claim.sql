@@ -5,6 +5,17 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM byoc.require_adopted();
+END
+$$;
+COMMENT ON FUNCTION byoc.register_dispatcher(uuid) IS
+    'For byocd: called on each connection that claims. Raises 55000 in a copied database that nobody adopted.';
+
+CREATE FUNCTION byoc.require_adopted() RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
     IF NOT byoc.is_adopted() THEN
         RAISE EXCEPTION 'this database is a copy of another one, so nothing is sent from it'
             USING ERRCODE = 'object_not_in_prerequisite_state',
@@ -12,8 +23,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION byoc.register_dispatcher(uuid) IS
-    'For byocd: called on each connection that claims. Raises 55000 in a copied database that nobody adopted.';
+COMMENT ON FUNCTION byoc.require_adopted() IS 'Internal: raises 55000 in a copied database that nobody adopted.';
 
 CREATE FUNCTION byoc.promote_due(max_count integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE
@@ -54,11 +64,11 @@ BEGIN
         WHERE w.ctid = ANY (ARRAY(SELECT n.ctid FROM byoc.wakeups n LIMIT max_count FOR UPDATE SKIP LOCKED))
         RETURNING w.org_id, w.lane, w.rescan
     )
-    INSERT INTO byoc.lanes AS l (org_id, lane, busy, next_at)
-    SELECT t.org_id, t.lane, true, clock_timestamp()
+    INSERT INTO byoc.lanes AS l (org_id, lane, busy, next_at, rescan)
+    SELECT t.org_id, t.lane, true, clock_timestamp(), bool_or(t.rescan)
     FROM taken t GROUP BY t.org_id, t.lane ORDER BY t.org_id, t.lane
     ON CONFLICT (org_id, lane) DO UPDATE
-    SET busy = true, next_at = CASE WHEN l.busy THEN l.next_at ELSE excluded.next_at END, rescan = true;
+    SET busy = true, next_at = CASE WHEN l.busy THEN l.next_at ELSE excluded.next_at END, rescan = l.rescan OR excluded.rescan;
 END
 $$;
 COMMENT ON FUNCTION byoc.take_wakeups(integer) IS 'Internal: makes the lanes busy that have a wake-up row.';
@@ -107,14 +117,23 @@ AS $$
 DECLARE
     nil CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
     lanes_at_once CONSTANT integer := 32;
+    once_a_second CONSTANT boolean := byoc.is_sweep_due();
 BEGIN
     PERFORM byoc.end_sleep();
+    -- A restore may begin under a running dispatcher: its second row shows at once.
+    IF once_a_second OR (SELECT count(*) FROM byoc.installation) <> 1 THEN
+        PERFORM byoc.require_adopted();
+    END IF;
     IF slots < 1 THEN
         RETURN;
     END IF;
     PERFORM byoc.promote_due(500);
-    IF byoc.is_sweep_due() THEN
+    IF once_a_second THEN
         PERFORM byoc.sweep_lanes();
+        -- A lane that never runs dry looks for late commits, too.
+        UPDATE byoc.lanes l SET rescan = true
+        FROM (SELECT b.org_id, b.lane FROM byoc.lanes b WHERE b.busy AND NOT b.rescan FOR UPDATE SKIP LOCKED) AS busy
+        WHERE l.org_id = busy.org_id AND l.lane = busy.lane;
     END IF;
     PERFORM byoc.take_wakeups(1000);
     RETURN QUERY
@@ -134,7 +153,7 @@ BEGIN
         UPDATE byoc.lanes l
         SET cursor = greatest(l.cursor, coalesce(p.last_id, l.cursor)), next_at = clock_timestamp(),
             -- Short behind the cursor: look once more from the start. Short from the start: nothing is left.
-            rescan = CASE WHEN p.size < s.size THEN NOT r.rescan ELSE r.rescan END,
+            rescan = p.size < s.size AND NOT r.rescan,
             busy = NOT (r.rescan AND p.size < s.size)
         FROM ready r, share s, LATERAL (
             SELECT count(*) AS size, (array_agg(i.id ORDER BY i.id DESC))[1] AS last_id
@@ -162,7 +181,7 @@ BEGIN
         INSERT INTO byoc.messages (org_id, id, to_number, body, status, credential_id, used_credential_id, claim_id, attempts,
                                    source_table, idempotency_key, created_at, send_at, expires_at, finished_at)
         SELECT m.org_id, m.id, m.to_number, m.body, CASE WHEN m.expired THEN 'expired' ELSE 'sending' END, m.credential_id, s.id,
-               CASE WHEN NOT m.expired THEN c.id END, CASE WHEN m.expired THEN m.attempts ELSE m.attempts + 1 END, m.source_table, m.idempotency_key,
+               CASE WHEN NOT m.expired THEN c.id END, CASE WHEN m.expired THEN m.attempts ELSE least(m.attempts + 1, 32767) END, m.source_table, m.idempotency_key,
                m.created_at, m.send_at, m.expires_at, CASE WHEN m.expired THEN clock_timestamp() END
         FROM moved m
         JOIN sender s ON s.org_id = m.org_id AND s.lane = m.lane AND s.asked_for IS NOT DISTINCT FROM m.credential_id

@@ -85,7 +85,8 @@ DECLARE
 BEGIN
     SELECT * INTO provider FROM byoc.providers p WHERE p.name = check_fields.credential_type AND p.enabled;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'unknown credential type "%"', credential_type
+        -- What cannot be a type's name may be a secret in the wrong place.
+        RAISE EXCEPTION 'unknown credential type%', CASE WHEN credential_type ~ '^[A-Za-z_]{1,40}$' THEN format(' "%s"', credential_type) ELSE '' END
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Known are: ' || (SELECT string_agg(p.name, ', ' ORDER BY p.name) FROM byoc.providers p WHERE p.enabled) || '.';
     END IF;
@@ -257,12 +258,12 @@ BEGIN
     END IF;
     UPDATE byoc.organization_api_credentials c
     SET display_name = coalesce(change_credential.display_name, c.display_name),
-        is_default = coalesce(change_credential.is_default, c.is_default), updated_at = now()
+        is_default = c.is_default OR coalesce(change_credential.is_default, false), updated_at = now()
     WHERE c.org_id = credential.org_id AND c.id = credential.id;
 END
 $$;
 COMMENT ON FUNCTION byoc.change_credential(uuid, uuid, jsonb, text, boolean) IS
-    'Internal: changes fields, name or default; NULL leaves a part as it is. Needs the organization role admin.';
+    'Internal: changes fields or name, or makes it the default; NULL leaves a part as it is. Needs the organization role admin.';
 
 CREATE FUNCTION byoc.credential_org(id uuid) RETURNS uuid
 LANGUAGE plpgsql STABLE SECURITY DEFINER

@@ -48,7 +48,7 @@ CREATE TABLE byoc.lanes (
     busy boolean NOT NULL,
     next_at timestamptz NOT NULL,
     cursor uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
-    rescan boolean NOT NULL DEFAULT true,
+    rescan boolean NOT NULL DEFAULT false,
     PRIMARY KEY (org_id, lane)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE byoc.lanes IS 'Where the dispatchers are in each lane. Not dumped: it says nothing about messages.';

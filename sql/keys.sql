@@ -25,3 +25,4 @@ COMMENT ON FUNCTION byoc.data_keys_changed() IS 'Internal: makes every backend d
 
 CREATE TRIGGER data_keys_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON byoc.organization_keys
 FOR EACH STATEMENT EXECUTE FUNCTION byoc.data_keys_changed();
+ALTER TABLE byoc.organization_keys ENABLE ALWAYS TRIGGER data_keys_changed; -- also for replicated changes

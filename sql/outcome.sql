@@ -23,6 +23,10 @@ BEGIN
         RAISE EXCEPTION 'outcome must be accepted, rejected, throttled, unavailable, unknown or returned'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    -- Claims first, as byoc.rescue_expired() does: whoever comes first wins, and neither waits for the other in a circle.
+    PERFORM FROM byoc.claims c
+    WHERE (c.org_id, c.id) IN (SELECT t.org_id, t.claim_id FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, claim_id uuid))
+    ORDER BY c.org_id, c.id FOR UPDATE;
     -- Final: the provider took it, refused it for good, or nobody knows. The claim's id fences off a dispatcher that was
     -- taken for dead.
     WITH told AS MATERIALIZED (
@@ -47,7 +51,7 @@ BEGIN
         WHERE m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id
           AND t.outcome <> 'returned'
           AND (NOT t.retryable
-               OR coalesce(m.expires_at, coalesce(m.send_at, m.created_at) + byoc.retry_window()) <= clock_timestamp())
+               OR coalesce(m.expires_at, greatest(m.send_at, m.created_at) + byoc.retry_window()) <= clock_timestamp())
         RETURNING m.org_id, m.id, m.attempts, t.outcome, t.http_status, t.error_code, t.error_message, t.provider_sid, t.duration_ms
     ), noted AS (
         INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, http_status, error_code, error_message, provider_sid, duration_ms)
@@ -62,7 +66,8 @@ BEGIN
     END IF;
     DELETE FROM byoc.claims c
     USING jsonb_to_recordset(outcomes) AS t (org_id uuid, claim_id uuid, last boolean)
-    WHERE t.last AND c.org_id = t.org_id AND c.id = t.claim_id;
+    WHERE t.last AND c.org_id = t.org_id AND c.id = t.claim_id
+      AND NOT EXISTS (SELECT FROM byoc.messages m WHERE m.org_id = c.org_id AND m.id = ANY (c.message_ids) AND m.claim_id = c.id);
     RETURN finished + returned;
 END
 $$;
@@ -177,30 +182,34 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     of_org uuid := byoc.message_org(id);
-    cancelled integer;
+    cancelled integer := 0;
 BEGIN
-    WITH unsent AS (
-        DELETE FROM byoc.schedule s WHERE s.org_id = of_org AND s.id = cancel_sms.id
-        RETURNING s.org_id, s.id, s.to_number, s.body, s.credential_id, s.attempts, s.source_table, s.idempotency_key, s.created_at, s.send_at, s.expires_at
-    ), queued AS (
-        DELETE FROM byoc.queue q WHERE q.org_id = of_org AND q.id = cancel_sms.id
-            AND q.lane = (SELECT k.lane FROM byoc.queue k WHERE k.org_id = of_org AND k.id = cancel_sms.id)
-        RETURNING q.org_id, q.id, q.to_number, q.body, q.credential_id, q.attempts, q.source_table, q.idempotency_key, q.created_at, q.send_at, q.expires_at
-    ), stored AS (
-        INSERT INTO byoc.messages (org_id, id, to_number, body, credential_id, attempts, source_table, idempotency_key, created_at, send_at,
-                                   expires_at, status, finished_at)
-        SELECT u.*, 'cancelled', clock_timestamp() FROM (TABLE unsent UNION ALL TABLE queued) AS u
-        RETURNING messages.org_id, messages.id, messages.attempts
-    ), paused AS (
-        UPDATE byoc.messages m SET status = 'cancelled', finished_at = clock_timestamp()
-        WHERE m.org_id = of_org AND m.id = cancel_sms.id AND m.status = 'queued'
-        RETURNING m.org_id, m.id, m.attempts
-    ), noted AS (
-        INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt)
-        SELECT s.org_id, s.id, byoc.uuid_v7(), 'cancelled', s.attempts FROM (TABLE stored UNION ALL TABLE paused) AS s
-        RETURNING 1
-    )
-    SELECT count(*) INTO cancelled FROM noted;
+    -- Twice, because a message may move from the schedule to the queue while we wait for it.
+    FOR try IN 1 .. 2 LOOP
+        EXIT WHEN cancelled > 0;
+        WITH unsent AS (
+            DELETE FROM byoc.schedule s WHERE s.org_id = of_org AND s.id = cancel_sms.id
+            RETURNING s.org_id, s.id, s.to_number, s.body, s.credential_id, s.attempts, s.source_table, s.idempotency_key, s.created_at, s.send_at, s.expires_at
+        ), queued AS (
+            DELETE FROM byoc.queue q WHERE q.org_id = of_org AND q.id = cancel_sms.id
+                AND q.lane = (SELECT k.lane FROM byoc.queue k WHERE k.org_id = of_org AND k.id = cancel_sms.id)
+            RETURNING q.org_id, q.id, q.to_number, q.body, q.credential_id, q.attempts, q.source_table, q.idempotency_key, q.created_at, q.send_at, q.expires_at
+        ), stored AS (
+            INSERT INTO byoc.messages (org_id, id, to_number, body, credential_id, attempts, source_table, idempotency_key, created_at, send_at,
+                                       expires_at, status, finished_at)
+            SELECT u.*, 'cancelled', clock_timestamp() FROM (TABLE unsent UNION ALL TABLE queued) AS u
+            RETURNING messages.org_id, messages.id, messages.attempts
+        ), paused AS (
+            UPDATE byoc.messages m SET status = 'cancelled', finished_at = clock_timestamp()
+            WHERE m.org_id = of_org AND m.id = cancel_sms.id AND m.status = 'queued'
+            RETURNING m.org_id, m.id, m.attempts
+        ), noted AS (
+            INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt)
+            SELECT s.org_id, s.id, byoc.uuid_v7(), 'cancelled', s.attempts FROM (TABLE stored UNION ALL TABLE paused) AS s
+            RETURNING 1
+        )
+        SELECT count(*) INTO cancelled FROM noted;
+    END LOOP;
     IF cancelled = 0 THEN
         PERFORM byoc.refuse_message_state(of_org, id, 'cancelled');
     END IF;

@@ -16,6 +16,7 @@ constexpr std::chrono::milliseconds slow_retry = 10s;
 constexpr Statement configure{
     "configure",
     "SELECT set_config('jit', 'off', false), set_config('statement_timeout', '30s', false),"
+    " set_config('default_transaction_isolation', 'read committed', false),"
     " set_config('lock_timeout', '10s', false), set_config('idle_session_timeout', '0', false),"
     " set_config('idle_in_transaction_session_timeout', '0', false)"};
 constexpr Statement api_version{"api_version", "SELECT byoc.api_version()"};

@@ -40,6 +40,16 @@ test('every way of giving a credential, and its use and misuse', async () => {
   await assert.rejects(db.query('SELECT byoc.add_credential($1, $2::jsonb)', ['twilio', `{"auth_token": "${TOKEN}`]), { code: '22P02' });
   await assert.rejects(db.query('SELECT byoc.add_credential($1, $2, display_name => $3)', ['twilio', fields, 'x'.repeat(201)]), /display_name/);
   await assert.rejects(db.query('SELECT byoc.add_credential($1, $2, 1 / 0)', ['twilio', fields]));
+  // Literals, too, are kept out of the log, also behind PREPARE and however the names are written.
+  const literal = JSON.stringify(fields);
+  await db.query(`SELECT byoc . "add_credential" ('twilio', '${literal}')`);
+  await db.query(`PREPARE add (text) AS SELECT byoc.add_credential('twilio', $1)`);
+  await db.query(`EXECUTE add ('${literal}')`);
+  await db.query(`PREPARE "Add json" (jsonb) AS SELECT byoc.add_credential('twilio', $1)`);
+  await assert.rejects(db.query(`EXECUTE "Add json" ('{"auth_token": "${TOKEN}" oops}')`), { code: '22P02' });
+  await assert.rejects(db.query(`SELECT byoc.encrypt('${TOKEN} execute x', 'y')`), { code: '22P02' });
+  await assert.rejects(db.query(`SELECT byoc.add_credential('${literal}', '{}')`), /unknown credential type/);
+  await assert.rejects(db.query(`SET byoc . "token" = '${TOKEN}'`), { code: '28000' });
   // Used: byocd opens it and sends.
   const message = await stack.settled(await stack.send(a, '+15551000001', 'hello'));
   assert.equal(message.status, 'sent');
@@ -47,7 +57,9 @@ test('every way of giving a credential, and its use and misuse', async () => {
 
 test('the token is neither in the data directory nor in a log', async () => {
   await stack.db.query('CHECKPOINT');
-  assert.ok(readFileSync(stack.cluster.log, 'utf8').includes('withheld by pg_byoc'), 'the statements were logged, without their text');
+  const log = readFileSync(stack.cluster.log, 'utf8');
+  assert.ok(log.includes('withheld by pg_byoc'), 'the statements were logged, without their text');
+  assert.match(log, /ERROR: +22023: account_sid must be AC followed by/, 'an error of ours keeps its severity and message');
   assert.ok(readFileSync(stack.byocdLog, 'utf8').includes('debug'), 'byocd logs at debug level');
   assert.deepEqual(filesWith(stack.cluster.env.PGDATA, TOKEN), []);
   for (const log of [stack.cluster.log, stack.byocdLog]) assert.equal(readFileSync(log).includes(TOKEN), false, log);
