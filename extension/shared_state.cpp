@@ -1,6 +1,6 @@
 #include "shared_state.h"
 
-#include "keyring_file.h"
+#include "master_keys.h"
 
 namespace byoc {
 namespace {
