@@ -10,10 +10,12 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'If it has taken the other''s place: SELECT byoc.adopt_installation(); then byoc.resume_restored() for the messages it came with.';
     END IF;
+    PERFORM byoc.require_master_keys();
 END
 $$;
 COMMENT ON FUNCTION byoc.register_dispatcher(uuid) IS
-    'For byocd: called on each connection that claims. Raises 55000 in a copied database that nobody adopted.';
+    'For byocd: called on each connection that claims. Raises 55000 in a copied database that nobody adopted, and when the key ring '
+    'lacks master keys that are in use.';
 
 CREATE FUNCTION byoc.promote_due(max_count integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE
