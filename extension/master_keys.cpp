@@ -1,6 +1,7 @@
 #include "master_keys.h"
 
 #include "data_keys.h"
+#include "key_check.h"
 #include "keyring_command.h"
 #include "keyring_file.h"
 #include "settings.h"
@@ -84,8 +85,7 @@ void load_keyring_at_start(SharedState& state) {
                                     problem.said[0] == '\0' ? "" : " The command said: ", problem.said)));
     } else {
         ereport(LOG, (errmsg("pg_byoc key ring loaded: %u key(s), \"%s\" is active", state.keyring.count, state.keyring.active()->id),
-                      errdetail("Whether it has every master key in use cannot be checked before databases can be read: "
-                                "byocd does so when it connects, view byoc.master_keys at any time.")));
+                      errdetail("Whether databases need other master keys is checked once they can be read.")));
     }
 }
 
@@ -113,7 +113,6 @@ Datum byoc_reload_keyring(PG_FUNCTION_ARGS) {
     KeyList missing = {};
     initStringInfo(&removed.text);
     initStringInfo(&missing.text);
-    const char* database = get_database_name(MyDatabaseId);
 
     // One reload after the other, so that the last one to read is the last one to load.
     const Oid table = data_key_table();
@@ -128,28 +127,56 @@ Datum byoc_reload_keyring(PG_FUNCTION_ARGS) {
                         problem.said[0] == '\0' ? 0 : errdetail("The command said: %s", problem.said),
                         errhint("The key ring that was loaded before stays in force.")));
     }
+    LWLockAcquire(state->lock, LW_SHARED);
+    previous = state->keyring; // empty when there was a problem
+    LWLockRelease(state->lock);
+    char removed_ids[keyring_capacity][key_id_capacity + 1];
+    int removed_count = 0;
+    for (uint32 i = 0; i < previous.count; ++i) {
+        if (!has_same_key(ring, previous.keys[i])) strcpy(removed_ids[removed_count++], previous.keys[i].id);
+    }
+    cleanse(previous);
+    OtherDatabases others = {};
+    if (removed_count > 0) {
+        PG_TRY();
+        {
+            check_other_databases(removed_ids, removed_count, others);
+        }
+        PG_CATCH();
+        {
+            cleanse(ring);
+            PG_RE_THROW();
+        }
+        PG_END_TRY();
+    }
     // Nobody may wrap a data key by a master key that is just being removed. The locks end here, since a rollback does not
     // bring the old ring back.
     LockRelationOid(table, ShareLock);
     int used_count = 0;
     const WrappingKey* used = count_wrapping_keys(&used_count);
-    LWLockAcquire(state->lock, LW_SHARED);
-    previous = state->keyring; // empty when there was a problem
-    LWLockRelease(state->lock);
-    bool any_removed = false;
-    for (uint32 i = 0; i < previous.count; ++i) any_removed = any_removed || !has_same_key(ring, previous.keys[i]);
     for (int i = 0; i < used_count; ++i) {
-        const MasterKey* before = previous.find(used[i].id);
-        if (before != nullptr ? has_same_key(ring, *before) : ring.find(used[i].id) != nullptr) continue;
-        (before != nullptr ? removed : missing).add(used[i]);
+        bool is_removed = false;
+        for (int k = 0; k < removed_count; ++k) is_removed = is_removed || strcmp(removed_ids[k], used[i].id) == 0;
+        if (is_removed) removed.add(used[i]);
+        else if (ring.find(used[i].id) == nullptr) missing.add(used[i]);
     }
-    cleanse(previous);
+    if (others.used.data != nullptr && others.used.len > 0) {
+        appendStringInfo(&removed.text, "%s%s", removed.count++ == 0 ? "" : "\n", others.used.data);
+    }
     if (removed.count > 0) {
         cleanse(ring);
         ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("the key ring cannot be loaded: it lacks master keys that are in use"),
                         errdetail("%s", removed.text.data),
                         errhint("The key ring that was loaded before stays in force. Put the key back as retired, load the ring, and "
                                 "remove the key after byoc.rewrap_keys() has returned 0 in every database.")));
+    }
+    if (others.unchecked.data != nullptr && others.unchecked.len > 0) {
+        cleanse(ring);
+        ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+                        errmsg("the key ring cannot be loaded: whether these databases need the removed master keys could not be "
+                               "checked: %s", others.unchecked.data),
+                        errdetail("No background worker was free to look, or the database accepts none."),
+                        errhint("Try again, or raise max_worker_processes. The key ring that was loaded before stays in force.")));
     }
     const uint32 count = ring.count;
     char* active = pstrdup(ring.active()->id);
@@ -165,10 +192,6 @@ Datum byoc_reload_keyring(PG_FUNCTION_ARGS) {
     if (missing.count > 0) {
         ereport(WARNING, (errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("the key ring lacks master keys that are in use, as it did before"),
                           errdetail("%s", missing.text.data)));
-    }
-    if (any_removed) {
-        ereport(WARNING, (errmsg("master keys were removed from the key ring, and only database \"%s\" was checked", database),
-                          errhint("Where other databases of this server use pg_byoc, look at byoc.master_keys there.")));
     }
     PG_RETURN_TEXT_P(cstring_to_text(active));
 }

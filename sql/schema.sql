@@ -113,8 +113,8 @@ CREATE FUNCTION byoc.reload_keyring() RETURNS text
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_reload_keyring';
 COMMENT ON FUNCTION byoc.reload_keyring() IS
     'Reads byoc.keyring_file or runs byoc.keyring_command again, for the whole server and at once: a rollback does not undo it. '
-    'Returns the active master key''s id. A ring that cannot be read, or lacks a master key that still wraps data keys of this '
-    'database, is refused with the reason, and the old one stays in force.';
+    'Returns the active master key''s id. A ring that cannot be read, or from which a master key was removed that still wraps '
+    'data keys in any database of the server, is refused with the list, and the old one stays in force.';
 
 -- Ids and wake-up
 
