@@ -1,6 +1,6 @@
 #include "data_keys.h"
 
-#include "keyring_file.h"
+#include "master_keys.h"
 #include "shared_state.h"
 
 #include <openssl/crypto.h>
@@ -99,10 +99,7 @@ struct KeyRow {
 // Reads the row in C with a catalog snapshot, which is newer than the generation that was read before it. The query's
 // own snapshot may be older, and would cache a dead key for good.
 bool read_key_row(const pg_uuid_t* organization, int32 wanted, KeyRow& row) {
-    cached_table = get_relname_relid(table_name, get_namespace_oid("byoc", false));
-    if (!OidIsValid(cached_table)) {
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table byoc.%s does not exist", table_name)));
-    }
+    cached_table = data_key_table();
     Relation table = table_open(cached_table, AccessShareLock);
     (void)RelationGetIndexList(table); // finds the primary key
     ScanKeyData keys[2];
@@ -149,13 +146,12 @@ char* organization_text(const pg_uuid_t* organization) {
     return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(organization)));
 }
 
-AeadKey* unwrap(const pg_uuid_t* organization, const KeyRow& row) {
-    const std::string_view envelope(reinterpret_cast<const char*>(row.wrapped), row.wrapped_size);
+// Opens a wrapped data key into `key`, which the caller wipes. `key` holds nothing when this raises.
+void unwrap(const pg_uuid_t* organization, int32 key_id, std::string_view envelope, uint8 (&key)[envelope_key_size]) {
     std::string_view master_id;
     size_t size = 0;
     EnvelopeError error = read_header(envelope, master_id, size);
     if (error == EnvelopeError::none && size != envelope_key_size) error = EnvelopeError::malformed;
-    AeadKey* aead = nullptr;
     bool master_missing = false;
     if (error == EnvelopeError::none) {
         Keyring ring;
@@ -164,29 +160,72 @@ AeadKey* unwrap(const pg_uuid_t* organization, const KeyRow& row) {
         master_missing = master == nullptr;
         AeadKey* wrapping = master_missing ? nullptr : wrapping_key(*master);
         cleanse(ring);
-        error = EnvelopeError::failed;
-        if (wrapping != nullptr) {
-            uint8 key[envelope_key_size];
-            error = wrapping->open(envelope, wrap_binding(organization, EncodedKeyId(row.key_id)), key);
-            AeadKey::destroy(wrapping);
-            if (error == EnvelopeError::none) aead = AeadKey::create(key);
-            OPENSSL_cleanse(key, sizeof key);
-        }
+        error = wrapping == nullptr ? EnvelopeError::failed
+                                    : wrapping->open(envelope, wrap_binding(organization, EncodedKeyId(key_id)), key);
+        AeadKey::destroy(wrapping);
     }
     if (master_missing) {
         ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
                         errmsg("the key of organization %s is wrapped by master key \"%.*s\", which the key ring does not have",
                                organization_text(organization), static_cast<int>(master_id.size()), master_id.data()),
-                        errhint("Put that key back into byoc.keyring_file.")));
+                        errhint("Put that key back into the key ring and call byoc.reload_keyring().")));
     }
-    if (aead == nullptr) {
+    if (error != EnvelopeError::none) {
         ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
                         errmsg("the key of organization %s cannot be unwrapped", organization_text(organization)),
                         errdetail("%s", error == EnvelopeError::not_authentic
                                             ? "The stored key was altered, or the master key with its id is another one."
                                             : "The stored key is malformed or OpenSSL failed.")));
     }
+}
+
+AeadKey* load_key(const pg_uuid_t* organization, const KeyRow& row) {
+    uint8 key[envelope_key_size];
+    unwrap(organization, row.key_id, {reinterpret_cast<const char*>(row.wrapped), row.wrapped_size}, key);
+    AeadKey* aead = AeadKey::create(key);
+    OPENSSL_cleanse(key, sizeof key);
+    if (aead == nullptr) ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION), errmsg("OpenSSL failed")));
     return aead;
+}
+
+// (wrapping_key_id text, wrapped_key bytea) of `key`, wrapped by the ring's active master key. Wipes `key`.
+Datum wrap(FunctionCallInfo fcinfo, const pg_uuid_t* organization, int32 key_number, uint8 (&key)[envelope_key_size]) {
+    const EncodedKeyId key_id(key_number);
+    Keyring ring;
+    char master_id[sizeof MasterKey::id];
+    uint8 sealed[envelope_size(key_id_capacity, envelope_key_size)];
+    size_t size = 0;
+    uint8 nonce[nonce_size];
+    bool good = false;
+    PG_TRY();
+    {
+        copy_keyring(ring);
+    }
+    PG_CATCH();
+    {
+        OPENSSL_cleanse(key, sizeof key);
+        PG_RE_THROW();
+    }
+    PG_END_TRY();
+    strcpy(master_id, ring.active()->id);
+    AeadKey* wrapping = wrapping_key(*ring.active());
+    cleanse(ring);
+    size = envelope_size(strlen(master_id), envelope_key_size);
+    good = wrapping != nullptr && RAND_bytes(nonce, sizeof nonce) == 1 &&
+           wrapping->seal(master_id, wrap_binding(organization, key_id), nonce, {reinterpret_cast<const char*>(key), sizeof key},
+                          sealed) == EnvelopeError::none;
+    OPENSSL_cleanse(key, sizeof key);
+    AeadKey::destroy(wrapping);
+    if (!good) ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION), errmsg("could not wrap a data key")));
+
+    TupleDesc result_type;
+    if (get_call_result_type(fcinfo, nullptr, &result_type) != TYPEFUNC_COMPOSITE) elog(ERROR, "return type must be a row type");
+    auto* wrapped = static_cast<bytea*>(palloc(VARHDRSZ + size));
+    SET_VARSIZE(wrapped, VARHDRSZ + size);
+    memcpy(VARDATA(wrapped), sealed, size);
+    Datum values[] = {CStringGetTextDatum(master_id), PointerGetDatum(wrapped)};
+    bool nulls[] = {false, false};
+    return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(result_type), values, nulls));
 }
 
 CacheEntry* find_key(const pg_uuid_t* organization, int32 wanted) {
@@ -200,9 +239,9 @@ CacheEntry* find_key(const pg_uuid_t* organization, int32 wanted) {
     if (!read_key_row(organization, wanted, row)) return nullptr;
     if (row.destroyed) {
         ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
-                        errmsg("the keys of organization %s were destroyed", organization_text(organization))));
+                        errmsg("key %d of organization %s was destroyed", row.key_id, organization_text(organization))));
     }
-    AeadKey* aead = unwrap(organization, row);
+    AeadKey* aead = load_key(organization, row);
     bool found = false;
     // Reading the row may have processed invalidations; what was loaded is not older than they are.
     auto* entry = static_cast<CacheEntry*>(hash_search(cache, &key, HASH_ENTER_NULL, &found));
@@ -219,6 +258,41 @@ CacheEntry* find_key(const pg_uuid_t* organization, int32 wanted) {
 
 EncodedKeyId::EncodedKeyId(int32 key_id) {
     for (int i = 0; i < 4; ++i) bytes[i] = static_cast<char>(static_cast<uint32>(key_id) >> (24 - 8 * i));
+}
+
+Oid data_key_table() {
+    const Oid table = get_relname_relid(table_name, get_namespace_oid("byoc", false));
+    if (!OidIsValid(table)) ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table byoc.%s does not exist", table_name)));
+    return table;
+}
+
+WrappingKey* count_wrapping_keys(int* count) {
+    int capacity = 16;
+    auto* found = static_cast<WrappingKey*>(palloc(sizeof(WrappingKey) * capacity));
+    *count = 0;
+    Relation table = table_open(data_key_table(), AccessShareLock);
+    SysScanDesc scan = systable_beginscan(table, InvalidOid, false, nullptr, 0, nullptr);
+    HeapTuple tuple;
+    while (HeapTupleIsValid(tuple = systable_getnext(scan))) {
+        bool null = false;
+        (void)heap_getattr(tuple, column_wrapped_key, RelationGetDescr(table), &null);
+        if (null) continue; // destroyed
+        const text* id = DatumGetTextPP(heap_getattr(tuple, column_wrapping_key_id, RelationGetDescr(table), &null));
+        const std::string_view wanted(VARDATA_ANY(id), Min(VARSIZE_ANY_EXHDR(id), key_id_capacity));
+        int i = 0;
+        while (i < *count && wanted != found[i].id) ++i;
+        if (i == *count) {
+            if (*count == capacity) found = static_cast<WrappingKey*>(repalloc(found, sizeof(WrappingKey) * (capacity *= 2)));
+            memcpy(found[i].id, wanted.data(), wanted.size());
+            found[i].id[wanted.size()] = '\0';
+            found[i].data_keys = 0;
+            ++*count;
+        }
+        ++found[i].data_keys;
+    }
+    systable_endscan(scan);
+    table_close(table, AccessShareLock);
+    return found;
 }
 
 AeadKey* sealing_key(const pg_uuid_t* organization, int32* key_id) {
@@ -254,33 +328,21 @@ PG_FUNCTION_INFO_V1(byoc_new_data_key);
 // A fresh random data key, wrapped by the ring's active master key; the key itself never leaves this function.
 Datum byoc_new_data_key(PG_FUNCTION_ARGS) {
     const pg_uuid_t* organization = PG_GETARG_UUID_P(0);
-    const EncodedKeyId key_id(PG_GETARG_INT32(1));
-    TupleDesc result_type;
-    if (get_call_result_type(fcinfo, nullptr, &result_type) != TYPEFUNC_COMPOSITE) elog(ERROR, "return type must be a row type");
-
-    Keyring ring;
-    copy_keyring(ring);
-    MasterKey master = *ring.active();
-    cleanse(ring);
-    AeadKey* wrapping = wrapping_key(master);
-    OPENSSL_cleanse(master.bytes, sizeof master.bytes);
-    const size_t size = envelope_size(strlen(master.id), envelope_key_size);
-    uint8 sealed[envelope_size(key_id_capacity, envelope_key_size)];
     uint8 key[envelope_key_size];
-    uint8 nonce[nonce_size];
-    const bool good = wrapping != nullptr && RAND_priv_bytes(key, sizeof key) == 1 && RAND_bytes(nonce, sizeof nonce) == 1 &&
-                      wrapping->seal(master.id, wrap_binding(organization, key_id), nonce,
-                                     {reinterpret_cast<const char*>(key), sizeof key}, sealed) == EnvelopeError::none;
-    OPENSSL_cleanse(key, sizeof key);
-    AeadKey::destroy(wrapping);
-    if (!good) ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION), errmsg("could not make a data key")));
+    if (RAND_priv_bytes(key, sizeof key) != 1) {
+        ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION), errmsg("could not make a data key")));
+    }
+    PG_RETURN_DATUM(wrap(fcinfo, organization, PG_GETARG_INT32(1), key));
+}
 
-    auto* wrapped = static_cast<bytea*>(palloc(VARHDRSZ + size));
-    SET_VARSIZE(wrapped, VARHDRSZ + size);
-    memcpy(VARDATA(wrapped), sealed, size);
-    Datum values[] = {CStringGetTextDatum(master.id), PointerGetDatum(wrapped)};
-    bool nulls[] = {false, false};
-    PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(result_type), values, nulls)));
+PG_FUNCTION_INFO_V1(byoc_rewrap_data_key);
+// byoc.rewrap_data_key(org_id uuid, key_id int, wrapped_key bytea) -> (wrapping_key_id text, wrapped_key bytea)
+Datum byoc_rewrap_data_key(PG_FUNCTION_ARGS) {
+    const pg_uuid_t* organization = PG_GETARG_UUID_P(0);
+    const bytea* wrapped = PG_GETARG_BYTEA_PP(2);
+    uint8 key[envelope_key_size];
+    unwrap(organization, PG_GETARG_INT32(1), {VARDATA_ANY(wrapped), VARSIZE_ANY_EXHDR(wrapped)}, key);
+    PG_RETURN_DATUM(wrap(fcinfo, organization, PG_GETARG_INT32(1), key));
 }
 
 PG_FUNCTION_INFO_V1(byoc_data_keys_changed);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "crypto/envelope.h"
+#include "crypto/keyring.h"
 #include "pg_boundary.h"
 
 namespace byoc {
@@ -18,6 +19,18 @@ struct EncodedKeyId {
     explicit EncodedKeyId(int32 key_id);
     std::string_view view() const { return {bytes, sizeof bytes}; }
 };
+
+// byoc.organization_keys.
+Oid data_key_table();
+
+// A master key and how many data keys of this database it wraps.
+struct WrappingKey {
+    char id[key_id_capacity + 1];
+    int64 data_keys;
+};
+
+// All master keys that wrap data keys of this database, as of now (not of the query's snapshot), in palloc'ed memory.
+WrappingKey* count_wrapping_keys(int* count);
 
 // Registers the callbacks that drop cached keys; called once at load.
 void install_data_key_callbacks();

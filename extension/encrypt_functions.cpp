@@ -5,6 +5,8 @@
 #include "pg_boundary.h"
 #include "tenant_context.h"
 
+#include <openssl/crypto.h>
+
 namespace byoc {
 namespace {
 
@@ -55,14 +57,22 @@ bytea* seal(const pg_uuid_t* organization, std::string_view place, std::string_v
     return envelope;
 }
 
-text* open(const pg_uuid_t* organization, std::string_view place, std::string_view context, std::string_view envelope) {
+// The id of the key that an envelope was sealed with.
+int32 key_number_of(std::string_view envelope) {
     std::string_view key_id;
     size_t size = 0;
     if (const EnvelopeError error = read_header(envelope, key_id, size); error != EnvelopeError::none) raise(error);
     if (key_id.size() != sizeof(EncodedKeyId::bytes)) raise(EnvelopeError::malformed);
     uint32 key_number = 0;
     for (char c : key_id) key_number = key_number << 8 | static_cast<uint8>(c);
-    AeadKey* aead = opening_key(organization, static_cast<int32>(key_number));
+    return static_cast<int32>(key_number);
+}
+
+text* open(const pg_uuid_t* organization, std::string_view place, std::string_view context, std::string_view envelope) {
+    AeadKey* aead = opening_key(organization, key_number_of(envelope));
+    std::string_view key_id;
+    size_t size = 0;
+    (void)read_header(envelope, key_id, size);
     auto* plaintext = static_cast<text*>(palloc(VARHDRSZ + size));
     SET_VARSIZE(plaintext, VARHDRSZ + size);
     const EnvelopeError error =
@@ -119,6 +129,31 @@ Datum byoc_unseal(PG_FUNCTION_ARGS) {
     PG_RETURN_TEXT_P(open(PG_GETARG_UUID_P(0), view_of(PG_GETARG_TEXT_PP(1)), row_context(PG_GETARG_UUID_P(2)),
                           view_of(PG_GETARG_TEXT_PP(3))));
 }
+
+PG_FUNCTION_INFO_V1(byoc_reseal);
+// byoc.reseal(org_id uuid, place text, row_id uuid, envelope bytea) -> bytea: the same content under the active key. The
+// plaintext does not leave this function.
+Datum byoc_reseal(PG_FUNCTION_ARGS) {
+    const pg_uuid_t* organization = PG_GETARG_UUID_P(0);
+    const std::string_view place = view_of(PG_GETARG_TEXT_PP(1));
+    const std::string_view context = row_context(PG_GETARG_UUID_P(2));
+    text* plaintext = open(organization, place, context, view_of(PG_GETARG_TEXT_PP(3)));
+    bytea* envelope = nullptr;
+    PG_TRY();
+    {
+        envelope = seal(organization, place, context, view_of(plaintext));
+    }
+    PG_FINALLY();
+    {
+        OPENSSL_cleanse(VARDATA(plaintext), VARSIZE_ANY_EXHDR(plaintext));
+    }
+    PG_END_TRY();
+    PG_RETURN_BYTEA_P(envelope);
+}
+
+PG_FUNCTION_INFO_V1(byoc_envelope_key_id);
+// byoc.envelope_key_id(envelope bytea) -> int
+Datum byoc_envelope_key_id(PG_FUNCTION_ARGS) { PG_RETURN_INT32(key_number_of(view_of(PG_GETARG_TEXT_PP(0)))); }
 }
 
 } // namespace byoc

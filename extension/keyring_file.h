@@ -1,15 +1,12 @@
-// Reads byoc.keyring_file into shared memory.
+// Reads byoc.keyring_file.
 #pragma once
 
-#include "shared_state.h"
+#include "pg_boundary.h"
 
 namespace byoc {
 
-// Reads the ring while the server starts. A problem is logged as a warning and kept, so that the server serves other
-// databases and every use of a key fails with the reason.
-void load_keyring_at_start(SharedState& state);
-
-// Copies the ring to `copy`, which the caller cleanses, or raises the problem that was found when it was read.
-void copy_keyring(Keyring& copy);
+// Reads at most `capacity` bytes into `text`, which the caller wipes. False, with `problem` written, when the file cannot be
+// read or others can reach it. Raises nothing: the postmaster runs it.
+bool read_keyring_file(const char* path, char* text, size_t capacity, size_t& size, char* problem, size_t problem_capacity);
 
 } // namespace byoc

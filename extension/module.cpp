@@ -1,6 +1,7 @@
 // Entry point of the shared library.
 
 #include "data_keys.h"
+#include "key_check.h"
 #include "log_guard.h"
 #include "pg_boundary.h"
 #include "settings.h"
@@ -19,6 +20,7 @@ void _PG_init(void) {
     if (!process_shared_preload_libraries_in_progress) (void)shared_state(); // raises
     define_settings();
     install_shared_state_hooks();
+    register_start_check();
     install_data_key_callbacks();
     install_wakeup_callbacks();
     install_trigger_callbacks();

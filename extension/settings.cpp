@@ -6,6 +6,7 @@
 namespace byoc {
 
 char* keyring_file = nullptr;
+char* keyring_command = nullptr;
 int wakeup_mode = wakeup_notify;
 
 namespace {
@@ -21,6 +22,9 @@ const config_enum_entry wakeup_modes[] = {
 void define_settings() {
     DefineCustomStringVariable("byoc.keyring_file", "File that holds the master keys.",
                                "Readable by the server's user only. Make one with: byocd keyring generate", &keyring_file,
+                               "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+    DefineCustomStringVariable("byoc.keyring_command", "Shell command that prints the key ring, instead of byoc.keyring_file.",
+                               "Run by the server's user when the server starts and by byoc.reload_keyring().", &keyring_command,
                                "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
     DefineCustomEnumVariable("byoc.wakeup", "How queued work wakes the dispatcher.",
                              "notify: a NOTIFY at commit when a dispatcher sleeps. poll: never, for transaction poolers "

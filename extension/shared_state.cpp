@@ -1,6 +1,6 @@
 #include "shared_state.h"
 
-#include "keyring_file.h"
+#include "master_keys.h"
 
 namespace byoc {
 namespace {
@@ -26,6 +26,7 @@ void start_shared_memory() {
         memset(static_cast<void*>(state), 0, sizeof *state);
         state->lock = &GetNamedLWLockTranche(tranche)->lock;
         pg_atomic_init_u64(&state->key_generation, 1);
+        pg_atomic_init_u32(&state->key_check.busy, 0);
         for (DatabaseWakeup& wakeup : state->wakeups) {
             pg_atomic_init_u32(&wakeup.sleepers, 0);
             pg_atomic_init_u32(&wakeup.committing, 0);

@@ -15,11 +15,22 @@ struct DatabaseWakeup {
 
 constexpr int wakeup_capacity = 64; // databases; those beyond always notify
 
+// What a reload of the key ring asks background workers (see key_check.h).
+struct KeyCheck {
+    pg_atomic_uint32 busy; // a session asks
+    uint64 request;        // counts questions, so that a late answer to an abandoned one is ignored
+    int id_count;
+    char ids[keyring_capacity][key_id_capacity + 1]; // master keys that are about to be removed
+    bool answered;
+    char found[2048]; // empty: the database does not need them
+};
+
 struct SharedState {
     LWLock* lock; // guards everything that is not atomic
     Keyring keyring;
     char keyring_problem[512]; // empty when the ring is usable
     pg_atomic_uint64 key_generation;
+    KeyCheck key_check;
     DatabaseWakeup wakeups[wakeup_capacity];
 };
 

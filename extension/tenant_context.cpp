@@ -1,6 +1,6 @@
 #include "tenant_context.h"
 
-#include "keyring_file.h"
+#include "master_keys.h"
 
 #include <openssl/crypto.h>
 

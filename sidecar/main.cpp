@@ -9,9 +9,11 @@
 #include "config.h"
 #include "daemon.h"
 #include "db/conninfo.h"
+#include "key_rotation.h"
 #include "keyring_command.h"
 #include "log.h"
 #include "process.h"
+#include "uuid.h"
 #include "version.h"
 
 namespace {
@@ -87,7 +89,8 @@ int main(int argc, char** argv) try {
         setting.help + " [" + setting.variable + "]");
 
   std::string keyring_file;
-  auto* keyring_command = app.add_subcommand("keyring", "make and extend the file with the master keys");
+  auto* keyring_command =
+      app.add_subcommand("keyring", "make and extend the file with the master keys; put new ones to use");
   keyring_command->require_subcommand(1);
   const auto keyring_subcommand = [&](const char* name, const char* help) {
     auto* command = keyring_command->add_subcommand(name, help);
@@ -97,6 +100,19 @@ int main(int argc, char** argv) try {
   auto* generate = keyring_subcommand("generate", "make a ring with one new key; never overwrites");
   auto* add = keyring_subcommand("add", "add a new active key and retire the old one");
   auto* list = keyring_subcommand("list", "show ids, states and dates, never keys");
+  std::string org_id;
+  const auto rotation_subcommand = [&](const char* name, const char* help) {
+    auto* command = keyring_command->add_subcommand(name, help);
+    command->add_option_function<std::string>(
+        "--database-url", [&given](const std::string& value) { given["database-url"] = value; },
+        "libpq connection string or URI, without a password (default: DATABASE_URL, else PGHOST, PGDATABASE, ...)");
+    return command;
+  };
+  auto* rewrap =
+      rotation_subcommand("rewrap", "wrap every data key by the active master key; can be interrupted and resumed");
+  auto* reencrypt = rotation_subcommand(
+      "reencrypt", "encrypt credentials by their organizations' active keys; can be interrupted and resumed");
+  reencrypt->add_option("--org", org_id, "only this organization (UUID)");
   auto* version = app.add_subcommand("version", "print the version");
 
   try {
@@ -112,6 +128,13 @@ int main(int argc, char** argv) try {
   if (generate->parsed()) return byocd::keyring_generate(keyring_file);
   if (add->parsed()) return byocd::keyring_add(keyring_file);
   if (list->parsed()) return byocd::keyring_list(keyring_file);
+  if (rewrap->parsed() || reencrypt->parsed()) {
+    if (!org_id.empty() && !byocd::is_uuid(org_id)) return complain("--org must be a UUID, not '" + org_id + "'");
+    const auto config = read_config(std::move(given), config_file);
+    if (!config) return complain(config.error().message);
+    if (rewrap->parsed()) return byocd::keyring_rewrap(config->database_url);
+    return byocd::keyring_reencrypt(config->database_url, org_id.empty() ? std::nullopt : std::optional(org_id));
+  }
   return run(std::move(given), config_file);
 } catch (const std::exception& error) {
   fmt::print(stderr, "byocd: {}\n", error.what());

@@ -2,11 +2,15 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 namespace byocd {
 
 /// A random UUID (version 4, RFC 9562) in its usual 36 characters.
 /// Throws std::runtime_error when the system has no randomness to give.
 std::string random_uuid();
+
+/// Whether the text is a UUID in its usual 36 characters, of any version.
+bool is_uuid(std::string_view text);
 
 }  // namespace byocd

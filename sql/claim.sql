@@ -6,10 +6,12 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM byoc.require_adopted();
+    PERFORM byoc.require_master_keys();
 END
 $$;
 COMMENT ON FUNCTION byoc.register_dispatcher(uuid) IS
-    'For byocd: called on each connection that claims. Raises 55000 in a copied database that nobody adopted.';
+    'For byocd: called on each connection that claims. Raises 55000 in a copied database that nobody adopted, and when the key ring '
+    'lacks master keys that are in use.';
 
 CREATE FUNCTION byoc.require_adopted() RETURNS void
 LANGUAGE plpgsql VOLATILE

@@ -17,7 +17,10 @@ DECLARE
     message_id uuid;
 BEGIN
     PERFORM byoc.require_organization(org_id);
-    IF NOT EXISTS (SELECT FROM byoc.organizations o WHERE o.id = org_id) THEN
+    IF NOT EXISTS (SELECT FROM byoc.organizations o WHERE o.id = org_id AND o.shredded_at IS NULL) THEN
+        IF EXISTS (SELECT FROM byoc.organizations o WHERE o.id = org_id) THEN
+            RAISE EXCEPTION 'organization % was shredded', org_id USING ERRCODE = 'object_not_in_prerequisite_state';
+        END IF;
         RAISE EXCEPTION 'organization % does not exist', org_id USING ERRCODE = 'foreign_key_violation';
     END IF;
     IF credential_id IS NOT NULL AND NOT EXISTS (

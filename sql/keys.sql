@@ -16,6 +16,7 @@ COMMENT ON COLUMN byoc.organization_keys.key_id IS 'Counts from 1 within the org
 COMMENT ON COLUMN byoc.organization_keys.wrapping_key_id IS 'Id of the master key, as in the key ring.';
 COMMENT ON COLUMN byoc.organization_keys.wrapped_key IS 'Envelope that holds the key; NULL once destroyed.';
 CREATE UNIQUE INDEX organization_keys_one_active ON byoc.organization_keys (org_id) WHERE state = 'active';
+CREATE INDEX organization_keys_wrapping ON byoc.organization_keys (wrapping_key_id) WHERE wrapped_key IS NOT NULL;
 ALTER TABLE byoc.organization_keys ENABLE ROW LEVEL SECURITY;
 SELECT pg_extension_config_dump('byoc.organization_keys', '');
 

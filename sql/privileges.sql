@@ -16,6 +16,7 @@ BEGIN
         'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.current_org_id(), byoc.current_user_id(), byoc.current_org_role(), '
         'byoc.sees_all_organizations(), byoc.require_organization(uuid, text), byoc.invoking_role(), '
         'byoc.encrypt(uuid, text, text), byoc.decrypt(uuid, bytea, text), byoc.encrypt_bytes(uuid, bytea, text), byoc.decrypt_bytes(uuid, bytea, text), '
+        'byoc.envelope_key_id(bytea), '
         'byoc.add_credential(text, jsonb, text, uuid), byoc.add_credential(text, text, text, uuid), byoc.parse_fields(text), '
         'byoc.update_credential(uuid, jsonb), byoc.update_credential(uuid, text), byoc.change_credential(uuid, uuid, jsonb, text, boolean), '
         'byoc.credential_org(uuid), byoc.verify_credential(uuid), byoc.revoke_credential(uuid), '
@@ -35,18 +36,20 @@ DECLARE
 BEGIN
     PERFORM byoc.grant_tenant(role);
     EXECUTE format('GRANT UPDATE (name, settings) ON byoc.organizations TO %s', grantee);
-    EXECUTE format('GRANT SELECT ON byoc.sms_triggers TO %s', grantee);
+    EXECUTE format('GRANT SELECT ON byoc.sms_triggers, byoc.key_status, byoc.master_keys TO %s', grantee);
     EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON byoc.provider_overrides, byoc.provider_error_overrides TO %s', grantee);
     EXECUTE format(
         'GRANT EXECUTE ON FUNCTION byoc.set_org(uuid, text, text, boolean), byoc.create_organization(text, uuid), '
         'byoc.create_sms_trigger(regclass, text, text, text, text, text, text, text, text), byoc.drop_sms_trigger(regclass, text), '
         'byoc.enqueue_sms_trigger(), byoc.rehearse_sms_trigger(regclass, text, text, text, text, text), byoc.trigger_events_clause(text), '
         'byoc.register_sms_trigger(regclass, name, text, text, text, text, text, text), byoc.unregister_sms_trigger(regclass, name), '
+        'byoc.keyring(), byoc.reload_keyring(), byoc.rewrap_keys(), byoc.rotate_organization_key(uuid), byoc.reencrypt(uuid, integer), '
+        'byoc.destroy_unused_key(uuid, integer), byoc.shred_organization(uuid), '
         'byoc.adopt_installation(), byoc.resume_restored(uuid) TO %s', grantee);
 END
 $$;
 COMMENT ON FUNCTION byoc.grant_admin(regrole) IS
-    'Gives a role what the application''s owner or DBA needs: organizations, tenant contexts, triggers, provider settings.';
+    'Gives a role what the application''s owner or DBA needs: organizations and their keys, tenant contexts, triggers, provider settings.';
 
 CREATE FUNCTION byoc.grant_dispatcher(role regrole) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY INVOKER

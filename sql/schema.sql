@@ -87,6 +87,35 @@ LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_new_data_
 COMMENT ON FUNCTION byoc.new_data_key(uuid, integer) IS
     'Internal: a fresh random data key, wrapped by the key ring''s active master key.';
 
+CREATE FUNCTION byoc.reseal(org_id uuid, place text, row_id uuid, envelope bytea) RETURNS bytea
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'byoc_reseal';
+COMMENT ON FUNCTION byoc.reseal(uuid, text, uuid, bytea) IS
+    'Internal: what byoc.seal made, sealed anew with the organization''s active key. No access check.';
+
+CREATE FUNCTION byoc.envelope_key_id(ciphertext bytea) RETURNS integer
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'byoc_envelope_key_id';
+COMMENT ON FUNCTION byoc.envelope_key_id(bytea) IS
+    'Id of the organization''s key that byoc.encrypt used: finds envelopes in an application''s own columns that an old key holds. '
+    'Raises 22000 for anything that is not an envelope.';
+
+CREATE FUNCTION byoc.rewrap_data_key(org_id uuid, key_id integer, old_wrapped_key bytea, OUT wrapping_key_id text, OUT wrapped_key bytea)
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_rewrap_data_key';
+COMMENT ON FUNCTION byoc.rewrap_data_key(uuid, integer, bytea) IS
+    'Internal: the same data key, wrapped by the key ring''s active master key.';
+
+-- Master keys
+
+CREATE FUNCTION byoc.keyring() RETURNS TABLE (id text, state text, created text)
+LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'byoc_keyring';
+COMMENT ON FUNCTION byoc.keyring() IS 'Ids, states (active, retired) and dates of the master keys in the key ring; never a key.';
+
+CREATE FUNCTION byoc.reload_keyring() RETURNS text
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_reload_keyring';
+COMMENT ON FUNCTION byoc.reload_keyring() IS
+    'Reads byoc.keyring_file or runs byoc.keyring_command again, for the whole server and at once: a rollback does not undo it. '
+    'Returns the active master key''s id. A ring that cannot be read, or from which a master key was removed that still wraps '
+    'data keys in any database of the server, is refused with the list, and the old one stays in force.';
+
 -- Ids and wake-up
 
 CREATE FUNCTION byoc.uuid_v7() RETURNS uuid

@@ -47,6 +47,7 @@ SELECT byoc_test.lists($$SELECT byoc_test.functions_of('byoc_test_tenant')$$, AR
     'byoc.current_org_id()', 'byoc.current_user_id()', 'byoc.current_org_role()',
     'byoc.sees_all_organizations()', 'byoc.require_organization(uuid,text)', 'byoc.invoking_role()',
     'byoc.encrypt(uuid,text,text)', 'byoc.decrypt(uuid,bytea,text)', 'byoc.encrypt_bytes(uuid,bytea,text)', 'byoc.decrypt_bytes(uuid,bytea,text)',
+    'byoc.envelope_key_id(bytea)',
     'byoc.add_credential(text,jsonb,text,uuid)', 'byoc.add_credential(text,text,text,uuid)',
     'byoc.update_credential(uuid,jsonb)', 'byoc.update_credential(uuid,text)',
     'byoc.change_credential(uuid,uuid,jsonb,text,boolean)', 'byoc.parse_fields(text)', 'byoc.credential_org(uuid)',
@@ -67,6 +68,8 @@ SELECT byoc_test.lists($$SELECT byoc_test.functions_of('byoc_test_admin') EXCEPT
     'byoc.create_sms_trigger(regclass,text,text,text,text,text,text,text,text)', 'byoc.drop_sms_trigger(regclass,text)',
     'byoc.enqueue_sms_trigger()', 'byoc.rehearse_sms_trigger(regclass,text,text,text,text,text)', 'byoc.trigger_events_clause(text)',
     'byoc.register_sms_trigger(regclass,name,text,text,text,text,text,text)', 'byoc.unregister_sms_trigger(regclass,name)',
+    'byoc.keyring()', 'byoc.reload_keyring()', 'byoc.rewrap_keys()', 'byoc.rotate_organization_key(uuid)', 'byoc.reencrypt(uuid,integer)',
+    'byoc.destroy_unused_key(uuid,integer)', 'byoc.shred_organization(uuid)',
     'byoc.adopt_installation()', 'byoc.resume_restored(uuid)'],
     'byoc.grant_admin gives exactly these functions on top of a tenant''s');
 SELECT is_empty($$SELECT byoc_test.functions_of('byoc_test_tenant') EXCEPT SELECT byoc_test.functions_of('byoc_test_admin')$$,
@@ -75,7 +78,7 @@ SELECT byoc_test.lists($$SELECT byoc_test.relations_of('byoc_test_admin')$$, ARR
     'byoc.credentials: SELECT INSERT UPDATE DELETE', 'byoc.sms_messages: SELECT INSERT', 'byoc.sms_events: SELECT',
     'byoc.organizations: SELECT', 'byoc.organizations(name): UPDATE', 'byoc.organizations(settings): UPDATE',
     'byoc.providers: SELECT', 'byoc.provider_errors: SELECT',
-    'byoc.sms_triggers: SELECT',
+    'byoc.sms_triggers: SELECT', 'byoc.key_status: SELECT', 'byoc.master_keys: SELECT',
     'byoc.provider_overrides: SELECT INSERT UPDATE DELETE', 'byoc.provider_error_overrides: SELECT INSERT UPDATE DELETE'],
     'byoc.grant_admin gives exactly these relations');
 SELECT ok(NOT has_schema_privilege('byoc_test_admin', 'byoc', 'CREATE'), 'an admin may not create in the schema');
@@ -174,6 +177,11 @@ SELECT byoc_test.lists($$SELECT p.oid::regprocedure FROM pg_proc p WHERE p.prona
     'byoc.cancel_sms(uuid)', -- writes storage after checking the organization
     'byoc.retry_sms(uuid)', -- likewise
     'byoc.resolve_unknown_sms(uuid,text)', -- likewise
+    'byoc.rewrap_keys()', -- the DBA's: keys are in no role's reach
+    'byoc.rotate_organization_key(uuid)', -- likewise
+    'byoc.reencrypt(uuid,integer)', -- likewise
+    'byoc.destroy_unused_key(uuid,integer)', -- likewise
+    'byoc.shred_organization(uuid)', -- likewise
     'byoc.adopt_installation()', -- the DBA's, over all organizations
     'byoc.resume_restored(uuid)'], -- likewise
     'exactly these functions run with the owner''s rights');

@@ -1,0 +1,61 @@
+#include "session.h"
+
+#include <fmt/format.h>
+#include <libpq-fe.h>
+
+#include <array>
+
+#include "handshake.h"
+
+namespace byocd {
+
+namespace {
+
+std::string first_line(const char* text) {
+  const std::string_view all = text != nullptr ? text : "";
+  return std::string(all.substr(0, all.find('\n')));
+}
+
+void ignore_notice(void*, const char*) {}
+
+}  // namespace
+
+void Session::Finish::operator()(pg_conn* connection) const {
+  PQfinish(connection);
+}
+
+Result<Session, DbError> Session::open(const std::string& conninfo) {
+  // connect_timeout stands before dbname, so that a connection string can set its own.
+  const std::array<const char*, 5> keys{"connect_timeout", "dbname", "client_encoding", "application_name", nullptr};
+  const std::array<const char*, 5> values{"10", conninfo.c_str(), "UTF8", "byocd keyring", nullptr};
+  Session session(PQconnectdbParams(keys.data(), values.data(), 1));
+  if (PQstatus(session.connection_.get()) != CONNECTION_OK)
+    return fail(DbError{"", first_line(PQerrorMessage(session.connection_.get())), "", true});
+  PQsetNoticeProcessor(session.connection_.get(), &ignore_notice, nullptr);
+  const auto version = session.run("SELECT byoc.api_version()");
+  if (!version) return fail(version.error());
+  if (version->integer(0, 0) != supported_api_version)
+    return fail(
+        DbError{"",
+                fmt::format("the database speaks byoc.api_version() {}, this byocd speaks {}: upgrade the older one",
+                            version->integer(0, 0), supported_api_version),
+                "", false});
+  return session;
+}
+
+QueryResult Session::run(const char* sql, const std::vector<std::optional<std::string>>& params) {
+  std::vector<const char*> values;
+  for (const auto& param : params) values.push_back(param ? param->c_str() : nullptr);
+  PGresult* raw = PQexecParams(connection_.get(), sql, static_cast<int>(values.size()), nullptr, values.data(), nullptr,
+                               nullptr, 0);
+  Rows rows(raw);
+  const auto status = PQresultStatus(raw);
+  if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) return rows;
+  const bool lost = PQstatus(connection_.get()) != CONNECTION_OK;
+  if (raw == nullptr || lost) return fail(DbError{"", first_line(PQerrorMessage(connection_.get())), "", true});
+  return fail(DbError{first_line(PQresultErrorField(raw, PG_DIAG_SQLSTATE)),
+                      first_line(PQresultErrorField(raw, PG_DIAG_MESSAGE_PRIMARY)),
+                      first_line(PQresultErrorField(raw, PG_DIAG_MESSAGE_HINT)), false});
+}
+
+}  // namespace byocd
