@@ -1,6 +1,7 @@
 #include "log_guard.h"
 
 #include "pg_boundary.h"
+#include "tenant_context.h"
 
 #include <initializer_list>
 
@@ -64,7 +65,8 @@ int prefix_length(const char* message) {
 void log_instead(ErrorData* error) {
     error->output_to_server = false;
     const char* message = error->message == nullptr ? "" : error->message;
-    if (names_secret(message) || may_quote_input(error)) {
+    const bool refuses_token = error->elevel >= ERROR && strncmp(message, token_refusal, strlen(token_refusal)) == 0;
+    if ((names_secret(message) && !refuses_token) || may_quote_input(error)) {
         message = psprintf("%.*s(withheld by pg_byoc: the statement may hold a secret)", prefix_length(message), message);
     }
     if (error->elevel >= ERROR) {

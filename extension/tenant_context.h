@@ -6,6 +6,9 @@
 
 namespace byoc {
 
+// How the message about a token that is refused begins. What follows is a reason, never a part of the token.
+constexpr char token_refusal[] = "byoc.token is not accepted: ";
+
 // Hooks of the setting byoc.token (settings.cpp). The check verifies the token once; its parsed form travels with the
 // setting through SET LOCAL, savepoints, ROLLBACK and into parallel workers.
 bool check_token_setting(char** value, void** extra, GucSource source);
