@@ -15,9 +15,9 @@ namespace {
 emit_log_hook_type previous_hook = nullptr;
 
 // Functions that take or return a secret, by the beginning of their names, and other names that come with one. A statement
-// that uses one is not logged, nor are its parameters.
+// that uses one is not logged, nor are its parameters. PostgREST sets request.headers, with the Authorization header in it.
 const char* const secret_functions[] = {"add_credential", "update_credential", "authenticate", "encrypt", "decrypt", "unseal"};
-const char* const secret_names[] = {"credentials", "byoc.token"};
+const char* const secret_names[] = {"credentials", "request.headers"};
 
 // True when `text` calls a function whose name begins with `name`: the name's rest, a quote, white space, a parenthesis.
 bool calls(const char* text, const char* name) {
@@ -30,8 +30,22 @@ bool calls(const char* text, const char* name) {
     return false;
 }
 
+// True when `text` names the setting byoc.token in any of its spellings: byoc . "token".
+bool names_token(const char* text) {
+    constexpr char fillers[] = "\" \t\r\n";
+    for (const char* found = strcasestr(text, "byoc"); found != nullptr; found = strcasestr(found + 4, "byoc")) {
+        const char* rest = found + 4;
+        rest += strspn(rest, fillers);
+        if (*rest != '.') continue;
+        rest += 1 + strspn(rest + 1, fillers);
+        if (pg_strncasecmp(rest, "token", 5) == 0) return true;
+    }
+    return false;
+}
+
 bool names_secret(const char* text) {
     if (text == nullptr) return false;
+    if (names_token(text)) return true;
     for (const char* name : secret_functions) {
         if (calls(text, name)) return true;
     }
