@@ -97,7 +97,7 @@ SQL_FILES  = $(SQL_PARTS:%=sql/%.sql)
 # PostgreSQL's own headers count as system headers: our warnings are for our code.
 PG_CPPFLAGS  = -Iextension -isystem $(shell $(PG_CONFIG) --includedir-server)
 PG_CXXFLAGS  = -std=c++17 -Wall -Wextra -MMD -MP
-SHLIB_LINK   = -lcrypto -lstdc++
+SHLIB_LINK   = -lcjose -ljansson -lcrypto -lstdc++
 NO_INSTALLCHECK = 1
 # JIT bitcode needs clang, gets none of our flags and inlines nothing here that matters.
 override with_llvm = no

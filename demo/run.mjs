@@ -2,6 +2,7 @@
 // `make demo KEEP=1` leaves everything up and writes build/demo.env.
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { clusterKey, ownerToken } from '../scripts/jwt.mjs';
 import { Run, TOP, until } from '../scripts/run.mjs';
 import { Byocd, Cluster, Simulator } from '../scripts/stack.mjs';
 import { ORGANIZATIONS } from './organizations.mjs';
@@ -112,6 +113,7 @@ async function stopPrograms(byocd, simulator) {
 function keepUp(run, cluster, simulator, byocd) {
   run.keep();
   const [a, b] = ORGANIZATIONS;
+  const key = clusterKey(cluster);
   const values = {
     ...cluster.environment(DATABASE),
     BYOC_URL: byocd.url,
@@ -120,6 +122,8 @@ function keepUp(run, cluster, simulator, byocd) {
     BYOCD_RUN: byocd.writeStarter(run),
     DEMO_ORG_A: a.id,
     DEMO_ORG_B: b.id,
+    DEMO_TOKEN_A: ownerToken(key, a.id, 'owner-a'),
+    DEMO_TOKEN_B: ownerToken(key, b.id, 'owner-b'),
     DEMO_ACCOUNT_A: a.account.sid,
     DEMO_AUTH_TOKEN_A: a.account.authToken,
     DEMO_FROM_A: a.account.number,

@@ -18,10 +18,10 @@ constexpr char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ
 constexpr char blanks[] = " \t\r\n\f\v";
 constexpr char withheld[] = "(withheld by pg_byoc: the statement may hold a secret)";
 
-// Functions that take or return a secret, by the beginning of their names, and the view that does. A statement that uses
-// one is not logged, nor are its parameters.
+// Functions that take or return a secret, by the beginning of their names, and other names that come with one. A statement
+// that uses one is not logged, nor are its parameters. PostgREST sets request.headers, with the Authorization header in it.
 const char* const secret_functions[] = {"add_credential", "update_credential", "authenticate", "encrypt", "decrypt", "unseal"};
-constexpr char secret_view[] = "credentials";
+const char* const secret_names[] = {"credentials", "request.headers"};
 
 const char* skip(const char* text, const char* characters) { return text + strspn(text, characters); }
 
@@ -51,7 +51,10 @@ bool names_secret(const char* text) {
     for (const char* name : secret_functions) {
         if (calls(text, name)) return true;
     }
-    return strcasestr(text, secret_view) != nullptr || names_token_setting(text);
+    for (const char* name : secret_names) {
+        if (strcasestr(text, name) != nullptr) return true;
+    }
+    return names_token_setting(text);
 }
 
 // EXECUTE names a prepared statement: what counts is the text that was prepared.

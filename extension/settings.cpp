@@ -7,6 +7,10 @@ namespace byoc {
 
 char* keyring_file = nullptr;
 char* keyring_command = nullptr;
+char* jwks_file = nullptr;
+char* jwt_issuer = nullptr;
+char* jwt_audience = nullptr;
+char* jwt_org_claim = nullptr;
 int wakeup_mode = wakeup_notify;
 
 namespace {
@@ -26,6 +30,17 @@ void define_settings() {
     DefineCustomStringVariable("byoc.keyring_command", "Shell command that prints the key ring, instead of byoc.keyring_file.",
                                "Run by the server's user when the server starts and by byoc.reload_keyring().", &keyring_command,
                                "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+    DefineCustomStringVariable("byoc.jwks_file", "File with the keys that JSON Web Tokens are verified with.",
+                               "A JWK Set (RFC 7517), writable by the server's user only. It is read again at each reload.",
+                               &jwks_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+    DefineCustomStringVariable("byoc.jwt_issuer", "What a token's claim \"iss\" must be.", "Empty: it is not checked.",
+                               &jwt_issuer, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+    DefineCustomStringVariable("byoc.jwt_audience", "What a token's claim \"aud\" must be or contain.",
+                               "Empty: it is not checked.", &jwt_audience, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr,
+                               nullptr, nullptr);
+    DefineCustomStringVariable("byoc.jwt_org_claim", "The claim that holds the organization's id.",
+                               "A claim's name, or names separated by dots that lead into objects, such as app_metadata.org_id.",
+                               &jwt_org_claim, "org_id", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
     DefineCustomEnumVariable("byoc.wakeup", "How queued work wakes the dispatcher.",
                              "notify: a NOTIFY at commit when a dispatcher sleeps. poll: never, for transaction poolers "
                              "and distributed transactions.",

@@ -1,6 +1,9 @@
 #include "tenant_context.h"
 
+#include "crypto/jwt.h"
+#include "jwks_file.h"
 #include "master_keys.h"
+#include "settings.h"
 
 #include <openssl/crypto.h>
 
@@ -8,7 +11,7 @@ namespace byoc {
 namespace {
 
 constexpr int64 session_token_lifetime = 15 * USECS_PER_MINUTE;
-constexpr char set_org_hint[] = "Call byoc.set_org(org_id) first, or set byoc.token, in the same transaction.";
+constexpr char set_org_hint[] = "Call byoc.authenticate(token), or byoc.set_org(org_id), first in the same transaction.";
 
 const TenantContext* context = nullptr; // the setting's parsed value; owned by the setting
 
@@ -34,6 +37,8 @@ bool reject(int sqlstate, const char* reason) {
     GUC_check_errmsg("byoc.token is not accepted: %s", reason); // the default message would print the token
     return false;
 }
+
+bool reject(const char* reason) { return reject(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, reason); }
 
 // A token in postgresql.conf, ALTER SYSTEM, ALTER DATABASE or ALTER ROLE would be readable by others.
 bool is_published_source(GucSource source) {
@@ -66,34 +71,80 @@ const char* describe(TokenError error) {
     return "verification failed";
 }
 
+// Sets byoc.token as SET LOCAL or SET does; raises what the check says.
+void set_token(const char* token, bool local) {
+    (void)set_config_option("byoc.token", token, PGC_USERSET, PGC_S_SESSION, local ? GUC_ACTION_LOCAL : GUC_ACTION_SET, true, 0,
+                            false);
+}
+
+// Memory of a setting's value: the setting frees it.
+void* allocate_for_setting(size_t size) {
+#if PG_VERSION_NUM >= 160000
+    return guc_malloc(LOG, size);
+#else
+    return malloc(size);
+#endif
+}
+
+void free_from_setting(void* memory) {
+#if PG_VERSION_NUM >= 160000
+    guc_free(memory);
+#else
+    free(memory);
+#endif
+}
+
+// Verifies a JWT. Puts a session token of this backend in its place, which proves the same: a parallel worker, which verifies its leader's
+// setting when it starts, then needs no key set, whose reload meanwhile would make the start fail. The JWT itself is not kept.
+bool check_jwt(char** value, const Keyring& ring, TenantContext& parsed) {
+    const char* problem = nullptr;
+    const Jwks* keys = current_jwks(&problem);
+    if (keys == nullptr) {
+        const bool expected = jwks_file == nullptr || jwks_file[0] == '\0';
+        return reject(expected ? ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION : ERRCODE_CONFIG_FILE_ERROR, problem);
+    }
+    JwtRules rules;
+    rules.issuer = jwt_issuer;
+    rules.audience = jwt_audience;
+    rules.organization_claim = jwt_org_claim;
+    rules.now = GetCurrentTimestamp();
+    if (const JwtError error = verify_jwt(*keys, *value, rules, parsed); error != JwtError::none) {
+        return reject(describe(error));
+    }
+    parsed.process_id = MyProcPid;
+    auto* token = static_cast<char*>(allocate_for_setting(session_token_capacity));
+    if (token == nullptr) return false;
+    if (mint_session_token(ring, parsed, *reinterpret_cast<char(*)[session_token_capacity]>(token)) != TokenError::none) {
+        free_from_setting(token);
+        return reject(describe(TokenError::failed));
+    }
+    OPENSSL_cleanse(*value, strlen(*value));
+    free_from_setting(*value);
+    *value = token;
+    return true;
+}
+
+bool check_session_token(const char* value, const Keyring& ring, TenantContext& parsed) {
+    const TokenError error = read_session_token(ring, value, parsed);
+    if (error != TokenError::none) return reject(describe(error));
+    if (!is_bound_to_this_backend(parsed.process_id)) return reject("it belongs to another session");
+    // A parallel worker takes over its leader's setting, which may have expired meanwhile: each use checks again.
+    if (!IsParallelWorker() && parsed.expires_at <= GetCurrentTimestamp()) return reject("it has expired");
+    return true;
+}
+
 } // namespace
 
 bool check_token_setting(char** value, void** extra, GucSource source) {
     if (*value == nullptr || (*value)[0] == '\0') return true;
-    if (is_published_source(source)) {
-        return reject(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, "it can only be set within a session");
-    }
-    if (!is_session_token(*value)) {
-        return reject(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, "it is not a token that this server knows");
-    }
+    if (is_published_source(source)) return reject("it can only be set within a session");
     Keyring ring;
     copy_keyring(ring);
     TenantContext parsed;
-    const TokenError error = read_session_token(ring, *value, parsed);
+    const bool good = is_session_token(*value) ? check_session_token(*value, ring, parsed) : check_jwt(value, ring, parsed);
     cleanse(ring);
-    if (error != TokenError::none) return reject(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, describe(error));
-    if (!is_bound_to_this_backend(parsed.process_id)) {
-        return reject(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, "it belongs to another session");
-    }
-    // A parallel worker takes over its leader's setting, which may have expired meanwhile: each use checks again.
-    if (!IsParallelWorker() && parsed.expires_at <= GetCurrentTimestamp()) {
-        return reject(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, "it has expired");
-    }
-#if PG_VERSION_NUM >= 160000
-    void* kept = guc_malloc(LOG, sizeof parsed);
-#else
-    void* kept = malloc(sizeof parsed);
-#endif
+    if (!good) return false;
+    void* kept = allocate_for_setting(sizeof parsed);
     if (kept == nullptr) return false;
     memcpy(kept, &parsed, sizeof parsed);
     *extra = kept;
@@ -107,6 +158,12 @@ const char* show_token_setting() { return context == nullptr ? "" : "(hidden)"; 
 const TenantContext* current_context() {
     if (context != nullptr && context->expires_at <= GetCurrentTimestamp()) {
         ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION), errmsg("the tenant context has expired"),
+                        errhint("%s", set_org_hint)));
+    }
+    // Removing a key from the key set ends what it signed, also in sessions that set their token before, also in their workers.
+    if (context != nullptr && context->signer != 0 && !is_signer_trusted(context->signer)) {
+        ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+                        errmsg("the key that signed the tenant context is no longer in byoc.jwks_file"),
                         errhint("%s", set_org_hint)));
     }
     return context;
@@ -206,11 +263,25 @@ Datum byoc_set_org(PG_FUNCTION_ARGS) {
     if (error != TokenError::none) {
         ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION), errmsg("could not sign a tenant context")));
     }
-    const bool local = PG_ARGISNULL(3) || PG_GETARG_BOOL(3);
-    (void)set_config_option("byoc.token", token, PGC_USERSET, PGC_S_SESSION, local ? GUC_ACTION_LOCAL : GUC_ACTION_SET, true, 0,
-                            false);
+    set_token(token, PG_ARGISNULL(3) || PG_GETARG_BOOL(3));
     OPENSSL_cleanse(token, sizeof token);
     PG_RETURN_UUID_P(organization);
+}
+
+PG_FUNCTION_INFO_V1(byoc_authenticate);
+// byoc.authenticate(token text) -> uuid
+// In C without SET clauses, like byoc.set_org.
+Datum byoc_authenticate(PG_FUNCTION_ARGS) {
+    char* token = PG_ARGISNULL(0) ? nullptr : text_to_cstring(PG_GETARG_TEXT_PP(0));
+    if (token == nullptr || token[0] == '\0') {
+        ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION), errmsg("no token is given")));
+    }
+    set_token(token, true);
+    OPENSSL_cleanse(token, strlen(token));
+    pfree(token);
+    auto* result = static_cast<pg_uuid_t*>(palloc(sizeof(pg_uuid_t)));
+    memcpy(result->data, context->organization, UUID_LEN);
+    PG_RETURN_UUID_P(result);
 }
 }
 

@@ -13,7 +13,7 @@ BEGIN
     EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON byoc.credentials TO %s', grantee);
     EXECUTE format('GRANT SELECT, INSERT ON byoc.sms_messages TO %s', grantee);
     EXECUTE format(
-        'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.current_org_id(), byoc.current_user_id(), byoc.current_org_role(), '
+        'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.authenticate(text), byoc.current_org_id(), byoc.current_user_id(), byoc.current_org_role(), '
         'byoc.sees_all_organizations(), byoc.require_organization(uuid, text), byoc.invoking_role(), '
         'byoc.encrypt(uuid, text, text), byoc.decrypt(uuid, bytea, text), byoc.encrypt_bytes(uuid, bytea, text), byoc.decrypt_bytes(uuid, bytea, text), '
         'byoc.envelope_key_id(bytea), '

@@ -39,6 +39,11 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_set_org';
 COMMENT ON FUNCTION byoc.set_org(uuid, text, text, boolean) IS
     'For trusted back ends: sets the tenant context for this transaction (local) or session, for at most 15 minutes. Returns the organization.';
 
+CREATE FUNCTION byoc.authenticate(token text) RETURNS uuid
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_authenticate';
+COMMENT ON FUNCTION byoc.authenticate(text) IS
+    'Verifies a JSON Web Token with the keys of byoc.jwks_file and sets the tenant context for this transaction. Returns the organization; raises 28000 for a token that is not good.';
+
 CREATE FUNCTION byoc.sees_all_organizations() RETURNS boolean
 LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'byoc_sees_all_organizations';
 COMMENT ON FUNCTION byoc.sees_all_organizations() IS

@@ -15,8 +15,8 @@ constexpr std::string_view purpose = "pg_byoc session token 1";
 constexpr std::size_t mac_size = 32;
 constexpr std::size_t encoded_mac_size = 43; // base64url of 32 bytes
 
-// Payload: key id size, key id, organization (16), expiry (8), process (4), role (1), user id size (1), user id.
-constexpr std::size_t payload_capacity = 1 + key_id_capacity + 16 + 8 + 4 + 1 + 1 + user_id_capacity;
+// Payload: key id size, key id, organization (16), expiry (8), signer (8), process (4), role (1), user id size (1), user id.
+constexpr std::size_t payload_capacity = 1 + key_id_capacity + 16 + 8 + 8 + 4 + 1 + 1 + user_id_capacity;
 
 void put_integer(std::uint8_t*& end, std::uint64_t value, int size) noexcept {
     for (int shift = (size - 1) * 8; shift >= 0; shift -= 8) *end++ = static_cast<std::uint8_t>(value >> shift);
@@ -55,6 +55,7 @@ TokenError mint_session_token(const Keyring& ring, const TenantContext& context,
     std::memcpy(end, context.organization, 16);
     end += 16;
     put_integer(end, static_cast<std::uint64_t>(context.expires_at), 8);
+    put_integer(end, context.signer, 8);
     put_integer(end, static_cast<std::uint32_t>(context.process_id), 4);
     put_integer(end, static_cast<std::uint8_t>(context.role), 1);
     put_integer(end, context.user_id_size, 1);
@@ -87,7 +88,7 @@ TokenError read_session_token(const Keyring& ring, std::string_view token, Tenan
 
     const std::uint8_t* at = payload;
     const std::uint8_t* end = payload + size;
-    if (at == end || *at == 0 || *at > key_id_capacity || end - at < 1 + *at + 16 + 8 + 4 + 1 + 1) {
+    if (at == end || *at == 0 || *at > key_id_capacity || end - at < 1 + *at + 16 + 8 + 8 + 4 + 1 + 1) {
         return TokenError::malformed;
     }
     const std::size_t id_size = *at++;
@@ -101,6 +102,7 @@ TokenError read_session_token(const Keyring& ring, std::string_view token, Tenan
     std::memcpy(context.organization, at, 16);
     at += 16;
     context.expires_at = static_cast<std::int64_t>(take_integer(at, 8));
+    context.signer = take_integer(at, 8);
     context.process_id = static_cast<std::int32_t>(take_integer(at, 4));
     context.role = static_cast<OrganizationRole>(take_integer(at, 1));
     context.user_id_size = static_cast<std::uint8_t>(take_integer(at, 1));

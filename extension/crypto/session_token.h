@@ -1,4 +1,5 @@
-// The token that byoc.set_org mints: a tenant context that only this server can make and only one backend can use.
+// The token that byoc.set_org mints, and that stands in for a verified JWT: a tenant context that only this server can make and only
+// one backend can use.
 //
 //     byoc1.<base64url payload>.<base64url HMAC-SHA256>
 //
@@ -23,6 +24,7 @@ enum class OrganizationRole : std::uint8_t { member = 0, admin = 1, owner = 2 };
 struct TenantContext {
     std::uint8_t organization[16];
     std::int64_t expires_at; // microseconds since 2000-01-01 UTC, PostgreSQL's own epoch
+    std::uint64_t signer;    // fingerprint of the JWK that proved it; 0 when byoc.set_org did
     std::int32_t process_id; // backend that the token is bound to; 0 when it is bound to none
     OrganizationRole role;
     std::uint8_t user_id_size;

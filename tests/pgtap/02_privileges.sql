@@ -44,7 +44,7 @@ SELECT is_empty($$SELECT t.oid::regtype FROM pg_type t, aclexplode(coalesce(t.ty
 -- Tenants
 SELECT byoc_test.lists($$SELECT byoc_test.functions_of('byoc_test_tenant')$$, ARRAY[
     'byoc.api_version()',
-    'byoc.current_org_id()', 'byoc.current_user_id()', 'byoc.current_org_role()',
+    'byoc.authenticate(text)', 'byoc.current_org_id()', 'byoc.current_user_id()', 'byoc.current_org_role()',
     'byoc.sees_all_organizations()', 'byoc.require_organization(uuid,text)', 'byoc.invoking_role()',
     'byoc.encrypt(uuid,text,text)', 'byoc.decrypt(uuid,bytea,text)', 'byoc.encrypt_bytes(uuid,bytea,text)', 'byoc.decrypt_bytes(uuid,bytea,text)',
     'byoc.envelope_key_id(bytea)',
