@@ -15,9 +15,9 @@ AeadKey* opening_key(const pg_uuid_t* organization, int32 key_id);
 
 // A key id as it stands in an envelope's header: four bytes, big endian.
 struct EncodedKeyId {
-    char bytes[4];
-    explicit EncodedKeyId(int32 key_id);
-    std::string_view view() const { return {bytes, sizeof bytes}; }
+  char bytes[4];
+  explicit EncodedKeyId(int32 key_id);
+  std::string_view view() const { return {bytes, sizeof bytes}; }
 };
 
 // byoc.organization_keys.
@@ -25,8 +25,8 @@ Oid data_key_table();
 
 // A master key and how many data keys of this database it wraps.
 struct WrappingKey {
-    char id[key_id_capacity + 1];
-    int64 data_keys;
+  char id[key_id_capacity + 1];
+  int64 data_keys;
 };
 
 // All master keys that wrap data keys of this database, as of now (not of the query's snapshot), in palloc'ed memory.
@@ -35,4 +35,4 @@ WrappingKey* count_wrapping_keys(int* count);
 // Registers the callbacks that drop cached keys; called once at load.
 void install_data_key_callbacks();
 
-} // namespace byoc
+}  // namespace byoc

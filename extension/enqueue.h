@@ -7,16 +7,16 @@ namespace byoc {
 
 // A message to be queued. Pointers may be null where the comment says so.
 struct NewMessage {
-    const pg_uuid_t* organization;
-    text* to_number;                // E.164
-    text* body;
-    const pg_uuid_t* credential_id; // null: the organization's default
-    bool has_send_at;
-    TimestampTz send_at;
-    bool has_expires_at;
-    TimestampTz expires_at;
-    text* idempotency_key; // null: none
-    text* source_table;    // null: not from a trigger
+  const pg_uuid_t* organization;
+  text* to_number;  // E.164
+  text* body;
+  const pg_uuid_t* credential_id;  // null: the organization's default
+  bool has_send_at;
+  TimestampTz send_at;
+  bool has_expires_at;
+  TimestampTz expires_at;
+  text* idempotency_key;  // null: none
+  text* source_table;     // null: not from a trigger
 };
 
 // Why the message cannot be sent, as a phrase for people; null when it can.
@@ -34,10 +34,10 @@ SPIPlanPtr keep_plan(const char* statement, int parameters, Oid* types);
 
 // Runs code as the extension's owner; restored by end_owner_rights() or the end of the (sub)transaction.
 struct OwnerRights {
-    Oid user;
-    int context;
+  Oid user;
+  int context;
 };
 OwnerRights begin_owner_rights();
 void end_owner_rights(const OwnerRights& saved);
 
-} // namespace byoc
+}  // namespace byoc

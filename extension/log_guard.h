@@ -6,4 +6,4 @@ namespace byoc {
 // Registers the log hook; called once at load.
 void install_log_guard();
 
-} // namespace byoc
+}  // namespace byoc

@@ -12,4 +12,4 @@ void load_keyring_at_start(SharedState& state);
 // Copies the ring to `copy`, which the caller cleanses, or raises the problem that was found when it was read.
 void copy_keyring(Keyring& copy);
 
-} // namespace byoc
+}  // namespace byoc

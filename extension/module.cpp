@@ -16,14 +16,14 @@ void _PG_init(void);
 
 // Called when the library is loaded: by the postmaster, else it is an error that says which line is missing.
 void _PG_init(void) {
-    using namespace byoc;
-    if (!process_shared_preload_libraries_in_progress) (void)shared_state(); // raises
-    define_settings();
-    install_shared_state_hooks();
-    register_start_check();
-    install_data_key_callbacks();
-    install_wakeup_callbacks();
-    install_trigger_callbacks();
-    install_log_guard();
+  using namespace byoc;
+  if (!process_shared_preload_libraries_in_progress) (void)shared_state();  // raises
+  define_settings();
+  install_shared_state_hooks();
+  register_start_check();
+  install_data_key_callbacks();
+  install_wakeup_callbacks();
+  install_trigger_callbacks();
+  install_log_guard();
 }
 }

@@ -14,41 +14,44 @@ char* jwt_org_claim = nullptr;
 int wakeup_mode = wakeup_notify;
 
 namespace {
-char* token = nullptr; // the setting's own storage; its meaning is kept by tenant_context
+char* token = nullptr;  // the setting's own storage; its meaning is kept by tenant_context
 
 const config_enum_entry wakeup_modes[] = {
     {"notify", wakeup_notify, false},
     {"poll", wakeup_poll, false},
     {nullptr, 0, false},
 };
-} // namespace
+}  // namespace
 
 void define_settings() {
-    DefineCustomStringVariable("byoc.keyring_file", "File that holds the master keys.",
-                               "Readable by the server's user only. Make one with: byocd keyring generate", &keyring_file,
-                               "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
-    DefineCustomStringVariable("byoc.keyring_command", "Shell command that prints the key ring, instead of byoc.keyring_file.",
-                               "Run by the server's user when the server starts and by byoc.reload_keyring().", &keyring_command,
-                               "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
-    DefineCustomStringVariable("byoc.jwks_file", "File with the keys that JSON Web Tokens are verified with.",
-                               "A JWK Set (RFC 7517), writable by the server's user only. It is read again at each reload.",
-                               &jwks_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
-    DefineCustomStringVariable("byoc.jwt_issuer", "What a token's claim \"iss\" must be.", "Empty: it is not checked.",
-                               &jwt_issuer, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
-    DefineCustomStringVariable("byoc.jwt_audience", "What a token's claim \"aud\" must be or contain.",
-                               "Empty: it is not checked.", &jwt_audience, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr,
-                               nullptr, nullptr);
-    DefineCustomStringVariable("byoc.jwt_org_claim", "The claim that holds the organization's id.",
-                               "A claim's name, or names separated by dots that lead into objects, such as app_metadata.org_id.",
-                               &jwt_org_claim, "org_id", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
-    DefineCustomEnumVariable("byoc.wakeup", "How queued work wakes the dispatcher.",
-                             "notify: a NOTIFY at commit when a dispatcher sleeps. poll: never, for transaction poolers "
-                             "and distributed transactions.",
-                             &wakeup_mode, wakeup_notify, wakeup_modes, PGC_USERSET, 0, nullptr, nullptr, nullptr);
-    DefineCustomStringVariable("byoc.token", "Signed token that proves the tenant context.", nullptr, &token, "",
-                               PGC_USERSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
-                               check_token_setting, assign_token_setting, show_token_setting);
-    MarkGUCPrefixReserved("byoc");
+  DefineCustomStringVariable("byoc.keyring_file", "File that holds the master keys.",
+                             "Readable by the server's user only. Make one with: byocd keyring generate", &keyring_file,
+                             "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+  DefineCustomStringVariable("byoc.keyring_command",
+                             "Shell command that prints the key ring, instead of byoc.keyring_file.",
+                             "Run by the server's user when the server starts and by byoc.reload_keyring().",
+                             &keyring_command, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+  DefineCustomStringVariable(
+      "byoc.jwks_file", "File with the keys that JSON Web Tokens are verified with.",
+      "A JWK Set (RFC 7517), writable by the server's user only. It is read again at each reload.", &jwks_file, "",
+      PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+  DefineCustomStringVariable("byoc.jwt_issuer", "What a token's claim \"iss\" must be.", "Empty: it is not checked.",
+                             &jwt_issuer, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+  DefineCustomStringVariable("byoc.jwt_audience", "What a token's claim \"aud\" must be or contain.",
+                             "Empty: it is not checked.", &jwt_audience, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr,
+                             nullptr, nullptr);
+  DefineCustomStringVariable(
+      "byoc.jwt_org_claim", "The claim that holds the organization's id.",
+      "A claim's name, or names separated by dots that lead into objects, such as app_metadata.org_id.", &jwt_org_claim,
+      "org_id", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+  DefineCustomEnumVariable("byoc.wakeup", "How queued work wakes the dispatcher.",
+                           "notify: a NOTIFY at commit when a dispatcher sleeps. poll: never, for transaction poolers "
+                           "and distributed transactions.",
+                           &wakeup_mode, wakeup_notify, wakeup_modes, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+  DefineCustomStringVariable("byoc.token", "Signed token that proves the tenant context.", nullptr, &token, "",
+                             PGC_USERSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
+                             check_token_setting, assign_token_setting, show_token_setting);
+  MarkGUCPrefixReserved("byoc");
 }
 
-} // namespace byoc
+}  // namespace byoc

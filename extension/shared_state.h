@@ -8,30 +8,30 @@ namespace byoc {
 
 // Wake-up state of one database (see wakeup.h).
 struct DatabaseWakeup {
-    Oid database;
-    pg_atomic_uint32 sleepers;   // dispatcher sessions that wait for a NOTIFY
-    pg_atomic_uint32 committing; // transactions that enqueued, saw no sleeper and are not visible yet
+  Oid database;
+  pg_atomic_uint32 sleepers;    // dispatcher sessions that wait for a NOTIFY
+  pg_atomic_uint32 committing;  // transactions that enqueued, saw no sleeper and are not visible yet
 };
 
-constexpr int wakeup_capacity = 64; // databases; those beyond always notify
+constexpr int wakeup_capacity = 64;  // databases; those beyond always notify
 
 // What a reload of the key ring asks background workers (see key_check.h).
 struct KeyCheck {
-    pg_atomic_uint32 busy; // a session asks
-    uint64 request;        // counts questions, so that a late answer to an abandoned one is ignored
-    int id_count;
-    char ids[keyring_capacity][key_id_capacity + 1]; // master keys that are about to be removed
-    bool answered;
-    char found[2048]; // empty: the database does not need them
+  pg_atomic_uint32 busy;  // a session asks
+  uint64 request;         // counts questions, so that a late answer to an abandoned one is ignored
+  int id_count;
+  char ids[keyring_capacity][key_id_capacity + 1];  // master keys that are about to be removed
+  bool answered;
+  char found[2048];  // empty: the database does not need them
 };
 
 struct SharedState {
-    LWLock* lock; // guards everything that is not atomic
-    Keyring keyring;
-    char keyring_problem[512]; // empty when the ring is usable
-    pg_atomic_uint64 key_generation;
-    KeyCheck key_check;
-    DatabaseWakeup wakeups[wakeup_capacity];
+  LWLock* lock;  // guards everything that is not atomic
+  Keyring keyring;
+  char keyring_problem[512];  // empty when the ring is usable
+  pg_atomic_uint64 key_generation;
+  KeyCheck key_check;
+  DatabaseWakeup wakeups[wakeup_capacity];
 };
 
 // The shared state; an error that names the missing line of postgresql.conf when the library was not preloaded.
@@ -40,4 +40,4 @@ SharedState* shared_state();
 // Asks for shared memory; called once from _PG_init while libraries are preloaded.
 void install_shared_state_hooks();
 
-} // namespace byoc
+}  // namespace byoc

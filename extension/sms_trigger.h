@@ -6,4 +6,4 @@ namespace byoc {
 // Registers the callbacks that drop cached trigger definitions; called once at load.
 void install_trigger_callbacks();
 
-} // namespace byoc
+}  // namespace byoc

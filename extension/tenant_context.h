@@ -23,4 +23,4 @@ bool sees_all_organizations();
 // a role below `least`.
 void require_organization(const pg_uuid_t* organization, OrganizationRole least);
 
-} // namespace byoc
+}  // namespace byoc

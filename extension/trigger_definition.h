@@ -8,46 +8,47 @@ namespace byoc {
 
 // The text of a definition. Null pointers where a part is absent.
 struct DefinitionText {
-    const char* to_number;
-    const char* body;
-    const char* org_column;
-    const char* condition;   // null: every row
-    const char* search_path; // for the condition
+  const char* to_number;
+  const char* body;
+  const char* org_column;
+  const char* condition;    // null: every row
+  const char* search_path;  // for the condition
 };
 
 // Where a template reference's value comes from.
 struct ValueSource {
-    AttrNumber column;    // 0 for a setting of the organization
-    FmgrInfo output;      // of the column's type
-    const char* setting;  // null for a column
+  AttrNumber column;    // 0 for a setting of the organization
+  FmgrInfo output;      // of the column's type
+  const char* setting;  // null for a column
 };
 
 struct ReadyTemplate {
-    Template* compiled; // freed by release()
-    ValueSource* sources;
+  Template* compiled;  // freed by release()
+  ValueSource* sources;
 };
 
 struct ReadyDefinition {
-    ReadyTemplate to_number;
-    ReadyTemplate body;
-    AttrNumber org_column;
-    SPIPlanPtr condition; // null: every row; freed by release()
-    char* search_path;    // for the condition's names
+  ReadyTemplate to_number;
+  ReadyTemplate body;
+  AttrNumber org_column;
+  SPIPlanPtr condition;  // null: every row; freed by release()
+  char* search_path;     // for the condition's names
 };
 
 // Checks the definition against the table's columns and prepares it, in the current memory context, into an empty
-// `ready`. Raises an error that names the wrong part; then only the organization's column may be known. Needs SPI to be connected.
+// `ready`. Raises an error that names the wrong part; then only the organization's column may be known. Needs SPI to be
+// connected.
 void prepare_definition(Relation table, const DefinitionText& definition, ReadyDefinition& ready);
 // Frees what is not in a memory context; the organization's column stays known.
 void release_definition(ReadyDefinition& ready);
 
 // The values that a condition and a template read. Either row may be null.
 struct RowPair {
-    TupleDesc columns;
-    HeapTuple new_row;
-    HeapTuple old_row;
+  TupleDesc columns;
+  HeapTuple new_row;
+  HeapTuple old_row;
 
-    HeapTuple current() const { return new_row != nullptr ? new_row : old_row; }
+  HeapTuple current() const { return new_row != nullptr ? new_row : old_row; }
 };
 
 // Evaluates the condition with the rights of the current user; NULL counts as false.
@@ -59,4 +60,4 @@ text* render(const ReadyTemplate& source, const RowPair& rows, const pg_uuid_t* 
 // The row's organization; null when the column is NULL.
 pg_uuid_t* organization_of(const ReadyDefinition& ready, const RowPair& rows);
 
-} // namespace byoc
+}  // namespace byoc

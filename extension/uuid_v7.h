@@ -8,4 +8,4 @@ namespace byoc {
 // A new id, greater than every id that this backend made before.
 void make_uuid_v7(pg_uuid_t* id);
 
-} // namespace byoc
+}  // namespace byoc

@@ -8,86 +8,95 @@ namespace {
 
 constexpr char channel[] = "byoc_jobs";
 constexpr int64 sweep_interval = USECS_PER_SEC;
-constexpr int64 committers_patience = USECS_PER_SEC; // past it the poll of the dispatcher has to do
+constexpr int64 committers_patience = USECS_PER_SEC;  // past it the poll of the dispatcher has to do
 
-bool enqueued = false;             // by this transaction
+bool enqueued = false;  // by this transaction
 bool several_organizations = false;
 pg_uuid_t organization_enqueued;
 bool counted_as_committing = false;
-bool sleeping = false;             // this session is a dispatcher and asked to be notified
+bool sleeping = false;  // this session is a dispatcher and asked to be notified
 
 // The state of this database; null when there are more databases than places, which then always notify.
 DatabaseWakeup* find_wakeup() {
-    static DatabaseWakeup* found = nullptr;
-    if (found != nullptr) return found;
-    SharedState* state = shared_state();
-    LWLockAcquire(state->lock, LW_EXCLUSIVE);
-    for (DatabaseWakeup& wakeup : state->wakeups) {
-        if (wakeup.database == InvalidOid) wakeup.database = MyDatabaseId;
-        if (wakeup.database != MyDatabaseId) continue;
-        found = &wakeup;
-        break;
-    }
-    LWLockRelease(state->lock);
-    return found;
+  static DatabaseWakeup* found = nullptr;
+  if (found != nullptr) return found;
+  SharedState* state = shared_state();
+  LWLockAcquire(state->lock, LW_EXCLUSIVE);
+  for (DatabaseWakeup& wakeup : state->wakeups) {
+    if (wakeup.database == InvalidOid) wakeup.database = MyDatabaseId;
+    if (wakeup.database != MyDatabaseId) continue;
+    found = &wakeup;
+    break;
+  }
+  LWLockRelease(state->lock);
+  return found;
 }
 
 void before_commit() {
-    if (wakeup_mode == wakeup_poll) return;
-    DatabaseWakeup* wakeup = find_wakeup();
-    if (wakeup != nullptr) {
-        pg_atomic_fetch_add_u32(&wakeup->committing, 1); // a full barrier
-        if (pg_atomic_read_u32(&wakeup->sleepers) == 0) {
-            counted_as_committing = true;
-            return;
-        }
-        pg_atomic_fetch_sub_u32(&wakeup->committing, 1);
+  if (wakeup_mode == wakeup_poll) return;
+  DatabaseWakeup* wakeup = find_wakeup();
+  if (wakeup != nullptr) {
+    pg_atomic_fetch_add_u32(&wakeup->committing, 1);  // a full barrier
+    if (pg_atomic_read_u32(&wakeup->sleepers) == 0) {
+      counted_as_committing = true;
+      return;
     }
-    const char* payload = "";
-    if (!several_organizations) {
-        payload = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&organization_enqueued)));
-    }
-    Async_Notify(channel, payload);
+    pg_atomic_fetch_sub_u32(&wakeup->committing, 1);
+  }
+  const char* payload = "";
+  if (!several_organizations) {
+    payload = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&organization_enqueued)));
+  }
+  Async_Notify(channel, payload);
 }
 
 void after_transaction() {
-    if (counted_as_committing) pg_atomic_fetch_sub_u32(&find_wakeup()->committing, 1);
-    counted_as_committing = false;
-    enqueued = false;
-    several_organizations = false;
+  if (counted_as_committing) pg_atomic_fetch_sub_u32(&find_wakeup()->committing, 1);
+  counted_as_committing = false;
+  enqueued = false;
+  several_organizations = false;
 }
 
 void on_transaction_event(XactEvent event, void*) {
-    if (!enqueued) return;
-    switch (event) {
-    case XACT_EVENT_PRE_COMMIT: before_commit(); break;
+  if (!enqueued) return;
+  switch (event) {
+    case XACT_EVENT_PRE_COMMIT:
+      before_commit();
+      break;
     case XACT_EVENT_COMMIT:
     case XACT_EVENT_ABORT:
-    case XACT_EVENT_PREPARE: after_transaction(); break; // a prepared transaction is found by the poll
-    default: break;
-    }
+    case XACT_EVENT_PREPARE:
+      after_transaction();
+      break;  // a prepared transaction is found by the poll
+    default:
+      break;
+  }
 }
 
 void wake_up() {
-    if (!sleeping) return;
-    sleeping = false;
-    if (DatabaseWakeup* wakeup = find_wakeup()) pg_atomic_fetch_sub_u32(&wakeup->sleepers, 1);
+  if (!sleeping) return;
+  sleeping = false;
+  if (DatabaseWakeup* wakeup = find_wakeup()) pg_atomic_fetch_sub_u32(&wakeup->sleepers, 1);
 }
 
-void on_exit(int, Datum) { wake_up(); }
+void on_exit(int, Datum) {
+  wake_up();
+}
 
-} // namespace
+}  // namespace
 
 void note_enqueued(const pg_uuid_t* organization) {
-    if (!enqueued) {
-        organization_enqueued = *organization;
-    } else if (memcmp(&organization_enqueued, organization, UUID_LEN) != 0) {
-        several_organizations = true;
-    }
-    enqueued = true;
+  if (!enqueued) {
+    organization_enqueued = *organization;
+  } else if (memcmp(&organization_enqueued, organization, UUID_LEN) != 0) {
+    several_organizations = true;
+  }
+  enqueued = true;
 }
 
-void install_wakeup_callbacks() { RegisterXactCallback(on_transaction_event, nullptr); }
+void install_wakeup_callbacks() {
+  RegisterXactCallback(on_transaction_event, nullptr);
+}
 
 extern "C" {
 
@@ -95,46 +104,46 @@ PG_FUNCTION_INFO_V1(byoc_announce_sleep);
 // byoc.announce_sleep() -> void: this session wants a NOTIFY from now on, and everything that was being committed
 // without one is visible to its next snapshot.
 Datum byoc_announce_sleep(PG_FUNCTION_ARGS) {
-    DatabaseWakeup* wakeup = find_wakeup();
-    if (wakeup == nullptr) PG_RETURN_VOID();
-    if (!sleeping) {
-        static bool registered = false;
-        if (!registered) before_shmem_exit(on_exit, 0);
-        registered = true;
-        pg_atomic_fetch_add_u32(&wakeup->sleepers, 1); // a full barrier
-        sleeping = true;
-    }
-    const TimestampTz give_up = GetCurrentTimestamp() + committers_patience;
-    while (pg_atomic_read_u32(&wakeup->committing) != 0 && GetCurrentTimestamp() < give_up) {
-        CHECK_FOR_INTERRUPTS();
-        pg_usleep(50);
-    }
-    PG_RETURN_VOID();
+  DatabaseWakeup* wakeup = find_wakeup();
+  if (wakeup == nullptr) PG_RETURN_VOID();
+  if (!sleeping) {
+    static bool registered = false;
+    if (!registered) before_shmem_exit(on_exit, 0);
+    registered = true;
+    pg_atomic_fetch_add_u32(&wakeup->sleepers, 1);  // a full barrier
+    sleeping = true;
+  }
+  const TimestampTz give_up = GetCurrentTimestamp() + committers_patience;
+  while (pg_atomic_read_u32(&wakeup->committing) != 0 && GetCurrentTimestamp() < give_up) {
+    CHECK_FOR_INTERRUPTS();
+    pg_usleep(50);
+  }
+  PG_RETURN_VOID();
 }
 
 PG_FUNCTION_INFO_V1(byoc_wake_dispatcher);
 // byoc.wake_dispatcher(org_id uuid) -> void: for work that SQL leaves, such as a verification.
 Datum byoc_wake_dispatcher(PG_FUNCTION_ARGS) {
-    note_enqueued(PG_GETARG_UUID_P(0));
-    PG_RETURN_VOID();
+  note_enqueued(PG_GETARG_UUID_P(0));
+  PG_RETURN_VOID();
 }
 
 PG_FUNCTION_INFO_V1(byoc_is_sweep_due);
 // byoc.is_sweep_due() -> boolean: true once a second in a session that asks all the time.
 Datum byoc_is_sweep_due(PG_FUNCTION_ARGS) {
-    static TimestampTz due_at = 0;
-    const TimestampTz now = GetCurrentTimestamp();
-    if (now < due_at) PG_RETURN_BOOL(false);
-    due_at = now + sweep_interval;
-    PG_RETURN_BOOL(true);
+  static TimestampTz due_at = 0;
+  const TimestampTz now = GetCurrentTimestamp();
+  if (now < due_at) PG_RETURN_BOOL(false);
+  due_at = now + sweep_interval;
+  PG_RETURN_BOOL(true);
 }
 
 PG_FUNCTION_INFO_V1(byoc_end_sleep);
 // byoc.end_sleep() -> void: this session is awake and needs no NOTIFY.
 Datum byoc_end_sleep(PG_FUNCTION_ARGS) {
-    wake_up();
-    PG_RETURN_VOID();
+  wake_up();
+  PG_RETURN_VOID();
 }
 }
 
-} // namespace byoc
+}  // namespace byoc

@@ -18,4 +18,4 @@ void note_enqueued(const pg_uuid_t* organization);
 // Registers the callbacks; called once at load.
 void install_wakeup_callbacks();
 
-} // namespace byoc
+}  // namespace byoc

@@ -8,7 +8,9 @@
 namespace byoc {
 
 // Characters needed for `size` bytes, without a terminating zero.
-constexpr std::size_t base64_length(std::size_t size) noexcept { return (size + 2) / 3 * 4; }
+constexpr std::size_t base64_length(std::size_t size) noexcept {
+  return (size + 2) / 3 * 4;
+}
 
 // Writes base64_length(size) characters and a terminating zero to `out`; returns the number of characters.
 std::size_t base64_encode(const std::uint8_t* data, std::size_t size, char* out) noexcept;
@@ -24,4 +26,4 @@ std::size_t base64url_encode(const std::uint8_t* data, std::size_t size, char* o
 // impossible length, non-zero trailing bits or when it does not fit.
 bool base64url_decode(std::string_view text, std::uint8_t* out, std::size_t capacity, std::size_t& size) noexcept;
 
-} // namespace byoc
+}  // namespace byoc

@@ -19,46 +19,46 @@ namespace byoc {
 constexpr std::size_t master_key_size = 32;
 constexpr std::size_t keyring_capacity = 16;
 constexpr std::size_t key_id_capacity = 16;
-constexpr std::size_t keyring_file_limit = 64 * 1024; // bytes; a larger file is not a key ring
+constexpr std::size_t keyring_file_limit = 64 * 1024;  // bytes; a larger file is not a key ring
 
 // Plain data, since the ring lives in shared memory.
 struct MasterKey {
-    char id[key_id_capacity + 1]; // zero-terminated
-    char created[11];             // zero-terminated YYYY-MM-DD
-    bool active;
-    std::uint8_t bytes[master_key_size];
+  char id[key_id_capacity + 1];  // zero-terminated
+  char created[11];              // zero-terminated YYYY-MM-DD
+  bool active;
+  std::uint8_t bytes[master_key_size];
 };
 
 struct Keyring {
-    std::uint32_t count;
-    MasterKey keys[keyring_capacity];
+  std::uint32_t count;
+  MasterKey keys[keyring_capacity];
 
-    // The key that wraps new data keys; null for an empty ring.
-    const MasterKey* active() const noexcept;
-    // The key with this id; null when the ring does not have it.
-    const MasterKey* find(std::string_view id) const noexcept;
+  // The key that wraps new data keys; null for an empty ring.
+  const MasterKey* active() const noexcept;
+  // The key with this id; null when the ring does not have it.
+  const MasterKey* find(std::string_view id) const noexcept;
 };
 
 enum class KeyringError {
-    none,
-    empty,            // no key in the file
-    too_large,        // over keyring_file_limit
-    too_many_keys,    // over keyring_capacity
-    malformed_line,   // not five fields
-    bad_id,
-    bad_state,
-    bad_date,
-    bad_key,          // not base64 of 32 bytes
-    damaged,          // check does not match
-    weak_key,         // all bytes are equal
-    duplicate_id,
-    no_active_key,
-    several_active_keys,
+  none,
+  empty,           // no key in the file
+  too_large,       // over keyring_file_limit
+  too_many_keys,   // over keyring_capacity
+  malformed_line,  // not five fields
+  bad_id,
+  bad_state,
+  bad_date,
+  bad_key,   // not base64 of 32 bytes
+  damaged,   // check does not match
+  weak_key,  // all bytes are equal
+  duplicate_id,
+  no_active_key,
+  several_active_keys,
 };
 
 struct KeyringProblem {
-    KeyringError error = KeyringError::none;
-    int line = 0; // 1-based; 0 when the problem is not one of a line
+  KeyringError error = KeyringError::none;
+  int line = 0;  // 1-based; 0 when the problem is not one of a line
 };
 
 // Reads a whole ring. On a problem `ring` is left empty and cleansed.
@@ -81,4 +81,4 @@ std::size_t format_keyring_line(const MasterKey& key, char (&out)[keyring_line_c
 // Derives a key for one purpose from a master key: HMAC-SHA256(key, purpose). False when OpenSSL fails.
 bool derive_subkey(const MasterKey& key, std::string_view purpose, std::uint8_t (&out)[32]) noexcept;
 
-} // namespace byoc
+}  // namespace byoc

@@ -12,14 +12,14 @@ namespace byoc {
 // not optimised away).
 template <std::size_t N>
 struct SecretBytes {
-    std::uint8_t bytes[N] = {};
+  std::uint8_t bytes[N] = {};
 
-    SecretBytes() noexcept = default;
-    SecretBytes(const SecretBytes&) = delete;
-    SecretBytes& operator=(const SecretBytes&) = delete;
-    ~SecretBytes() { OPENSSL_cleanse(bytes, N); }
+  SecretBytes() noexcept = default;
+  SecretBytes(const SecretBytes&) = delete;
+  SecretBytes& operator=(const SecretBytes&) = delete;
+  ~SecretBytes() { OPENSSL_cleanse(bytes, N); }
 
-    static constexpr std::size_t size() noexcept { return N; }
+  static constexpr std::size_t size() noexcept { return N; }
 };
 
-} // namespace byoc
+}  // namespace byoc

@@ -5,17 +5,17 @@
 #include <cstring>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    using namespace byoc;
-    static const Keyring ring = [] {
-        Keyring made = {};
-        made.count = 1;
-        std::strcpy(made.keys[0].id, "k-00000001");
-        made.keys[0].active = true;
-        std::memset(made.keys[0].bytes, 7, master_key_size);
-        made.keys[0].bytes[0] = 1;
-        return made;
-    }();
-    TenantContext context = {};
-    if (read_session_token(ring, {reinterpret_cast<const char*>(data), size}, context) == TokenError::none) std::abort();
-    return 0;
+  using namespace byoc;
+  static const Keyring ring = [] {
+    Keyring made = {};
+    made.count = 1;
+    std::strcpy(made.keys[0].id, "k-00000001");
+    made.keys[0].active = true;
+    std::memset(made.keys[0].bytes, 7, master_key_size);
+    made.keys[0].bytes[0] = 1;
+    return made;
+  }();
+  TenantContext context = {};
+  if (read_session_token(ring, {reinterpret_cast<const char*>(data), size}, context) == TokenError::none) std::abort();
+  return 0;
 }
