@@ -1,5 +1,5 @@
 // Result<T, E>: the sidecar's way to report a failure without an exception.
-// Exceptions are for start-up only (architecture.md, "Code").
+// Exceptions are for start-up only.
 #pragma once
 
 #include <utility>

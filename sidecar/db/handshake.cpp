@@ -11,7 +11,7 @@ using namespace std::chrono_literals;
 // Nothing but a person's act (an upgrade, a grant) helps here, so there is no hurry.
 constexpr std::chrono::milliseconds slow_retry = 10s;
 
-// JIT made claims of a few hundred microseconds take tens of milliseconds (claim-design.md, "Traps met"). The timeouts
+// JIT made claims of a few hundred microseconds take tens of milliseconds. The timeouts
 // are ours to set: a server's own for applications must not end a listening session, and no call of ours may hang.
 constexpr Statement configure{
     "configure",

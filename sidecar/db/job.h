@@ -38,7 +38,7 @@ struct ClaimedJob {
   std::optional<int> validity_seconds;
 };
 
-/// What became of an attempt (architecture.md, "Words"; `returned`: never sent, give it back).
+/// What became of an attempt (`returned`: never sent, give it back).
 enum class OutcomeKind { accepted, rejected, throttled, unavailable, unknown, returned };
 
 /// The name that SQL knows.

@@ -23,7 +23,7 @@ Transfer::Transfer(const Options& options) : easy_(curl_easy_init()) {
   CURL* easy = easy_.get();
   set(easy, CURLOPT_NOSIGNAL, 1L);
   set(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-  // Debian 12's libcurl 7.88.1 has HTTP/2 stall bugs (architecture.md, "Libraries").
+  // Debian 12's libcurl 7.88.1 has HTTP/2 stall bugs.
   set(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
   set(easy, CURLOPT_FOLLOWLOCATION, 0L);
   set(easy, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
