@@ -19,6 +19,7 @@ TenantContext context_of(const char* user) {
   TenantContext context = {};
   context.organization[15] = 9;
   context.expires_at = 1234567890123456;
+  context.signer = 0xf122334455667788;
   context.process_id = 4711;
   context.role = OrganizationRole::admin;
   context.user_id_size = static_cast<std::uint8_t>(std::strlen(user));
@@ -39,6 +40,7 @@ TEST(SessionToken, ReadsWhatItMinted) {
     ASSERT_EQ(read_session_token(ring, mint(ring, context_of(user.c_str())), context), TokenError::none);
     EXPECT_EQ(context.organization[15], 9);
     EXPECT_EQ(context.expires_at, 1234567890123456);
+    EXPECT_EQ(context.signer, 0xf122334455667788u);
     EXPECT_EQ(context.process_id, 4711);
     EXPECT_EQ(context.role, OrganizationRole::admin);
     EXPECT_EQ(context.user_id, user);
