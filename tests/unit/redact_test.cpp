@@ -14,7 +14,7 @@ TEST(Redact, MasksNumbers) {
 
 TEST(Redact, HidesTokensButNotSids) {
   EXPECT_EQ(redacted("token 0123456789abcdef0123456789abcdef!"), "token …!");
-  EXPECT_EQ(redacted("sid ACdeadbeefdeadbeefdeadbeefdeadbeef"), "sid AC0123456789abcdef0123456789abcdef");
+  EXPECT_EQ(redacted("sid ACdeadbeefdeadbeefdeadbeefdeadbeef"), "sid ACdeadbeefdeadbeefdeadbeefdeadbeef");
   EXPECT_EQ(redacted("key QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVowMTIzNDU="), "key …");
   EXPECT_EQ(redacted("eyJhbGciOiJIUzI1NiJ9.eyJvcmdfaWQiOiJ4In0.c2lnbmF0dXJl end"), "… end");
 }
