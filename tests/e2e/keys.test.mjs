@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { BYOCD, Cluster, Stack, until } from './stack.mjs';
 
@@ -266,11 +266,15 @@ test('byoc.keyring_command instead of the file', async () => {
   await fails(`cat ${ring}; echo ${secret}`, /the output of byoc\.keyring_command, line \d+: a line is not/);
   await fails('yes', /it is larger than 64 kB/);
   // A command that hangs is ended with the query, and its children with it.
-  await setSettings(db, { 'byoc.keyring_command': 'sleep 987654 & sleep 987655' });
-  await db.query(`SET statement_timeout = '300ms'`);
-  await assert.rejects(reload(), { code: '57014' });
+  const hang = 'tail --sleep-interval=987654 -f /dev/null';
+  await setSettings(db, { 'byoc.keyring_command': `${hang} & ${hang}` });
+  const hanging = () => commandLines().filter((line) => line.startsWith('tail\0') && line.includes('=987654')).length;
+  await db.query(`SET statement_timeout = '2s'`);
+  const ended = assert.rejects(reload(), { code: '57014' });
+  await until('the command and its child to run', () => hanging() === 2);
+  await ended;
   await db.query('RESET statement_timeout');
-  assert.equal(execFileSync('sh', ['-c', `pgrep -fc 'sleep 98765[45]' || true`], { encoding: 'utf8' }).trim(), '0');
+  await until('the command and its child to be gone', () => hanging() === 0);
   await works();
 
   // At start: the same command, and a failing one.
@@ -362,3 +366,10 @@ test('a dump restored into a new server: readable with the same ring, refused cl
   await copy.disconnect();
   copy.stop('immediate');
 });
+
+// The command lines of all processes.
+function commandLines() {
+  return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map((pid) => {
+    try { return readFileSync(`/proc/${pid}/cmdline`, 'latin1'); } catch { return ''; } // it has ended
+  });
+}
