@@ -40,6 +40,25 @@ int statement_prefix(const char* message) {
   return 0;
 }
 
+// Where a COPY stands, within an error's context, NULL without one. COPY is the outermost, but for a function that runs
+// it.
+const char* copy_position(const char* context) {
+  for (const char* line = context; line != nullptr; line = strchr(line, '\n')) {
+    if (*line == '\n') ++line;
+    if (strncmp(line, "COPY ", strlen("COPY ")) == 0) return line;
+  }
+  return nullptr;
+}
+
+// Takes the copied data out of an error, for the client too: it is in no statement, so that terminals and the logs of
+// build servers, where errors end up, have not seen it. PostgreSQL puts it behind a colon.
+void forget_copied_data(ErrorData* error, const char* position) {
+  error->context = pnstrdup(position, strcspn(position, ":"));
+  if (!may_quote_input(error)) return;
+  error->message = pnstrdup(error->message, strcspn(error->message, ":"));
+  error->detail = nullptr;
+}
+
 // An error that quotes its input goes to the client as it is; the log gets a line of its own. (Changing the message
 // would change what the client is told.)
 void log_instead(ErrorData* error) {
@@ -56,7 +75,11 @@ void guard_line(ErrorData* error) {
     error->detail_log = pstrdup(withheld);  // freed with the error, like all of it
   if (error->message == nullptr) return;
   if (error->elevel >= ERROR) {
-    if (may_quote_input(error)) log_instead(error);
+    if (const char* position = copy_position(error->context)) {
+      forget_copied_data(error, position);
+    } else if (may_quote_input(error)) {
+      log_instead(error);
+    }
     return;
   }
   const int prefix = statement_prefix(error->message);
