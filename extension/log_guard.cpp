@@ -25,8 +25,19 @@ bool may_quote_input(const ErrorData* error) {
   return strcmp(error->filename, "pl_exec.c") != 0 && strstr(error->filename, ".cpp") == nullptr;
 }
 
-// The line of a statement that is logged with its text: its length up to that text, such as "duration: 0.1 ms  execute
-// q: ". 0 for any other line.
+// True for the lines that PostgreSQL and auto_explain write of a statement. Their formats, unlike the lines themselves,
+// are the same in every language.
+bool reports_statement(const ErrorData* error) {
+  const char* format = error->message_id;
+  if (format == nullptr || strlen(format) < 2 || strcmp(format + strlen(format) - 2, "%s") != 0) return false;
+  for (const char* start : {"statement: ", "duration: ", "%s %s%s%s: "}) {
+    if (strncmp(format, start, strlen(start)) == 0) return true;
+  }
+  return false;
+}
+
+// The length of such a line up to the statement's text, such as "duration: 0.1 ms  execute q: "; 0 where it is not
+// known.
 int statement_prefix(const char* message) {
   const char* rest = message;
   if (strncmp(rest, "duration: ", strlen("duration: ")) == 0) {
@@ -40,8 +51,8 @@ int statement_prefix(const char* message) {
   return 0;
 }
 
-// Where a COPY stands, within an error's context, NULL without one. COPY is the outermost, but for a function that runs
-// it.
+// Where a COPY stands, within an error's context. COPY is the outermost, but for a function that runs it. NULL without
+// one, and in a language that begins otherwise.
 const char* copy_position(const char* context) {
   for (const char* line = context; line != nullptr; line = strchr(line, '\n')) {
     if (*line == '\n') ++line;
@@ -50,13 +61,20 @@ const char* copy_position(const char* context) {
   return nullptr;
 }
 
-// Takes the copied data out of an error, for the client too: it is in no statement, so that terminals and the logs of
-// build servers, where errors end up, have not seen it. PostgreSQL puts it behind a colon.
-void forget_copied_data(ErrorData* error, const char* position) {
-  error->context = pnstrdup(position, strcspn(position, ":"));
-  if (!may_quote_input(error)) return;
-  error->message = pnstrdup(error->message, strcspn(error->message, ":"));
-  error->detail = nullptr;
+// Takes copied data out of an error, for the client too: it is in no statement, so that terminals and the logs of build
+// servers, where errors end up, have not seen it. PostgreSQL puts it behind a colon. False if nothing is being copied.
+bool forget_copied_data(ErrorData* error) {
+  if (error->context == nullptr) return false;
+  const char* position = copy_position(error->context);
+  if (position == nullptr && (debug_query_string == nullptr || strcasestr(debug_query_string, "copy") == nullptr)) {
+    return false;
+  }
+  error->context = position == nullptr ? nullptr : pnstrdup(position, strcspn(position, ":"));
+  if (may_quote_input(error)) {
+    error->message = pnstrdup(error->message, strcspn(error->message, ":"));
+    error->detail = nullptr;
+  }
+  return true;
 }
 
 // An error that quotes its input goes to the client as it is; the log gets a line of its own. (Changing the message
@@ -75,16 +93,9 @@ void guard_line(ErrorData* error) {
     error->detail_log = pstrdup(withheld);  // freed with the error, like all of it
   if (error->message == nullptr) return;
   if (error->elevel >= ERROR) {
-    if (const char* position = copy_position(error->context)) {
-      forget_copied_data(error, position);
-    } else if (may_quote_input(error)) {
-      log_instead(error);
-    }
-    return;
-  }
-  const int prefix = statement_prefix(error->message);
-  if (prefix > 0 || names_secret(error->message)) {
-    error->message = psprintf("%.*s%s", prefix, error->message, withheld);
+    if (!forget_copied_data(error) && may_quote_input(error)) log_instead(error);
+  } else if (reports_statement(error) || names_secret(error->message) || quotes_noted_statement(error->message)) {
+    error->message = psprintf("%.*s%s", statement_prefix(error->message), error->message, withheld);
   }
 }
 

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { after, before, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { Cluster, Run, until } from './stack.mjs';
 
 // $SECRET becomes the case's secret, $FIELDS fields that hold it, $BAD the same as broken JSON.
@@ -28,6 +28,7 @@ const CASES = [
   ['EXPLAIN ANALYZE', `EXPLAIN (ANALYZE, VERBOSE) SELECT byoc.add_credential('twilio', '$FIELDS')`],
   ['PREPARE and EXECUTE', [`PREPARE p1 (text) AS SELECT byoc.add_credential('twilio', $1)`, `EXECUTE p1('$FIELDS')`]],
   ['PREPARE with a literal', [`PREPARE p5 AS SELECT byoc.add_credential('twilio', '$FIELDS')`, 'EXECUTE p5']],
+  ['EXECUTE with a value that says nothing', [`PREPARE p6 AS SELECT byoc.encrypt(id, $1) FROM byoc.organizations`, `EXECUTE p6('$SECRET')`]],
   ['EXECUTE behind a comment', [`PREPARE p2 (jsonb) AS SELECT byoc.add_credential('twilio', $1)`, `/* why */ EXECUTE p2('$BAD')`], '22P02'],
   ['EXECUTE behind another statement', [`PREPARE p3 (jsonb) AS SELECT byoc.add_credential('twilio', $1)`, `SELECT 1; EXECUTE p3('$BAD')`], '22P02'],
   ['EXPLAIN EXECUTE', [`PREPARE p4 (jsonb) AS SELECT byoc.add_credential('twilio', $1)`, `EXPLAIN ANALYZE EXECUTE p4('$BAD')`], '22P02'],
@@ -62,99 +63,104 @@ const spell = (text, index) => text.replaceAll('$SECRET', secretOf(index)).repla
   .replaceAll('$BAD', `{"auth_token": ${secretOf(index)}`);
 const bytes = (text) => [...Buffer.from(text)].join(' '); // as debug_print_parse shows a constant
 
-let run, cluster, db;
-
-after(() => cluster?.disconnect());
-before(async () => {
-  run = new Run(`e2e-log-guard-${process.pid}`);
-  cluster = new Cluster(run, {
-    settings: {
-      // Here the others come after pg_byoc, in secrets.test.mjs before it.
-      shared_preload_libraries: 'pg_byoc, auto_explain, pg_stat_statements', 'pg_stat_statements.track': 'all', max_prepared_transactions: 2,
-      log_min_messages: 'debug5', log_min_duration_statement: 0, log_parameter_max_length: -1, log_parameter_max_length_on_error: -1,
-      log_error_verbosity: 'verbose',
-      'auto_explain.log_min_duration': 0, 'auto_explain.log_analyze': 'on', 'auto_explain.log_verbose': 'on', 'auto_explain.log_nested_statements': 'on',
-    },
-  });
-  db = await cluster.connect();
-  await db.query(`
-    CREATE EXTENSION pg_byoc; CREATE EXTENSION pg_stat_statements;
-    CREATE TABLE short (note text CHECK (length(note) < 9));
-    CREATE FUNCTION app_add_credential_v2(fields text) RETURNS uuid LANGUAGE sql AS $$ SELECT byoc.add_credential('twilio', fields) $$;
-    CREATE PROCEDURE app_add_credential_procedure(fields text) LANGUAGE plpgsql AS $$ BEGIN PERFORM byoc.add_credential('twilio', fields); END $$;
-    CREATE FUNCTION app_store(fields text) RETURNS uuid LANGUAGE plpgsql AS $$ BEGIN RETURN byoc.add_credential('twilio', fields); END $$;
-    CREATE PROCEDURE app_store_procedure(fields text) LANGUAGE plpgsql AS $$ BEGIN PERFORM byoc.add_credential('twilio', fields); END $$;
-    CREATE FUNCTION app_note(note text) RETURNS bytea LANGUAGE plpgsql AS $$ BEGIN RETURN byoc.encrypt(byoc.current_org_id(), note); END $$;
-    CREATE FUNCTION app_note_sql(note text) RETURNS bytea LANGUAGE sql AS $$ SELECT byoc.encrypt(byoc.current_org_id(), note) $$;
-    CREATE VIEW app_accounts AS SELECT credential_type, fields FROM byoc.credentials`);
-  const organization = await db.value(`SELECT byoc.create_organization('A')`);
-  await db.query(`SELECT byoc.set_org($1, 'ada', 'owner', local => false)`, [organization]);
-});
-
-test('each case does what it says', async () => {
-  for (const [index, [name, statements, code, unknown]] of CASES.entries()) {
-    // These log before the statement runs, when nothing but its text is known.
-    const early = unknown ? ['none', 'off'] : ['all', 'on'];
-    await db.query(`SET log_statement = '${early[0]}'; SET debug_print_parse = ${early[1]}; SET debug_print_plan = ${early[1]}`);
-    let failed;
-    for (const statement of [statements].flat()) {
-      await db.query(spell(statement, index)).catch((error) => { failed ??= error; });
-    }
-    assert.equal(failed?.code, code, `${name}: ${failed?.message}`);
-  }
-});
-
 // Numbered after the cases.
 const MORE = ['function call of the old protocol', 'a parameter, its plan logged when its portal ends', 'a deadlock', 'a crash'];
 const secret = (name) => secretOf(CASES.length + MORE.indexOf(name));
 
-test('function calls of the old protocol', async () => {
-  const oid = await db.value(`SELECT 'byoc.add_credential(text, jsonb, text, uuid)'::regprocedure::oid`);
-  await assert.rejects(db.call(oid, ['twilio', `{"auth_token": ${secret(MORE[0])}`, null, null]), { code: '22P02' });
-});
-
-test('a parameter, its plan logged when its portal ends', async () => {
-  await db.query(`SET log_min_duration_statement = -1; SET log_statement = 'none'; SET debug_print_parse = off; SET debug_print_plan = off`);
-  await db.query('BEGIN');
-  await db.query('SELECT app_note($1)', [secret(MORE[1])]);
-  await db.query('SELECT $1 AS next', [1]);
-  await db.query('COMMIT; RESET ALL');
-});
-
-test('a deadlock, whose report quotes the statements of both', async () => {
-  await db.query('SET deadlock_timeout = 100');
-  const other = await cluster.connect();
-  const holds = (connection, lock) => connection.query(`BEGIN; SELECT pg_advisory_xact_lock(${lock})`);
-  await Promise.all([holds(db, 1), holds(other, 2)]);
-  const ends = await Promise.allSettled([
-    other.query(`SELECT pg_advisory_xact_lock(1), '${fieldsOf(secret(MORE[2]))}'::jsonb`),
-    db.query('SELECT pg_advisory_xact_lock(2)'),
-  ]);
-  assert.deepEqual(ends.filter(({ status }) => status === 'rejected').map(({ reason }) => reason.code), ['40P01']);
-  await db.query('ROLLBACK; RESET ALL');
-  await other.end();
-});
-
 const leaked = (text) => [...CASES.map(([name]) => name), ...MORE].filter((_, index) =>
   text.includes(secretOf(index)) || text.includes(bytes(secretOf(index))));
 
-test('no secret is in pg_stat_statements', async () => {
-  await db.query(`SELECT 'something else' AS kept`);
-  const texts = (await db.rows('SELECT query FROM pg_stat_statements')).map(({ query }) => query);
-  assert.ok(texts.includes('SELECT $1 AS kept'), 'it keeps statements');
-  assert.deepEqual(leaked(texts.join('\n')), []);
-});
+const run = new Run(`e2e-log-guard-${process.pid}`);
 
-test('a crash, whose report quotes the statement', async () => {
-  const victim = await cluster.connect();
-  const crashed = assert.rejects(victim.query(`SELECT '${fieldsOf(secret(MORE[3]))}'::jsonb, pg_sleep(600)`));
-  await until('it to run', () => db.value(`SELECT count(*) > 0 FROM pg_stat_activity WHERE pid = ${victim.pid} AND wait_event = 'PgSleep'`));
-  process.kill(victim.pid, 'SIGKILL');
-  await crashed;
-  db = await until('the server to be back', () => cluster.connect().catch(() => null));
-  assert.match(readFileSync(cluster.log, 'latin1'), /was terminated by signal 9: Killed\n.*DETAIL: +\(withheld by pg_byoc/);
-});
+for (const language of ['en', 'de']) describe(`in ${language}`, () => {
+  let cluster, db;
 
-test('no secret is in the log', () => {
-  assert.deepEqual(leaked(readFileSync(cluster.log, 'latin1')), []);
+  after(async () => { await cluster?.disconnect(); cluster?.stop('immediate'); });
+  before(async () => {
+    process.env.LANGUAGE = language; // the server's messages
+    cluster = new Cluster(run, {
+      name: language,
+      settings: {
+        // Here the others come after pg_byoc, in secrets.test.mjs before it.
+        shared_preload_libraries: 'pg_byoc, auto_explain, pg_stat_statements', 'pg_stat_statements.track': 'all', max_prepared_transactions: 2,
+        log_min_messages: 'debug5', log_min_duration_statement: 0, log_parameter_max_length: -1, log_parameter_max_length_on_error: -1,
+        log_error_verbosity: 'verbose',
+        'auto_explain.log_min_duration': 0, 'auto_explain.log_analyze': 'on', 'auto_explain.log_verbose': 'on', 'auto_explain.log_nested_statements': 'on',
+      },
+    });
+    db = await cluster.connect();
+    await db.query(`
+      CREATE EXTENSION pg_byoc; CREATE EXTENSION pg_stat_statements;
+      CREATE TABLE short (note text CHECK (length(note) < 9));
+      CREATE FUNCTION app_add_credential_v2(fields text) RETURNS uuid LANGUAGE sql AS $$ SELECT byoc.add_credential('twilio', fields) $$;
+      CREATE PROCEDURE app_add_credential_procedure(fields text) LANGUAGE plpgsql AS $$ BEGIN PERFORM byoc.add_credential('twilio', fields); END $$;
+      CREATE FUNCTION app_store(fields text) RETURNS uuid LANGUAGE plpgsql AS $$ BEGIN RETURN byoc.add_credential('twilio', fields); END $$;
+      CREATE PROCEDURE app_store_procedure(fields text) LANGUAGE plpgsql AS $$ BEGIN PERFORM byoc.add_credential('twilio', fields); END $$;
+      CREATE FUNCTION app_note(note text) RETURNS bytea LANGUAGE plpgsql AS $$ BEGIN RETURN byoc.encrypt(byoc.current_org_id(), note); END $$;
+      CREATE FUNCTION app_note_sql(note text) RETURNS bytea LANGUAGE sql AS $$ SELECT byoc.encrypt(byoc.current_org_id(), note) $$;
+      CREATE VIEW app_accounts AS SELECT credential_type, fields FROM byoc.credentials`);
+    const organization = await db.value(`SELECT byoc.create_organization('A')`);
+    await db.query(`SELECT byoc.set_org($1, 'ada', 'owner', local => false)`, [organization]);
+  });
+
+  test('each case does what it says', async () => {
+    for (const [index, [name, statements, code, unknown]] of CASES.entries()) {
+      // These log before the statement runs, when nothing but its text is known.
+      const early = unknown ? ['none', 'off'] : ['all', 'on'];
+      await db.query(`SET log_statement = '${early[0]}'; SET debug_print_parse = ${early[1]}; SET debug_print_plan = ${early[1]}`);
+      let failed;
+      for (const statement of [statements].flat()) {
+        await db.query(spell(statement, index)).catch((error) => { failed ??= error; });
+      }
+      assert.equal(failed?.code, code, `${name}: ${failed?.message}`);
+    }
+  });
+
+  test('function calls of the old protocol', async () => {
+    const oid = await db.value(`SELECT 'byoc.add_credential(text, jsonb, text, uuid)'::regprocedure::oid`);
+    await assert.rejects(db.call(oid, ['twilio', `{"auth_token": ${secret(MORE[0])}`, null, null]), { code: '22P02' });
+  });
+
+  test('a parameter, its plan logged when its portal ends', async () => {
+    await db.query(`SET log_min_duration_statement = -1; SET log_statement = 'none'; SET debug_print_parse = off; SET debug_print_plan = off`);
+    await db.query('BEGIN');
+    await db.query('SELECT app_note($1)', [secret(MORE[1])]);
+    await db.query('SELECT $1 AS next', [1]);
+    await db.query('COMMIT; RESET ALL');
+  });
+
+  test('a deadlock, whose report quotes the statements of both', async () => {
+    await db.query('SET deadlock_timeout = 100');
+    const other = await cluster.connect();
+    const holds = (connection, lock) => connection.query(`BEGIN; SELECT pg_advisory_xact_lock(${lock})`);
+    await Promise.all([holds(db, 1), holds(other, 2)]);
+    const ends = await Promise.allSettled([
+      other.query(`SELECT pg_advisory_xact_lock(1), '${fieldsOf(secret(MORE[2]))}'::jsonb`),
+      db.query('SELECT pg_advisory_xact_lock(2)'),
+    ]);
+    assert.deepEqual(ends.filter(({ status }) => status === 'rejected').map(({ reason }) => reason.code), ['40P01']);
+    await db.query('ROLLBACK; RESET ALL');
+    await other.end();
+  });
+
+  test('no secret is in pg_stat_statements', async () => {
+    await db.query(`SELECT 'something else' AS kept`);
+    const texts = (await db.rows('SELECT query FROM pg_stat_statements')).map(({ query }) => query);
+    assert.ok(texts.includes('SELECT $1 AS kept'), 'it keeps statements');
+    assert.deepEqual(leaked(texts.join('\n')), []);
+  });
+
+  test('a crash, whose report quotes the statement', async () => {
+    const victim = await cluster.connect();
+    const crashed = assert.rejects(victim.query(`SELECT '${fieldsOf(secret(MORE[3]))}'::jsonb, pg_sleep(600)`));
+    await until('it to run', () => db.value(`SELECT count(*) > 0 FROM pg_stat_activity WHERE pid = ${victim.pid} AND wait_event = 'PgSleep'`));
+    process.kill(victim.pid, 'SIGKILL');
+    await crashed;
+    db = await until('the server to be back', () => cluster.connect().catch(() => null));
+    assert.ok(/signal 9.*\n(.*\n)?.*DETAIL: +\(withheld by pg_byoc/i.test(readFileSync(cluster.log, 'latin1')), 'it was reported');
+  });
+
+  test('no secret is in the log', () => {
+    assert.deepEqual(leaked(readFileSync(cluster.log, 'latin1')), []);
+  });
 });
