@@ -97,10 +97,16 @@ test('bind parameters: every function and view, in use and misuse', async () => 
 test('psql: \\copy into byoc.credentials, from a file and typed', async () => {
   const count = () => stack.db.value(`SELECT count(*)::int FROM byoc.credentials WHERE display_name = 'from psql' AND fields ->> 'auth_token' = '••••cafe'`);
   const file = `${stack.run.folder}/credential.txt`;
-  writeFileSync(file, line(TOKEN), { mode: 0o600 });
-  const { stdout, stderr } = psql(`${actAsOwner()}${COPY} '${file}'\n`);
-  assert.match(`${stdout}${stderr}`, /COPY 1\n$/);
-  assert.equal(await count(), 1);
+  for (const [content, from] of [[line(TOKEN).replaceAll('\t', '|'), `'${file}' (DELIMITER '|')`], [line(TOKEN), `PROGRAM 'cat ${file}'`]]) {
+    const before = await count();
+    writeFileSync(file, content, { mode: 0o600 });
+    const { stdout, stderr } = psql(`${actAsOwner()}${COPY} ${from}\n`);
+    assert.match(`${stdout}${stderr}`, /COPY 1\n$/);
+    assert.equal(await count(), before + 1);
+  }
+  writeFileSync(file, line(TOKEN).replace('from psql', 'true'));
+  psql(`${actAsOwner()}\\copy byoc.credentials (credential_type, is_default, fields) FROM '${file}'\n`);
+  assert.equal(await stack.db.value('SELECT fields ->> $1 FROM byoc.credentials WHERE is_default', ['auth_token']), '••••cafe');
   // Typed: while psql reads, nothing of it is in a command line or in pg_stat_activity.
   const typing = spawn('psql', ['-X'], { env: psqlEnvironment(), stdio: ['pipe', 'ignore', 'inherit'] });
   typing.stdin.write(`SET application_name = 'typing';\n${actAsOwner()}${COPY} STDIN\n${line(TOKEN)}`);
@@ -110,7 +116,7 @@ test('psql: \\copy into byoc.credentials, from a file and typed', async () => {
   assert.deepEqual(processesWith(TOKEN), []);
   typing.stdin.end('\\.\n');
   assert.deepEqual(await once(typing, 'exit'), [0, null]);
-  assert.equal(await count(), 2);
+  assert.equal(await count(), 3);
 });
 
 test('psql: an error while copying says where, and none of the data', () => {
