@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "../clock.h"
 #include "../secret.h"
 
 namespace byocd {
@@ -18,7 +19,7 @@ struct Claim {
   std::string dispatcher;
   /// Until when nobody else takes its jobs, unless a heartbeat renews it. By the local monotonic clock, on the early
   /// side.
-  std::chrono::steady_clock::time_point leased_until;
+  Clock::time_point leased_until;
 };
 
 /// One message that is ours until its lease ends.
