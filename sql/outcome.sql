@@ -27,7 +27,7 @@ BEGIN
     PERFORM FROM byoc.claims c
     WHERE (c.org_id, c.id) IN (SELECT t.org_id, t.claim_id FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, claim_id uuid))
     ORDER BY c.org_id, c.id FOR UPDATE;
-    -- Final: the provider took it, refused it for good, or nobody knows. The claim's id fences off a dispatcher that was
+    -- Final: the provider took it, or refused it for good. The claim's id fences off a dispatcher that was
     -- taken for dead.
     WITH told AS MATERIALIZED (
         SELECT t.*, t.outcome IN ('throttled', 'unavailable')
@@ -41,7 +41,6 @@ BEGIN
         UPDATE byoc.messages m
         SET status = CASE t.outcome
                          WHEN 'accepted' THEN 'sent'
-                         WHEN 'unknown' THEN 'unknown'
                          ELSE CASE WHEN m.expires_at <= clock_timestamp() AND t.retryable THEN 'expired' ELSE 'failed' END END,
             claim_id = NULL, finished_at = clock_timestamp(),
             sent_at = CASE t.outcome WHEN 'accepted' THEN clock_timestamp() END,
@@ -49,7 +48,7 @@ BEGIN
             error_code = t.error_code, error_message = t.error_message
         FROM told t
         WHERE m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id
-          AND t.outcome <> 'returned'
+          AND t.outcome <> 'returned' AND NOT byoc.is_ambiguous(t.outcome, t.http_status)
           AND (NOT t.retryable
                OR coalesce(m.expires_at, greatest(m.send_at, m.created_at) + byoc.retry_window()) <= clock_timestamp())
         RETURNING m.org_id, m.id, m.attempts, t.outcome, t.http_status, t.error_code, t.error_message, t.provider_sid, t.duration_ms
@@ -60,9 +59,12 @@ BEGIN
         RETURNING 1
     )
     SELECT count(*) INTO finished FROM noted;
-    -- The rest is tried again, or was never tried.
+    -- The rest is tried again, or was never tried, or nobody knows.
     IF finished < jsonb_array_length(outcomes) THEN
-        returned := byoc.take_back(outcomes);
+        returned := byoc.take_back(outcomes) + byoc.reconcile_later(outcomes);
+    END IF;
+    IF finished + returned < jsonb_array_length(outcomes) THEN
+        PERFORM byoc.note_late(outcomes);
     END IF;
     DELETE FROM byoc.claims c
     USING jsonb_to_recordset(outcomes) AS t (org_id uuid, claim_id uuid, last boolean)
@@ -86,6 +88,7 @@ BEGIN
         SELECT t.* FROM jsonb_to_recordset(outcomes) AS t (
             org_id uuid, id uuid, claim_id uuid, outcome text, error_code text, error_message text, http_status smallint,
             retry_ms integer, duration_ms integer)
+        WHERE NOT byoc.is_ambiguous(t.outcome, t.http_status)
     ), back AS (
         DELETE FROM byoc.messages m USING told t
         WHERE m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id
