@@ -4,6 +4,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace byocd {
@@ -14,6 +15,8 @@ namespace {
 constexpr std::size_t longest_body = 4 << 20;
 // A server may drop idle connections without a word; older ones are not used again.
 constexpr long longest_idle_s = 30;
+// Less than the time after which a message that the provider does not list counts as not sent.
+constexpr std::chrono::milliseconds longest_unacknowledged{10'000};
 
 template <class Value>
 void set(CURL* easy, CURLoption option, Value value) {
@@ -113,7 +116,8 @@ std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, v
 int Transfer::on_socket_made(void* self, curl_socket_t socket, curlsocktype) {
   // What was written while the network was cut must not arrive after we gave up waiting: not even when this process is
   // dead, and the kernel alone goes on retransmitting.
-  const auto limit = static_cast<unsigned>(static_cast<Transfer*>(self)->request_timeout_.count());
+  const auto limit =
+      static_cast<unsigned>(std::min(static_cast<Transfer*>(self)->request_timeout_, longest_unacknowledged).count());
   (void)::setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof limit);
   return CURL_SOCKOPT_OK;
 }

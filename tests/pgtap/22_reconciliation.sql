@@ -1,7 +1,7 @@
 -- Attempts of which nobody knows whether the provider took them: what the account's message list says about them.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(76);
+SELECT plan(77);
 
 SELECT byoc_test.add_twilio(byoc_test.org_a(), 1) AS credential \gset
 UPDATE byoc.organization_api_credentials SET verification_due_at = NULL;
@@ -47,6 +47,7 @@ SELECT is((SELECT count(*) FROM byoc.claims), 0::bigint, 'the claim has ended');
 SELECT ok((SELECT r.account = byoc_test.twilio(1) ->> 'account_sid' AND r.sender = '+15005550001' AND r.reason = 'timeout' AND r.claim_id = :'claim'
                   AND r.due_at - clock_timestamp() BETWEEN '1 second' AND '2 seconds' AND r.attempt_from < r.attempt_until
            FROM byoc.reconciliations r WHERE r.message_id = :'m'), 'it is looked for in two seconds, in the account that sent it');
+SELECT is(byoc_test.record(:'m', 'unknown', '{"error_code": "timeout", "last": true}'), 0, 'recording it twice does no harm');
 SELECT is_empty($$SELECT * FROM byoc_test.claim(100)$$, 'and is not given out before');
 SELECT byoc_test.refused(format('SELECT byoc.cancel_sms(%L)', :'m'), '55000', 'is sending', 'nor can it be cancelled');
 
