@@ -59,6 +59,7 @@ BEGIN
         error_message = 'it was being sent when the copy was made'
     WHERE m.status = 'sending';
     DELETE FROM byoc.claims;
+    DELETE FROM byoc.reconciliations;
     DELETE FROM byoc.lanes;
     DELETE FROM byoc.wakeups;
     DELETE FROM byoc.installation;

@@ -1,7 +1,7 @@
 -- Who may do what: nothing is open to PUBLIC, and each byoc.grant_* gives exactly the listed objects.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(70);
+SELECT plan(72);
 
 CREATE FUNCTION byoc_test.functions_of(role text) RETURNS SETOF text LANGUAGE sql AS $$
     SELECT p.oid::regprocedure::text FROM pg_proc p
@@ -88,6 +88,8 @@ SELECT ok(NOT has_schema_privilege('byoc_test_admin', 'byoc', 'CREATE'), 'an adm
 SELECT byoc_test.lists($$SELECT byoc_test.functions_of('byoc_test_dispatcher')$$, ARRAY[
     'byoc.api_version()', 'byoc.register_dispatcher(uuid)', 'byoc.claim_jobs(uuid,integer,interval,uuid[],integer[],integer)', 'byoc.dispatcher_sleep(uuid[])',
     'byoc.heartbeat(uuid,interval)', 'byoc.rescue_expired()', 'byoc.record_outcomes(jsonb)',
+    'byoc.claim_reconciliations(integer,interval)',
+    'byoc.record_reconciliation(uuid,text,text,timestamp with time zone,jsonb,text,text)',
     'byoc.open_credentials(uuid[],uuid[])', 'byoc.claim_verifications(uuid,integer,interval)',
     'byoc.record_verification(uuid,uuid,integer,text,text)'],
     'byoc.grant_dispatcher gives exactly these functions');
@@ -121,7 +123,7 @@ SET LOCAL ROLE byoc_test_tenant;
 SELECT byoc_test.act_as(byoc_test.org_a());
 SELECT byoc_test.refused('SELECT * FROM byoc.' || t, '42501', 'permission denied', 'a tenant cannot read byoc.' || t)
 FROM unnest(ARRAY['organization_api_credentials', 'organization_keys', 'messages', 'message_events', 'queue', 'schedule', 'claims', 'lanes',
-                  'wakeups', 'idempotency_keys', 'sms_trigger_definitions', 'installation', 'all_sms_messages', 'provider_overrides',
+                  'wakeups', 'reconciliations', 'due_reconciliations', 'idempotency_keys', 'sms_trigger_definitions', 'installation', 'all_sms_messages', 'provider_overrides',
                   'provider_error_overrides', 'shipped_providers', 'shipped_provider_errors', 'sms_triggers']) AS t;
 SELECT byoc_test.refused($$SELECT byoc.set_org(byoc_test.org_b())$$, '42501', 'permission denied', 'a tenant cannot choose its organization');
 SELECT byoc_test.refused($$SELECT byoc.enqueue_sms(byoc_test.org_a(), '+15005550006', 'x', NULL, NULL, NULL, NULL)$$, '42501', 'permission denied',
@@ -172,6 +174,7 @@ SELECT byoc_test.lists($$SELECT p.oid::regprocedure FROM pg_proc p WHERE p.prona
     'byoc.claim_jobs(uuid,integer,interval,uuid[],integer[],integer)', -- byocd
     'byoc.dispatcher_sleep(uuid[])', -- byocd
     'byoc.heartbeat(uuid,interval)', -- byocd
+    'byoc.claim_reconciliations(integer,interval)', 'byoc.record_reconciliation(uuid,text,text,timestamp with time zone,jsonb,text,text)',
     'byoc.rescue_expired()', -- byocd
     'byoc.record_outcomes(jsonb)', -- byocd
     'byoc.message_org(uuid)', -- looks a message up for a role that sees all

@@ -103,6 +103,7 @@ RETURNS TABLE (claim_id uuid, org_id uuid, id uuid, provider text, credential_id
 LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM byoc.sweep_lanes();
+    UPDATE byoc.lanes SET failures = 0, next_at = clock_timestamp() WHERE failures > 0; -- breakers have a file of their own
     RETURN QUERY SELECT * FROM byoc.claim_jobs(byoc_test.dispatcher(), slots, lease);
 END
 $$;

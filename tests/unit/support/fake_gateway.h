@@ -63,6 +63,13 @@ class FakeGateway final : public Gateway {
                            DbCallback<Done> callback) override {
     verifications.push_back({{status, error.value_or("")}, std::move(callback)});
   }
+  void claim_reconciliations(int max_count, DbCallback<std::vector<ReconciliationJob>> callback) override {
+    reconciliation_claims.push_back({max_count, std::move(callback)});
+  }
+  void record_reconciliation(const ReconciliationJob&, const MessageListing& listing,
+                             DbCallback<int> callback) override {
+    listings.push_back({listing, std::move(callback)});
+  }
 
   bool connected = true;
   ClaimRequest last_claim;
@@ -74,6 +81,8 @@ class FakeGateway final : public Gateway {
   std::deque<FakeCall<int, int>> rescues;
   std::deque<FakeCall<int, std::vector<VerificationJob>>> verification_claims;
   std::deque<FakeCall<std::pair<std::string, std::string>, Done>> verifications;
+  std::deque<FakeCall<int, std::vector<ReconciliationJob>>> reconciliation_claims;
+  std::deque<FakeCall<MessageListing, int>> listings;
 };
 
 }  // namespace byocd
