@@ -135,6 +135,24 @@ JOIN pg_trigger t ON t.tgrelid = d.target AND t.tgname = d.name
 WHERE has_table_privilege(d.target, 'SELECT, TRIGGER');
 COMMENT ON VIEW byoc.sms_triggers IS 'Triggers made by byoc.create_sms_trigger on tables that the current role can read or put triggers on.';
 
+-- Row estimates of EXPLAIN are made from statistics of all organizations: without these nobody can ask whether a number, a
+-- name or an organization is among them. The primary keys decide every plan that matters.
+DO $$
+DECLARE
+    storage record;
+BEGIN
+    FOR storage IN
+        SELECT a.attrelid::regclass AS relation, string_agg(format('ALTER COLUMN %I SET STATISTICS 0', a.attname), ', ') AS changes
+        FROM pg_catalog.pg_attribute a
+        WHERE a.attnum > 0 AND a.attrelid IN ('byoc.organizations'::regclass, 'byoc.organization_api_credentials'::regclass,
+            'byoc.messages'::regclass, 'byoc.message_events'::regclass, 'byoc.queue'::regclass, 'byoc.schedule'::regclass)
+        GROUP BY a.attrelid
+    LOOP
+        EXECUTE format('ALTER TABLE %s %s', storage.relation, storage.changes);
+    END LOOP;
+END
+$$;
+
 ALTER TABLE byoc.organizations ENABLE ROW LEVEL SECURITY;
 -- Whoever may create organizations administers them all; everybody else sees the one of the tenant context.
 CREATE POLICY own_or_administered ON byoc.organizations
