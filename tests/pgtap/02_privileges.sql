@@ -2,7 +2,7 @@
 BEGIN;
 \ir support/setup.sql
 \ir support/grants.sql
-SELECT plan(79);
+SELECT plan(80);
 
 CREATE FUNCTION byoc_test.functions_of(role text) RETURNS SETOF text LANGUAGE sql AS $$
     SELECT p.oid::regprocedure::text FROM pg_proc p
@@ -100,6 +100,10 @@ SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c
                   WHERE c.relnamespace = 'byoc'::regnamespace AND c.relkind = 'v' AND pg_get_viewdef(c.oid) ~ 'current_org_id'
                     AND NOT coalesce(c.reloptions @> ARRAY['security_barrier=true'], false)$$,
     'no view filters by organization without being a security barrier');
+SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c
+                  WHERE c.relnamespace = 'byoc'::regnamespace AND c.reloptions @> ARRAY['security_barrier=true']
+                    AND pg_get_viewdef(c.oid) ~ 'UNION ALL' AND pg_get_viewdef(c.oid) !~ '^\s*WITH '$$,
+    'no security barrier is a plain UNION ALL, which PostgreSQL flattens as if it were none');
 SET LOCAL ROLE byoc_test_tenant;
 SELECT byoc_test.act_as(byoc_test.org_a());
 SELECT byoc_test.refused('SELECT * FROM byoc.' || t, '42501', 'permission denied', 'a tenant cannot read byoc.' || t)
