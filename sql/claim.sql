@@ -150,16 +150,21 @@ BEGIN
         FROM ready r CROSS JOIN LATERAL (
             SELECT n.org_id, n.lane, n.id FROM byoc.queue n
             WHERE n.org_id = r.org_id AND n.lane = r.lane AND n.id > r.from_id
-            ORDER BY n.id LIMIT (SELECT s.size FROM share s)) AS q
+            -- Not what a tenant is cancelling: an open transaction of one must not hold up the others' messages.
+            ORDER BY n.id LIMIT (SELECT s.size FROM share s) FOR UPDATE SKIP LOCKED) AS q
     ), served AS (
         UPDATE byoc.lanes l
-        SET cursor = greatest(l.cursor, coalesce(p.last_id, l.cursor)), next_at = clock_timestamp(),
-            -- Short behind the cursor: look once more from the start. Short from the start: nothing is left.
-            rescan = p.size < s.size AND NOT r.rescan,
-            busy = NOT (r.rescan AND p.size < s.size)
+        SET cursor = greatest(l.cursor, coalesce(p.last_id, l.cursor)),
+            next_at = clock_timestamp() + CASE WHEN h.held THEN interval '1 second' ELSE interval '0' END,
+            -- Short behind the cursor: look once more from the start. Short from the start: what is left is held by others, or nothing.
+            rescan = p.size < s.size AND (NOT r.rescan OR h.held),
+            busy = NOT (r.rescan AND p.size < s.size) OR h.held
         FROM ready r, share s, LATERAL (
             SELECT count(*) AS size, (array_agg(i.id ORDER BY i.id DESC))[1] AS last_id
-            FROM picked i WHERE i.org_id = r.org_id AND i.lane = r.lane) AS p
+            FROM picked i WHERE i.org_id = r.org_id AND i.lane = r.lane) AS p, LATERAL (
+            SELECT r.rescan AND p.size < s.size
+                   AND p.size < (SELECT count(*) FROM (SELECT FROM byoc.queue n WHERE n.org_id = r.org_id AND n.lane = r.lane
+                                                       LIMIT p.size + 1) AS f) AS held) AS h
         WHERE l.org_id = r.org_id AND l.lane = r.lane
     ), moved AS MATERIALIZED (
         DELETE FROM byoc.queue q USING picked p
@@ -222,6 +227,13 @@ BEGIN
     INTO next_due;
     IF next_due IS NULL THEN
         RETURN NULL;
+    END IF;
+    -- What is overdue and locked is being changed by a tenant: not a reason to try again all the time.
+    IF next_due <= clock_timestamp() AND NOT EXISTS (SELECT FROM byoc.lanes l WHERE l.busy AND l.next_at <= clock_timestamp()) THEN
+        PERFORM FROM byoc.schedule s WHERE s.due_at <= clock_timestamp() LIMIT 1 FOR UPDATE SKIP LOCKED;
+        IF NOT FOUND THEN
+            RETURN 1000;
+        END IF;
     END IF;
     -- A time that is too far away for an integer of milliseconds is as good as a day.
     RETURN greatest(0, ceil(extract(epoch FROM least(next_due, clock_timestamp() + interval '1 day') - clock_timestamp()) * 1000))::integer;
