@@ -160,6 +160,7 @@ END
 $$;
 
 ALTER TABLE byoc.organizations ENABLE ROW LEVEL SECURITY;
--- Whoever may create organizations administers them all; everybody else sees the one of the tenant context.
+-- Whoever may create organizations administers them all; everybody else sees the one of the tenant context. The function is
+-- looked up now, as regprocedure: text would be by each caller's search_path, with the caller's types.
 CREATE POLICY own_or_administered ON byoc.organizations
-    USING (id = (SELECT byoc.current_org_id()) OR (SELECT has_function_privilege('byoc.create_organization(text, uuid)', 'EXECUTE')));
+    USING (id = (SELECT byoc.current_org_id()) OR (SELECT has_function_privilege('byoc.create_organization(text, uuid)'::regprocedure, 'EXECUTE')));
