@@ -25,14 +25,15 @@ test('LOCK TABLE through views', async (t) => {
     CREATE VIEW lair.hidden AS WITH c AS (SELECT id FROM byoc.credentials) SELECT i FROM lair.own UNION ALL SELECT (SELECT count(*)::int FROM c)`);
   for (const view of ['byoc.credentials', 'lair.over', 'lair.nested', 'lair.hidden', 'lair.own, lair.over']) {
     for (const mode of ['ACCESS EXCLUSIVE', 'EXCLUSIVE', 'SHARE ROW EXCLUSIVE', 'SHARE', 'SHARE UPDATE EXCLUSIVE']) {
-      await attempt(t, `LOCK TABLE ${view} IN ${mode} MODE`, '42501', () => session.query(`LOCK TABLE ${view} IN ${mode} MODE`));
+      await attempt(t, `LOCK TABLE ${view} IN ${mode} MODE`, '42501', () => session.query(`DO $$ BEGIN LOCK TABLE ${view} IN ${mode} MODE; END $$`));
     }
   }
   for (const view of ['sms_messages', 'sms_events', 'organizations', 'providers']) {
     await attempt(t, `LOCK TABLE byoc.${view}`, '42501', () => session.query(`DO $$ BEGIN LOCK TABLE byoc.${view}; END $$`));
   }
-  await attempt(t, 'LOCK TABLE in a DO block', '42501', () => session.query('DO $$ BEGIN LOCK TABLE byoc.credentials; END $$'));
-  await attempt(t, 'LOCK TABLE NOWAIT', '42501', () => session.query('LOCK TABLE byoc.credentials NOWAIT'));
+  await attempt(t, 'LOCK TABLE in a transaction', '42501', () => session.query('BEGIN; LOCK TABLE byoc.credentials'));
+  await session.query('ROLLBACK');
+  await attempt(t, 'LOCK TABLE NOWAIT', '42501', () => session.query('DO $$ BEGIN LOCK TABLE byoc.credentials NOWAIT; END $$'));
   await attempt(t, 'LOCK TABLE of one\'s own table and view', () => {}, () => session.query('BEGIN; LOCK TABLE lair.own, lair.plain; COMMIT'));
   await attempt(t, 'LOCK TABLE by the owner', () => {}, () => db.query('BEGIN; LOCK TABLE byoc.credentials; COMMIT'));
 
