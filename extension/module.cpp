@@ -2,6 +2,7 @@
 
 #include "data_keys.h"
 #include "key_check.h"
+#include "lock_guard.h"
 #include "log_guard.h"
 #include "pg_boundary.h"
 #include "secret_statements.h"
@@ -27,5 +28,6 @@ void _PG_init(void) {
   install_trigger_callbacks();
   install_log_guard();
   install_statistics_guard();
+  install_lock_guard();
 }
 }

@@ -292,6 +292,12 @@ BEGIN
     IF status NOT IN ('verified', 'failed', 'retry') THEN
         RAISE EXCEPTION 'unknown verification status "%"', status USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    -- A tenant that is changing the credential must not hold up the dispatcher: this result would be outdated anyway.
+    PERFORM FROM byoc.organization_api_credentials c
+    WHERE c.org_id = record_verification.org_id AND c.id = record_verification.id FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
     UPDATE byoc.organization_api_credentials c
     SET verification_status = CASE status WHEN 'retry' THEN c.verification_status ELSE status END,
         verification_error = CASE status WHEN 'verified' THEN NULL ELSE error END,
@@ -301,4 +307,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION byoc.record_verification(uuid, uuid, integer, text, text) IS
-    'For byocd: result of a check: verified, failed (error is a sentence for the tenant) or retry in 30 seconds. Ignored when the credential changed meanwhile.';
+    'For byocd: result of a check: verified, failed (error is a sentence for the tenant) or retry in 30 seconds. Ignored when the credential changed meanwhile or is being changed.';

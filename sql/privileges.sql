@@ -69,15 +69,30 @@ END
 $$;
 COMMENT ON FUNCTION byoc.grant_dispatcher(regrole) IS 'Gives a role what byocd needs: functions only, no table.';
 
+-- Nobody but the owner starts with anything: PostgreSQL's defaults open functions and types to PUBLIC, and the default
+-- privileges of who runs CREATE EXTENSION may open the rest to others. Row types count: a table with a column of one would
+-- keep ours from being altered.
 DO $$
 DECLARE
-    routine regprocedure;
+    opened record;
 BEGIN
-    FOR routine IN SELECT p.oid FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'byoc'::regnamespace LOOP
-        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', routine);
+    FOR opened IN
+        WITH object (kind, name, owner, acl) AS (
+            SELECT 'SCHEMA', n.nspname::text, n.nspowner, n.nspacl FROM pg_catalog.pg_namespace n WHERE n.nspname = 'byoc'
+            UNION ALL
+            SELECT 'FUNCTION', p.oid::regprocedure::text, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
+            FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'byoc'::regnamespace
+            UNION ALL
+            SELECT 'TABLE', c.oid::regclass::text, c.relowner, c.relacl
+            FROM pg_catalog.pg_class c WHERE c.relnamespace = 'byoc'::regnamespace AND c.relkind IN ('r', 'v')
+            UNION ALL
+            SELECT 'TYPE', t.oid::regtype::text, t.typowner, coalesce(t.typacl, acldefault('T', t.typowner))
+            FROM pg_catalog.pg_type t WHERE t.typnamespace = 'byoc'::regnamespace AND t.typcategory <> 'A'
+        )
+        SELECT DISTINCT o.kind, o.name, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS grantee
+        FROM object o, aclexplode(o.acl) AS a WHERE a.grantee <> o.owner
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s %s FROM %s', opened.kind, opened.name, opened.grantee);
     END LOOP;
 END
 $$;
-REVOKE ALL ON SCHEMA byoc FROM PUBLIC;
-REVOKE ALL ON ALL TABLES IN SCHEMA byoc FROM PUBLIC;
-REVOKE ALL ON TYPE byoc.message_status, byoc.error_class FROM PUBLIC;
