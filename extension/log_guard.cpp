@@ -126,8 +126,9 @@ void guard_line(ErrorData* error) {
   }
 }
 
+bool inside = false;  // a line of our own is being written
+
 void guard(ErrorData* error) {
-  static bool inside = false;
   if (!inside && error->output_to_server) {
     inside = true;
     PG_TRY();
@@ -145,6 +146,15 @@ void guard(ErrorData* error) {
 }
 
 }  // namespace
+
+void log_unguarded(const char* line) {
+  inside = true;
+  PG_TRY();
+  { ereport(LOG_SERVER_ONLY, (errhidestmt(true), errhidecontext(true), errmsg_internal("%s", line))); }
+  PG_FINALLY();
+  { inside = false; }
+  PG_END_TRY();
+}
 
 void install_log_guard() {
   previous_hook = emit_log_hook;

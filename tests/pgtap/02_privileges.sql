@@ -1,7 +1,7 @@
 -- Who may do what: nothing is open to PUBLIC, and each byoc.grant_* gives exactly the listed objects.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(70);
+SELECT plan(78);
 
 CREATE FUNCTION byoc_test.functions_of(role text) RETURNS SETOF text LANGUAGE sql AS $$
     SELECT p.oid::regprocedure::text FROM pg_proc p
@@ -47,7 +47,7 @@ SELECT byoc_test.lists($$SELECT byoc_test.functions_of('byoc_test_tenant')$$, AR
     'byoc.authenticate(text)', 'byoc.current_org_id()', 'byoc.current_user_id()', 'byoc.current_org_role()',
     'byoc.sees_all_organizations()', 'byoc.require_organization(uuid,text)', 'byoc.invoking_role()',
     'byoc.encrypt(uuid,text,text)', 'byoc.decrypt(uuid,bytea,text)', 'byoc.encrypt_bytes(uuid,bytea,text)', 'byoc.decrypt_bytes(uuid,bytea,text)',
-    'byoc.envelope_key_id(bytea)',
+    'byoc.envelope_key_id(bytea)', 'byoc.decrypted_fields(uuid,uuid,integer,bytea)', -- useless without byoc.decrypted_credentials
     'byoc.add_credential(text,jsonb,text,uuid)', 'byoc.add_credential(text,text,text,uuid)',
     'byoc.update_credential(uuid,jsonb)', 'byoc.update_credential(uuid,text)',
     'byoc.change_credential(uuid,uuid,jsonb,text,boolean)', 'byoc.parse_fields(text)', 'byoc.credential_org(uuid)',
@@ -56,7 +56,7 @@ SELECT byoc_test.lists($$SELECT byoc_test.functions_of('byoc_test_tenant')$$, AR
     'byoc.cancel_sms(uuid)', 'byoc.retry_sms(uuid)', 'byoc.resolve_unknown_sms(uuid,text)'],
     'byoc.grant_tenant gives exactly these functions');
 SELECT byoc_test.lists($$SELECT byoc_test.relations_of('byoc_test_tenant')$$, ARRAY[
-    'byoc.credentials: SELECT INSERT UPDATE DELETE', 'byoc.sms_messages: SELECT INSERT', 'byoc.sms_events: SELECT',
+    'byoc.credentials: SELECT INSERT UPDATE DELETE', 'byoc.sms_messages: SELECT INSERT', 'byoc.sms_events: SELECT', 'byoc.audit_log: SELECT',
     'byoc.organizations: SELECT', 'byoc.providers: SELECT', 'byoc.provider_errors: SELECT'],
     'byoc.grant_tenant gives exactly these relations');
 SELECT ok(has_schema_privilege('byoc_test_tenant', 'byoc', 'USAGE') AND NOT has_schema_privilege('byoc_test_tenant', 'byoc', 'CREATE'),
@@ -70,12 +70,12 @@ SELECT byoc_test.lists($$SELECT byoc_test.functions_of('byoc_test_admin') EXCEPT
     'byoc.register_sms_trigger(regclass,name,text,text,text,text,text,text)', 'byoc.unregister_sms_trigger(regclass,name)',
     'byoc.keyring()', 'byoc.reload_keyring()', 'byoc.rewrap_keys()', 'byoc.rotate_organization_key(uuid)', 'byoc.reencrypt(uuid,integer)',
     'byoc.destroy_unused_key(uuid,integer)', 'byoc.shred_organization(uuid)',
-    'byoc.adopt_installation()', 'byoc.resume_restored(uuid)'],
+    'byoc.adopt_installation()', 'byoc.resume_restored(uuid)', 'byoc.seal_audit_log()'],
     'byoc.grant_admin gives exactly these functions on top of a tenant''s');
 SELECT is_empty($$SELECT byoc_test.functions_of('byoc_test_tenant') EXCEPT SELECT byoc_test.functions_of('byoc_test_admin')$$,
     'byoc.grant_admin includes every function of a tenant');
 SELECT byoc_test.lists($$SELECT byoc_test.relations_of('byoc_test_admin')$$, ARRAY[
-    'byoc.credentials: SELECT INSERT UPDATE DELETE', 'byoc.sms_messages: SELECT INSERT', 'byoc.sms_events: SELECT',
+    'byoc.credentials: SELECT INSERT UPDATE DELETE', 'byoc.sms_messages: SELECT INSERT', 'byoc.sms_events: SELECT', 'byoc.audit_log: SELECT',
     'byoc.organizations: SELECT', 'byoc.organizations(name): UPDATE', 'byoc.organizations(settings): UPDATE',
     'byoc.providers: SELECT', 'byoc.provider_errors: SELECT',
     'byoc.sms_triggers: SELECT', 'byoc.key_status: SELECT', 'byoc.master_keys: SELECT',
@@ -88,12 +88,20 @@ SELECT byoc_test.lists($$SELECT byoc_test.functions_of('byoc_test_dispatcher')$$
     'byoc.api_version()', 'byoc.register_dispatcher(uuid)', 'byoc.claim_jobs(uuid,integer,interval)', 'byoc.dispatcher_sleep()',
     'byoc.heartbeat(uuid,interval)', 'byoc.rescue_expired()', 'byoc.record_outcomes(jsonb)',
     'byoc.open_credentials(uuid[],uuid[])', 'byoc.claim_verifications(uuid,integer,interval)',
-    'byoc.record_verification(uuid,uuid,integer,text,text)'],
+    'byoc.record_verification(uuid,uuid,integer,text,text)', 'byoc.seal_audit_log()'],
     'byoc.grant_dispatcher gives exactly these functions');
 SELECT is_empty($$SELECT byoc_test.relations_of('byoc_test_dispatcher')$$, 'byoc.grant_dispatcher gives no table and no view');
+-- Auditors
+SELECT byoc_test.lists($$SELECT byoc_test.functions_of('byoc_test_auditor')$$, ARRAY[
+    'byoc.api_version()', 'byoc.verify_audit_log(uuid,bigint,bytea)', 'byoc.keyring()', 'byoc.envelope_key_id(bytea)',
+    'byoc.current_org_id()', 'byoc.current_org_role()', 'byoc.sees_all_organizations()'],
+    'byoc.grant_auditor gives exactly these functions');
+SELECT byoc_test.lists($$SELECT byoc_test.relations_of('byoc_test_auditor')$$, ARRAY[
+    'byoc.audit_log: SELECT', 'byoc.audit_heads: SELECT', 'byoc.organizations: SELECT', 'byoc.key_status: SELECT', 'byoc.master_keys: SELECT'],
+    'byoc.grant_auditor gives exactly these relations');
 SELECT is_empty($$SELECT p.oid::regprocedure FROM pg_proc p, aclexplode(p.proacl) AS a
                   WHERE p.pronamespace = 'byoc'::regnamespace AND a.is_grantable
-                    AND a.grantee IN ('byoc_test_tenant'::regrole, 'byoc_test_admin'::regrole, 'byoc_test_dispatcher'::regrole)$$,
+                    AND a.grantee IN ('byoc_test_tenant'::regrole, 'byoc_test_admin'::regrole, 'byoc_test_dispatcher'::regrole, 'byoc_test_auditor'::regrole)$$,
     'nobody may pass a function on');
 
 -- Storage is closed to tenants, row-level security is its second wall.
@@ -106,10 +114,11 @@ SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c
     'row-level security is enabled on every storage table');
 SELECT byoc_test.lists($$SELECT polrelid::regclass || ' ' || polname FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
                          WHERE c.relnamespace = 'byoc'::regnamespace AND c.relname NOT IN ('provider_overrides', 'provider_error_overrides')$$,
-    ARRAY['byoc.organizations own_or_administered'], 'of the tables with tenants'' data row-level policies open only organizations, to themselves');
+    ARRAY['byoc.organizations own_or_administered', 'byoc.organizations audited'],
+    'of the tables with tenants'' data row-level policies open only organizations, to themselves, administrators and auditors');
 SELECT byoc_test.lists($$SELECT c.oid::regclass FROM pg_class c
                          WHERE c.relnamespace = 'byoc'::regnamespace AND c.relkind = 'v' AND c.reloptions @> ARRAY['security_barrier=true']$$,
-    ARRAY['byoc.credentials', 'byoc.sms_messages', 'byoc.sms_events'], 'the views that filter by organization are security barriers');
+    ARRAY['byoc.credentials', 'byoc.sms_messages', 'byoc.sms_events', 'byoc.audit_log', 'byoc.decrypted_credentials'], 'the views that filter by organization are security barriers');
 SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace = 'byoc'::regnamespace AND c.relkind = 'v'
                     AND array_to_string(c.reloptions, ' ') ~ 'security_invoker=(true|on|1)'$$, 'no view needs grants on storage');
 SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c
@@ -121,7 +130,8 @@ SELECT byoc_test.act_as(byoc_test.org_a());
 SELECT byoc_test.refused('SELECT * FROM byoc.' || t, '42501', 'permission denied', 'a tenant cannot read byoc.' || t)
 FROM unnest(ARRAY['organization_api_credentials', 'organization_keys', 'messages', 'message_events', 'queue', 'schedule', 'claims', 'lanes',
                   'wakeups', 'idempotency_keys', 'sms_trigger_definitions', 'installation', 'all_sms_messages', 'provider_overrides',
-                  'provider_error_overrides', 'shipped_providers', 'shipped_provider_errors', 'sms_triggers']) AS t;
+                  'provider_error_overrides', 'shipped_providers', 'shipped_provider_errors', 'sms_triggers', 'decrypted_credentials',
+                  'audit_entries', 'audit_unsealed', 'audit_seals', 'audit_chain_heads', 'audit_heads']) AS t;
 SELECT byoc_test.refused($$SELECT byoc.set_org(byoc_test.org_b())$$, '42501', 'permission denied', 'a tenant cannot choose its organization');
 SELECT byoc_test.refused($$SELECT byoc.enqueue_sms(byoc_test.org_a(), '+15005550006', 'x', NULL, NULL, NULL, NULL)$$, '42501', 'permission denied',
     'a tenant cannot call the unchecked enqueue');
@@ -182,6 +192,9 @@ SELECT byoc_test.lists($$SELECT p.oid::regprocedure FROM pg_proc p WHERE p.prona
     'byoc.reencrypt(uuid,integer)', -- likewise
     'byoc.destroy_unused_key(uuid,integer)', -- likewise
     'byoc.shred_organization(uuid)', -- likewise
+    'byoc.reload_keyring()', -- writes the audit trail, as all of these do
+    'byoc.audit_organization_change()', -- trigger: writes the audit trail
+    'byoc.verify_audit_log(uuid,bigint,bytea)', -- reads the audit trail's tables for auditors, who have none
     'byoc.adopt_installation()', -- the DBA's, over all organizations
     'byoc.resume_restored(uuid)'], -- likewise
     'exactly these functions run with the owner''s rights');
