@@ -75,8 +75,7 @@ void list_fields(const EntryRow& row, AuditField (&fields)[column_mac]) {
 
 // A cached plan is analysed again under the search path of the session that runs it: every name is qualified.
 
-const char head_statement[] =
-    "SELECT h.n FROM byoc.audit_chain_heads h WHERE h.org_id OPERATOR(pg_catalog.=) $1";
+const char head_statement[] = "SELECT h.n FROM byoc.audit_chain_heads h WHERE h.org_id OPERATOR(pg_catalog.=) $1";
 
 const char insert_statement[] =
     "WITH entry AS (INSERT INTO byoc.audit_entries"
@@ -207,8 +206,7 @@ void log_audit(const char* what, const AuditActor& actor) {
   escape_json(&line, actor.role);
   appendStringInfoString(&line, ", session of ");
   escape_json(&line, actor.session_role);
-  appendStringInfo(&line, ", client %s, application ",
-                   actor.client_addr[0] == '\0' ? "[local]" : actor.client_addr);
+  appendStringInfo(&line, ", client %s, application ", actor.client_addr[0] == '\0' ? "[local]" : actor.client_addr);
   escape_json(&line, actor.application_name);
   log_unguarded(line.data);
   pfree(line.data);
@@ -262,8 +260,8 @@ Datum byoc_is_authentic_entry(PG_FUNCTION_ARGS) {
   AuditField fields[column_mac];
   list_fields(row, fields);
   AuditKey* key = audit_key();
-  PG_RETURN_BOOL(key != nullptr && key->verify(entry_purpose, fields, column_mac,
-                                               {VARDATA_ANY(mac), VARSIZE_ANY_EXHDR(mac)}));
+  PG_RETURN_BOOL(key != nullptr &&
+                 key->verify(entry_purpose, fields, column_mac, {VARDATA_ANY(mac), VARSIZE_ANY_EXHDR(mac)}));
 }
 }
 

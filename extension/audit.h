@@ -1,5 +1,5 @@
-// The audit trail: entries with a keyed MAC, which name who did what, when and from where. The audit key's MACs are made
-// here only; no SQL function gives one out, so whoever can change the tables cannot write an entry of their own.
+// The audit trail: entries with a keyed MAC, which name who did what, when and from where. The audit key's MACs are
+// made here only; no SQL function gives one out, so whoever can change the tables cannot write an entry of their own.
 #pragma once
 
 #include "crypto/audit_mac.h"

@@ -1,5 +1,5 @@
-// Sealing: entries that have committed are put under one chain an organization, seal by seal. A seal's digest covers its
-// predecessor's, so that no entry can be taken out or put in afterwards; the chain's head says where it ends.
+// Sealing: entries that have committed are put under one chain an organization, seal by seal. A seal's digest covers
+// its predecessor's, so that no entry can be taken out or put in afterwards; the chain's head says where it ends.
 
 #include "audit.h"
 #include "data_keys.h"
@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::string_view seal_purpose = "audit seal";
 constexpr std::string_view head_purpose = "audit head";
-constexpr int entries_of_a_seal = 1000;   // at most; a call does not hold up the connection that makes it
+constexpr int entries_of_a_seal = 1000;    // at most; a call does not hold up the connection that makes it
 constexpr int organizations_a_call = 200;  // likewise
 
 // Columns of byoc.audit_seals and byoc.audit_chain_heads, in the order of their definitions.
@@ -34,7 +34,8 @@ const char has_seals_statement[] = "SELECT FROM byoc.audit_seals s WHERE s.org_i
 
 const char waiting_statement[] =
     "SELECT w.id, e.mac"
-    " FROM (SELECT u.id FROM byoc.audit_unsealed u WHERE u.org_id OPERATOR(pg_catalog.=) $1 ORDER BY u.id LIMIT $2) AS w"
+    " FROM (SELECT u.id FROM byoc.audit_unsealed u WHERE u.org_id OPERATOR(pg_catalog.=) $1 ORDER BY u.id LIMIT $2) AS "
+    "w"
     " LEFT JOIN byoc.audit_entries e ON e.org_id OPERATOR(pg_catalog.=) $1 AND e.id OPERATOR(pg_catalog.=) w.id"
     " ORDER BY w.id";
 

@@ -156,9 +156,9 @@ Datum byoc_reseal(PG_FUNCTION_ARGS) {
 }
 
 PG_FUNCTION_INFO_V1(byoc_decrypted_fields);
-// byoc.decrypted_fields(org_id uuid, id uuid, version int, envelope bytea) -> jsonb: for byoc.decrypted_credentials only,
-// which a caller must be allowed to read. In C, since a SECURITY DEFINER function does not see whose rights the view was
-// read with.
+// byoc.decrypted_fields(org_id uuid, id uuid, version int, envelope bytea) -> jsonb: for byoc.decrypted_credentials
+// only, which a caller must be allowed to read. In C, since a SECURITY DEFINER function does not see whose rights the
+// view was read with.
 Datum byoc_decrypted_fields(PG_FUNCTION_ARGS) {
   const pg_uuid_t* organization = PG_GETARG_UUID_P(0);
   const pg_uuid_t* credential = PG_GETARG_UUID_P(1);
@@ -170,7 +170,9 @@ Datum byoc_decrypted_fields(PG_FUNCTION_ARGS) {
   const Datum version =
       DirectFunctionCall1(jsonb_in, CStringGetDatum(psprintf("{\"version\": %d}", PG_GETARG_INT32(2))));
   append_audit_entry({organization, "credential.decrypted", credential, DatumGetJsonbP(version), nullptr});
-  const auto text_of = [](const pg_uuid_t* id) { return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id))); };
+  const auto text_of = [](const pg_uuid_t* id) {
+    return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
+  };
   log_audit(psprintf("credential %s of organization %s was decrypted", text_of(credential), text_of(organization)),
             current_actor());
   text* plaintext = open(organization, credential_place, row_context(credential), view_of(PG_GETARG_TEXT_PP(3)));

@@ -15,8 +15,7 @@ constexpr std::chrono::milliseconds failure_interval = 10s;
 
 }  // namespace
 
-Sealer::Sealer(Gateway& gateway, Timers& timers)
-    : gateway_(gateway), timer_(timers.make_timer([this] { seal(); })) {}
+Sealer::Sealer(Gateway& gateway, Timers& timers) : gateway_(gateway), timer_(timers.make_timer([this] { seal(); })) {}
 
 void Sealer::connection_changed() {
   if (!gateway_.can_record())

@@ -46,11 +46,16 @@ TEST(AuditMac, IsHmacSha256OfTheDocumentedMessage) {
 TEST(AuditMac, NoTwoMessagesAreAlike) {
   const auto key = key_of(1);
   std::vector<std::string> macs = {
-      mac_of(*key, "entry", {{"ab"}, {"c"}}),     mac_of(*key, "entry", {{"a"}, {"bc"}}),
-      mac_of(*key, "entry", {{"abc"}}),           mac_of(*key, "entry", {{"abc"}, {""}}),
-      mac_of(*key, "entry", {{"abc"}, {{}, true}}), mac_of(*key, "entry", {{""}, {"abc"}}),
-      mac_of(*key, "seal", {{"abc"}}),            mac_of(*key, "entryabc", {}),
-      mac_of(*key, "entry", {}),                  mac_of(*key_of(2), "entry", {}),
+      mac_of(*key, "entry", {{"ab"}, {"c"}}),
+      mac_of(*key, "entry", {{"a"}, {"bc"}}),
+      mac_of(*key, "entry", {{"abc"}}),
+      mac_of(*key, "entry", {{"abc"}, {""}}),
+      mac_of(*key, "entry", {{"abc"}, {{}, true}}),
+      mac_of(*key, "entry", {{""}, {"abc"}}),
+      mac_of(*key, "seal", {{"abc"}}),
+      mac_of(*key, "entryabc", {}),
+      mac_of(*key, "entry", {}),
+      mac_of(*key_of(2), "entry", {}),
   };
   for (std::size_t i = 0; i < macs.size(); ++i)
     for (std::size_t k = 0; k < i; ++k) EXPECT_NE(macs[i], macs[k]) << i << " and " << k;
