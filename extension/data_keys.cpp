@@ -31,6 +31,7 @@ struct CacheEntry {
 };
 
 HTAB* cache = nullptr;
+CacheEntry* latest = nullptr;  // of the cache: most uses ask for the same key as the one before
 uint64 cache_generation = 0;
 bool cache_stale = false;  // set by invalidations, which may come at any time; obeyed at the next use
 Oid cached_table = InvalidOid;
@@ -46,6 +47,7 @@ void drop_cache() {
     }
     hash_destroy(cache);
     cache = nullptr;  // making the new one may raise
+    latest = nullptr;
   }
   HASHCTL control = {};
   control.keysize = sizeof(CacheKey);
@@ -245,7 +247,9 @@ CacheEntry* find_key(const pg_uuid_t* organization, int32 wanted) {
   memset(&key, 0, sizeof key);
   key.organization = *organization;
   key.key_id = wanted;
-  if (auto* entry = static_cast<CacheEntry*>(hash_search(cache, &key, HASH_FIND, nullptr))) return entry;
+  if (latest != nullptr && memcmp(&latest->key, &key, sizeof key) == 0) return latest;
+  latest = static_cast<CacheEntry*>(hash_search(cache, &key, HASH_FIND, nullptr));
+  if (latest != nullptr) return latest;
   KeyRow row;
   if (!read_key_row(organization, wanted, row)) return nullptr;
   if (row.destroyed) {
@@ -265,6 +269,7 @@ CacheEntry* find_key(const pg_uuid_t* organization, int32 wanted) {
   entry->key_id = row.key_id;
   entry->aead = loaded.aead;
   entry->audit = loaded.audit;
+  latest = entry;
   return entry;
 }
 
