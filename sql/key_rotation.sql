@@ -33,8 +33,9 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    active CONSTANT text := byoc.load_keyring();
+    active text;
 BEGIN
+    active := byoc.load_keyring();
     PERFORM byoc.audit_if_possible('keyring.reloaded', jsonb_build_object('active', active));
     RETURN active;
 END

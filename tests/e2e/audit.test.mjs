@@ -125,6 +125,36 @@ test('2,000 messages: a lease for each credential, not an entry for each use', a
   assert.deepEqual(await broken(), []);
 });
 
+test('verification beside writers and sealers sees one moment: no false alarm', async () => {
+  const org = await db.value(`SELECT byoc.create_organization('Busy')`);
+  const work = async (statement, times) => {
+    const session = await stack.connect();
+    for (let i = 0; i < times; ++i) await session.query(statement, [org]);
+    await session.end();
+  };
+  let writing = true;
+  const writers = Promise.all([1, 2].map(() => work(`SELECT byoc.audit($1, 'test')`, 300))).then(() => { writing = false; });
+  const sealers = Promise.all([1, 2].map(() => work('SELECT byoc.seal_audit_log() WHERE $1::uuid IS NOT NULL', 150)));
+  let verified = 0;
+  while (writing) {
+    assert.equal(await db.value('SELECT first_broken FROM byoc.verify_audit_log($1)', [org]), null);
+    ++verified;
+  }
+  await Promise.all([writers, sealers]);
+  assert.ok(verified > 1);
+  await sealed();
+  assert.deepEqual(await db.rows('SELECT entries::int, first_broken FROM byoc.verify_audit_log($1)', [org]), [{ entries: 601, first_broken: null }]);
+  assert.equal(await db.value('SELECT sum(cardinality(entries))::int FROM byoc.audit_seals WHERE org_id = $1', [org]), 601);
+});
+
+test('a tenant cannot hold up sealing', async () => {
+  const tenant = await stack.cluster.connect('e2e', 'app');
+  for (const table of ['audit_chain_heads', 'audit_unsealed', 'audit_entries', 'audit_seals']) {
+    await assert.rejects(tenant.query(`DO 'BEGIN LOCK TABLE byoc.${table} IN ACCESS SHARE MODE; END'`), { code: '42501' });
+  }
+  await tenant.end();
+});
+
 test('sessions that make the audit key at the same time make one', async () => {
   await db.query('CREATE DATABASE fresh');
   const sessions = await Promise.all([1, 2, 3, 4].map(() => stack.cluster.connect('fresh')));

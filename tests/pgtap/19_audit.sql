@@ -1,7 +1,7 @@
 -- The audit trail: what is recorded, who reads it, and that tampering of every kind is found and named.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(125);
+SELECT plan(128);
 
 -- 'action details' of an organization's entries in their order.
 CREATE FUNCTION byoc_test.audited(org uuid) RETURNS SETOF text LANGUAGE sql SECURITY DEFINER AS $$
@@ -247,6 +247,11 @@ SELECT byoc_test.finds(format('DELETE FROM byoc.audit_chain_heads WHERE org_id =
 SELECT byoc_test.finds(format('DELETE FROM byoc.audit_chain_heads WHERE org_id = byoc_test.org_a(); DELETE FROM byoc.audit_seals WHERE org_id = byoc_test.org_a();
     DELETE FROM byoc.audit_entries WHERE id = %L; INSERT INTO byoc.audit_unsealed SELECT org_id, id FROM byoc.audit_entries WHERE org_id = byoc_test.org_a() AND id <> %L;
     SELECT byoc.seal_audit_log()', :'a2', :'w'), :'b1', 'a chain made anew without an entry: others were written when it was longer');
+SELECT byoc_test.finds($$DELETE FROM byoc.audit_chain_heads WHERE org_id = byoc_test.org_a(); SELECT byoc.audit(byoc_test.org_b(), 'later'), byoc.seal_audit_log();
+    DO 'BEGIN ASSERT NOT EXISTS (SELECT FROM byoc.audit_unsealed WHERE org_id = byoc_test.org_b()) AND EXISTS (SELECT FROM byoc.audit_unsealed WHERE org_id = byoc_test.org_a()); END'$$,
+    NULL, 'one organization''s broken chain, which is not prolonged, does not hold up another''s', byoc_test.org_b());
+SELECT byoc_test.finds(format('UPDATE byoc.audit_chain_heads SET %s WHERE org_id = byoc_test.org_a()', s), :'c1', 'an edited head: ' || s)
+FROM unnest(ARRAY['sealed_at = now()', 'mac = ''''']) AS s;
 SELECT byoc_test.finds('DELETE FROM byoc.audit_entries WHERE org_id = byoc_test.org_a()', :'a1', 'all entries deleted');
 SELECT byoc_test.finds('TRUNCATE byoc.audit_seals', :'a1', 'seals truncated');
 SELECT byoc_test.finds('TRUNCATE byoc.audit_entries', :'a1', 'entries truncated');
