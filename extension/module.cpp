@@ -1,6 +1,7 @@
 // Entry point of the shared library.
 
 #include "data_keys.h"
+#include "failed_authentication.h"
 #include "key_check.h"
 #include "lock_guard.h"
 #include "log_guard.h"
@@ -24,6 +25,7 @@ void _PG_init(void) {
   install_shared_state_hooks();
   register_start_check();
   install_data_key_callbacks();
+  install_failed_authentication_callbacks();
   install_wakeup_callbacks();
   install_trigger_callbacks();
   install_log_guard();

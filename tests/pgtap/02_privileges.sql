@@ -2,7 +2,7 @@
 BEGIN;
 \ir support/setup.sql
 \ir support/grants.sql
-SELECT plan(82);
+SELECT plan(86);
 
 CREATE FUNCTION byoc_test.functions_of(role text) RETURNS SETOF text LANGUAGE sql AS $$
     SELECT p.oid::regprocedure::text FROM pg_proc p
@@ -53,29 +53,29 @@ SELECT byoc_test.lists($$SELECT t.oid::regtype FROM pg_type t LEFT JOIN pg_class
 SELECT byoc_test.lists(format($$SELECT byoc_test.functions_of('byoc_test_%s')$$, part),
     (SELECT array_agg('byoc.' || signature) FROM byoc_test.functions WHERE part = ANY (string_to_array(parts, ' '))),
     format('byoc.grant_%s gives exactly its functions', part))
-FROM unnest(ARRAY['tenant', 'admin', 'dispatcher']) AS part;
+FROM unnest(ARRAY['tenant', 'admin', 'dispatcher', 'auditor']) AS part;
 SELECT byoc_test.lists(format($$SELECT byoc_test.relations_of('byoc_test_%s')$$, part),
     (SELECT coalesce(array_agg(format('byoc.%s: %s', relation, privileges)), '{}') FROM byoc_test.relation_grants
      WHERE part = ANY (string_to_array(parts, ' '))),
     format('byoc.grant_%s gives exactly its tables and views', part))
-FROM unnest(ARRAY['tenant', 'admin', 'dispatcher']) AS part;
+FROM unnest(ARRAY['tenant', 'admin', 'dispatcher', 'auditor']) AS part;
 SELECT is_empty(format($$SELECT t.oid::regtype FROM pg_type t WHERE t.typnamespace = 'byoc'::regnamespace
                            AND has_type_privilege('byoc_test_%s', t.oid, 'USAGE')$$, part), format('byoc.grant_%s gives no type', part))
-FROM unnest(ARRAY['tenant', 'admin', 'dispatcher']) AS part;
+FROM unnest(ARRAY['tenant', 'admin', 'dispatcher', 'auditor']) AS part;
 SELECT ok(has_schema_privilege('byoc_test_' || part, 'byoc', 'USAGE') AND NOT has_schema_privilege('byoc_test_' || part, 'byoc', 'CREATE'),
           format('byoc.grant_%s: may use the schema, not create in it', part))
-FROM unnest(ARRAY['tenant', 'admin', 'dispatcher']) AS part;
+FROM unnest(ARRAY['tenant', 'admin', 'dispatcher', 'auditor']) AS part;
 SELECT is_empty($$SELECT grantee, object FROM (
         SELECT p.oid::regprocedure::text, a.grantee FROM pg_proc p, aclexplode(p.proacl) AS a WHERE p.pronamespace = 'byoc'::regnamespace
         UNION ALL SELECT c.relname, a.grantee FROM pg_class c, aclexplode(c.relacl) AS a WHERE c.relnamespace = 'byoc'::regnamespace
         UNION ALL SELECT t.attname, a.grantee FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid, aclexplode(t.attacl) AS a
                   WHERE c.relnamespace = 'byoc'::regnamespace
         UNION ALL SELECT n.nspname, a.grantee FROM pg_namespace n, aclexplode(n.nspacl) AS a WHERE n.nspname = 'byoc') AS g (object, grantee)
-    WHERE grantee NOT IN ('byoc_test_tenant'::regrole, 'byoc_test_admin'::regrole, 'byoc_test_dispatcher'::regrole)
+    WHERE grantee NOT IN ('byoc_test_tenant'::regrole, 'byoc_test_admin'::regrole, 'byoc_test_dispatcher'::regrole, 'byoc_test_auditor'::regrole)
       AND grantee <> (SELECT nspowner FROM pg_namespace WHERE nspname = 'byoc')$$, 'no access list names anybody else');
 SELECT is_empty($$SELECT p.oid::regprocedure FROM pg_proc p, aclexplode(p.proacl) AS a
                   WHERE p.pronamespace = 'byoc'::regnamespace AND a.is_grantable
-                    AND a.grantee IN ('byoc_test_tenant'::regrole, 'byoc_test_admin'::regrole, 'byoc_test_dispatcher'::regrole)$$,
+                    AND a.grantee IN ('byoc_test_tenant'::regrole, 'byoc_test_admin'::regrole, 'byoc_test_dispatcher'::regrole, 'byoc_test_auditor'::regrole)$$,
     'nobody may pass a function on');
 
 -- Storage is closed to tenants, row-level security is its second wall.
@@ -88,7 +88,8 @@ SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c
     'row-level security is enabled on every storage table');
 SELECT byoc_test.lists($$SELECT polrelid::regclass || ' ' || polname FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
                          WHERE c.relnamespace = 'byoc'::regnamespace AND c.relname NOT IN ('provider_overrides', 'provider_error_overrides', 'sender_limits')$$,
-    ARRAY['byoc.organizations own_or_administered'], 'of the tables with tenants'' data row-level policies open only organizations, to themselves');
+    ARRAY['byoc.organizations own_or_administered', 'byoc.organizations audited'],
+    'of the tables with tenants'' data row-level policies open only organizations, to themselves, administrators and auditors');
 SELECT byoc_test.lists($$SELECT c.oid::regclass || ' ' || coalesce(c.reloptions @> ARRAY['security_barrier=true'], false) FROM pg_class c
                          WHERE c.relnamespace = 'byoc'::regnamespace AND c.relkind = 'v'$$,
     (SELECT array_agg(format('byoc.%s %s', name, is_barrier::text)) FROM byoc_test.relations WHERE is_barrier IS NOT NULL),
