@@ -125,9 +125,9 @@ DECLARE
     lanes_at_once CONSTANT integer := 32;
     started timestamptz := clock_timestamp();
     new_claim CONSTANT uuid := byoc.uuid_v7();
-    once_a_second CONSTANT boolean := byoc.is_sweep_due();
+    -- Who just slept has looked everywhere before.
+    once_a_second CONSTANT boolean := NOT byoc.end_sleep() AND byoc.is_sweep_due();
 BEGIN
-    PERFORM byoc.end_sleep();
     -- A restore may begin under a running dispatcher: its second row shows at once.
     IF once_a_second OR (SELECT count(*) FROM byoc.installation) <> 1 THEN
         PERFORM byoc.require_adopted();
