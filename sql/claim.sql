@@ -176,7 +176,7 @@ BEGIN
                   ORDER BY w.id LIMIT s.size FOR UPDATE SKIP LOCKED) AS n) AS q
     ), served AS (
         UPDATE byoc.lanes l
-        SET cursor = coalesce(p.last_id, l.cursor), busy = p.size = s.size OR p.missing IS NOT NULL OR h.held,
+        SET cursor = CASE WHEN h.held THEN l.cursor ELSE coalesce(p.last_id, l.cursor) END, busy = p.size = s.size OR p.missing IS NOT NULL OR h.held,
             next_at = CASE WHEN h.held THEN started + interval '1 second'
                            WHEN p.missing IS NULL THEN started
                            ELSE started + (least(p.missing, s.burst) - s.tokens) / s.segments_per_second * interval '1 second' END,
