@@ -15,7 +15,7 @@ const UNFINISHED = `('scheduled', 'queued', 'sending')`;
 
 // Leases are as short as they may be, so that what dies is missed soon.
 const SETTINGS = {
-  BYOC_LEASE: '3s', BYOC_REQUEST_TIMEOUT: '1s', BYOC_POLL_INTERVAL: '200ms', BYOC_MAX_IN_FLIGHT: '16', BYOC_DRAIN_TIMEOUT: '5s',
+  BYOC_LEASE: '3s', BYOC_REQUEST_TIMEOUT: '1s', BYOC_POLL_INTERVAL: '200ms', BYOC_MAX_IN_FLIGHT: '32', BYOC_DRAIN_TIMEOUT: '5s',
 };
 
 export class Arena extends Stack {

@@ -9,7 +9,7 @@ import { noFaults } from './provider_faults.mjs';
 import { Random } from './random.mjs';
 import { STEPS } from './steps.mjs';
 
-const MOST_WAITING = 400; // messages not final: enough that every sidecar is in the middle of its work when it is hit
+const MOST_WAITING = 600; // messages not final: enough that every sidecar is in the middle of its work when it is hit
 
 export class Campaign {
   exits = []; // of sidecars that were ended by SIGTERM
@@ -59,7 +59,7 @@ export class Campaign {
     this.#say(`${Math.round((performance.now() - this.began) / 1000)} s, seed ${this.seed}: ${list(this.steps)}; provider faults: ${list(this.faults)}`);
     console.log(ledger.summary);
     const problems = [...this.arena.crashes.splice(0), ...(ledger.problems.length > 0 ? [ledger.report] : [])];
-    if (ledger.messages.length < this.messages) problems.push(`only ${ledger.messages.length} messages of ${this.messages} were inserted`);
+    if (ledger.messages.length < this.load.inserted) problems.push(`the database has ${ledger.messages.length} of ${this.load.inserted} messages that were committed`);
     if (problems.length === 0) return;
     const logs = this.arena.keepLogs(`${this.name.replaceAll(/\W+/g, '-')}-${this.seed}`);
     assert.fail(`${problems.join('\n')}\nlogs: ${logs}; again with SEED=${this.seed}`);
@@ -87,7 +87,7 @@ export class Campaign {
   async #feed(total) {
     const patience = performance.now() + 10_000;
     while (this.load.inserted < total) {
-      while (await this.arena.unfinished(this.tag) > MOST_WAITING && performance.now() < patience) await delay(20);
+      while (await this.arena.unfinished(this.tag) > MOST_WAITING && performance.now() < patience) await delay(100);
       await this.load.insert(Math.min(this.random.whole(1, 100), total - this.load.inserted));
     }
   }

@@ -43,7 +43,7 @@ export class Load {
 
   // Messages that may end otherwise: for the provider's side it matters only that it agrees with the database.
   async #unusual(organization) {
-    const milliseconds = this.random.whole(0, 1500);
+    const milliseconds = this.random.whole(200, 2000);
     const kind = this.random.pick(['scheduled', 'expiring', 'cancelled']);
     const send = (what) => this.arena.steadily((db) => db.value(
       `SELECT byoc.send_sms($1, $2, org_id => $3, ${what} => now() + $4::int * interval '1 millisecond')`,
