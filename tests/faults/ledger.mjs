@@ -22,7 +22,7 @@ export async function readLedger(arena, tag) {
   return ledger;
 }
 
-class Ledger {
+export class Ledger {
   problems = []; // { what, messages, accepted }
   history = new Map(); // message id -> events, of unknown messages and those with problems
 
