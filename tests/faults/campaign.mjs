@@ -16,9 +16,9 @@ export class Campaign {
   #beside = new Set();
   #busy = new Set();
 
-  // `name` tells messages apart; `steps`: how many of each of STEPS.
-  constructor(arena, name, { seed, messages, steps, sidecars = 3, identical = false }) {
-    Object.assign(this, { arena, name, seed, messages, steps, tag: `${name}, ` });
+  // `name` tells messages apart; `steps`: how many of each of STEPS; `knobs`: settings of the simulator, by topic.
+  constructor(arena, name, { seed, messages, steps, sidecars = 3, identical = false, knobs = {} }) {
+    Object.assign(this, { arena, name, seed, messages, steps, knobs, tag: `${name}, ` });
     this.random = new Random(seed);
     this.load = new Load(arena, this.tag, new Random(seed + 1), { identical });
     this.sidecars = arena.recruit(sidecars);
@@ -31,7 +31,8 @@ export class Campaign {
     if (this.steps.faults > 0) order.unshift('faults'); // from the start
     const draws = order.map(() => new Random(this.random.whole(1, 2 ** 31)));
     // Slow enough that a sidecar that is hit has requests in flight.
-    await this.arena.simulator.request('PUT', '/_simulator/latency', { ms: 30, jitter_ms: 150, seed: this.seed });
+    const knobs = { latency: { ms: 30, jitter_ms: 150, seed: this.seed }, ...this.knobs };
+    for (const [topic, settings] of Object.entries(knobs)) await this.arena.simulator.request('PUT', `/_simulator/${topic}`, settings);
     const before = await this.#providerFaults();
     for (const sidecar of this.sidecars) {
       sidecar.ownClock(this.steps.clock > 0);

@@ -45,6 +45,11 @@ test('the same text to the same few numbers', () => campaign('identical', {
   steps: { faults: some, kill: Math.ceil(kills / 3), restart: Math.ceil(restarts / 4), term: some, pause: some, cut: some, silence: some, provider: some },
 }));
 
+test('a message list that hides the texts, and what is not sent yet from filters by date', async () => assertRescues(await campaign('veiled', {
+  messages: part(0.1), steps: { kill: 3 * some, provider: some },
+  knobs: { lists: { delay_ms: 200, redact_bodies: true, date_filters_skip_unsent: true }, delivery: { sending_ms: null } },
+})));
+
 test('clocks that jump by seconds to days, with kills and lost answers', () => campaign('clocks', {
   messages: part(0.1), steps: { faults: 1, clock: 4 * some, kill: 3 * some, provider: some },
 }));

@@ -23,5 +23,5 @@ export function everyFault(random) {
 
 // Puts everything right again.
 export async function noFaults(arena) {
-  for (const knob of ['faults', 'latency', 'lists']) await arena.simulator.request('DELETE', `/_simulator/${knob}`);
+  for (const knob of ['faults', 'latency', 'lists', 'delivery']) await arena.simulator.request('DELETE', `/_simulator/${knob}`);
 }
