@@ -79,7 +79,7 @@ fuzz:
 	@for name in $(FUZZ_TARGETS); do \
 	    mkdir -p build/fuzz/corpus/$$name && \
 	    build/fuzz/bin/$${name}_fuzz -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 \
-	        build/fuzz/corpus/$$name tests/fuzz/seeds/$$name || exit 1; \
+	        -artifact_prefix=build/fuzz/$$name- build/fuzz/corpus/$$name tests/fuzz/seeds/$$name || exit 1; \
 	done
 
 format:
