@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { cpSync, mkdirSync, readdirSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { TOP, freePort } from '../../scripts/run.mjs';
 import { PostgresError } from '../../scripts/postgres.mjs';
@@ -20,6 +20,7 @@ const SETTINGS = {
 
 export class Arena extends Stack {
   #reconnecting = null;
+  #linesRead = 0;
   sidecars = [];
   crashes = []; // sentences
 
@@ -77,6 +78,13 @@ export class Arena extends Stack {
     for (const sidecar of this.sidecars.filter(({ running }) => running))
       assert.deepEqual(await sidecar.stop('SIGTERM'), { code: 0, signal: null }, `byocd ${sidecar.name} at the end`);
     return drained;
+  }
+
+  // Errors in the server's log since the last call, but for those that the load provokes. Nothing that byocd calls may fail.
+  serverErrors() {
+    const lines = readFileSync(this.cluster.log, 'utf8').split('\n').slice(this.#linesRead);
+    this.#linesRead += lines.length - 1;
+    return lines.filter((line) => / (ERROR|PANIC): {2}/.test(line) && !line.includes('cannot be cancelled'));
   }
 
   // Copies the logs to where they stay; answers the folder.

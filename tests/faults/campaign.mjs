@@ -59,7 +59,7 @@ export class Campaign {
     const { ledger } = this;
     this.#say(`${Math.round((performance.now() - this.began) / 1000)} s, seed ${this.seed}: ${list(this.steps)}; provider faults: ${list(this.faults)}`);
     console.log(ledger.summary);
-    const problems = [...this.arena.crashes.splice(0), ...(ledger.problems.length > 0 ? [ledger.report] : [])];
+    const problems = [...this.arena.crashes.splice(0), ...this.arena.serverErrors(), ...(ledger.problems.length > 0 ? [ledger.report] : [])];
     if (ledger.messages.length < this.load.inserted) problems.push(`the database has ${ledger.messages.length} of ${this.load.inserted} messages that were committed`);
     if (problems.length === 0) return;
     const logs = this.arena.keepLogs(`${this.name.replaceAll(/\W+/g, '-')}-${this.seed}`);
