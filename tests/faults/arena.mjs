@@ -22,7 +22,7 @@ export class Arena extends Stack {
   #reconnecting = null;
   #linesRead = 0;
   sidecars = [];
-  crashes = []; // sentences
+  crashes = []; // of byocd, and of the campaign itself: sentences
 
   async start(organizations) {
     await super.start();

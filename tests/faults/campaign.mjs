@@ -31,10 +31,10 @@ export class Campaign {
     if (this.steps.faults > 0) order.unshift('faults'); // from the start
     const draws = order.map(() => new Random(this.random.whole(1, 2 ** 31)));
     // Slow enough that a sidecar that is hit has requests in flight.
-    const knobs = { latency: { ms: 30, jitter_ms: 150, seed: this.seed }, ...this.knobs };
-    for (const [topic, settings] of Object.entries(knobs)) await this.arena.simulator.request('PUT', `/_simulator/${topic}`, settings);
+    await this.#setProvider({ latency: { ms: 30, jitter_ms: 150, seed: this.seed }, ...this.knobs });
     const before = await this.#providerFaults();
     for (const sidecar of this.sidecars) {
+      if (sidecar.running) await sidecar.stop('SIGKILL'); // left over by a campaign that failed
       sidecar.ownClock(this.steps.clock > 0);
       await sidecar.start();
     }
@@ -47,7 +47,7 @@ export class Campaign {
     await Promise.all(this.#beside);
     await this.load.settle();
     this.faults = Object.fromEntries(Object.entries(await this.#providerFaults()).map(([action, count]) => [action, count - (before[action] ?? 0)]));
-    await noFaults(this.arena);
+    await this.#setProvider(this.knobs);
     for (const sidecar of this.sidecars.filter(({ running }) => !running)) await sidecar.start();
     await this.arena.drain(this.tag, 60_000 + this.messages * 4);
     this.ledger = await readLedger(this.arena, this.tag);
@@ -68,7 +68,7 @@ export class Campaign {
 
   // Runs `work`, whatever it takes, beside the next steps.
   beside(work) {
-    const done = work().finally(() => this.#beside.delete(done));
+    const done = work().catch((error) => this.arena.crashes.push(error.stack)).finally(() => this.#beside.delete(done));
     this.#beside.add(done);
   }
 
@@ -91,6 +91,11 @@ export class Campaign {
       while (await this.arena.unfinished(this.tag) > MOST_WAITING && performance.now() < patience) await delay(100);
       await this.load.insert(Math.min(this.random.whole(1, 100), total - this.load.inserted));
     }
+  }
+
+  async #setProvider(knobs) {
+    await noFaults(this.arena);
+    for (const [topic, settings] of Object.entries(knobs)) await this.arena.simulator.request('PUT', `/_simulator/${topic}`, settings);
   }
 
   async #providerFaults() { return (await this.arena.simulator.request('GET', '/_simulator/stats')).faults; }

@@ -29,7 +29,7 @@ export class Sidecar {
   get running() { return this.#program !== null && !this.#program.ended; }
 
   async start() {
-    await this.cable.open();
+    await this.cable.heal();
     const program = this.arena.run.start(BYOCD, ['run'], { log: this.log, env: { ...this.env, ...this.#clockEnvironment() } });
     this.#program = program;
     this.#ending = null;
