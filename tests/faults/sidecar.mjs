@@ -1,7 +1,8 @@
 // One place where a byocd runs, again and again, with its own cable to the database and its own host clock.
 
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { until } from '../../scripts/run.mjs';
 import { BYOCD } from '../../scripts/stack.mjs';
 import { Proxy } from './proxy.mjs';
 
@@ -13,6 +14,7 @@ export class Sidecar {
   #program = null;
   #ending = null;
   #ownClock = false;
+  #logBegan = 0; // bytes before the running byocd's first line
 
   // `onCrash` is told when byocd ended although nobody asked it to.
   constructor(arena, name, onCrash) {
@@ -30,6 +32,7 @@ export class Sidecar {
 
   async start() {
     await this.cable.heal();
+    this.#logBegan = existsSync(this.log) ? statSync(this.log).size : 0;
     const program = this.arena.run.start(BYOCD, ['run'], { log: this.log, env: { ...this.env, ...this.#clockEnvironment() } });
     this.#program = program;
     this.#ending = null;
@@ -39,10 +42,13 @@ export class Sidecar {
     });
   }
 
-  // Ends byocd by a signal; answers { code, signal }.
+  // Ends byocd by a signal; answers { code, signal }. SIGTERM waits until it is listened to.
   async stop(signal) {
-    this.#ending = this.#program;
-    return this.#program.stop(signal);
+    const program = this.#program;
+    if (signal === 'SIGTERM')
+      await until('byocd to run', () => program.ended || readFileSync(this.log).includes(' runs: ', this.#logBegan));
+    this.#ending = program;
+    return program.stop(signal);
   }
 
   // Holds the process still for so many ms, as an overloaded or suspended host does.
