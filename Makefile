@@ -59,6 +59,7 @@ check-version check-pgtap check-unit check-e2e check-faults check-attacks check-
 campaign: export MESSAGES ?= 50000
 campaign: export KILLS ?= 200
 campaign: export RESTARTS ?= 20
+campaign: export PATIENT ?= 1
 campaign: stage
 	@scripts/check faults
 

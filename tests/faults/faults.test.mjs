@@ -1,5 +1,5 @@
 // Never lost, never doubled: whatever dies, pauses, restarts or goes dark. `make check-faults` runs it small, `make campaign` large.
-// From the environment: SEED, MESSAGES, KILLS (of byocd), RESTARTS (of PostgreSQL).
+// From the environment: SEED, MESSAGES, KILLS (of byocd), RESTARTS (of PostgreSQL); PATIENT=1: waits as shipped.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -17,7 +17,7 @@ const arena = new Arena('faults', { env: {} });
 after(() => arena.end());
 before(() => {
   console.log(`seed ${seed}: again with SEED=${seed}`);
-  return arena.start(4);
+  return arena.start(4, { patient: process.env.PATIENT === '1' });
 });
 
 async function campaign(name, options) {
@@ -37,12 +37,14 @@ test('everything at once, each message with its own text', async () => {
   });
   for (const action of ACTIONS) assert.ok(run.faults[action] > 0, `the provider's fault ${action} never struck`);
   assertRescues(run);
-  assert.ok(run.ledger.count('sent', 'delivered') > run.ledger.messages.length / 2, 'most messages arrive');
+  const { ledger } = run;
+  assert.ok(ledger.count('sent', 'delivered') > ledger.messages.length * 0.9, 'most messages arrive');
+  assert.ok(ledger.count('unknown') <= ledger.messages.length * 0.02, 'hardly any has to be decided by a person');
 });
 
 test('the same text to the same few numbers', () => campaign('identical', {
   messages: part(0.2), identical: true,
-  steps: { faults: some, kill: Math.ceil(kills / 3), restart: Math.ceil(restarts / 4), term: some, pause: some, cut: some, silence: some, provider: some },
+  steps: { faults: some, kill: Math.ceil(kills / 3), restart: Math.ceil(restarts / 4), term: some, pause: 2 * some, cut: some, silence: 2 * some, provider: some },
 }));
 
 test('a message list that hides the texts, and what is not sent yet from filters by date', async () => assertRescues(await campaign('veiled', {

@@ -52,7 +52,7 @@ export class Ledger {
       WHERE message_id = ANY ($1::uuid[]) ORDER BY message_id, id`, [`{${[...wanted].join()}}`]));
     for (const event of events) this.history.set(event.message_id, [...(this.history.get(event.message_id) ?? []), event]);
     for (const message of unknown) {
-      const reasons = (this.history.get(message.id) ?? []).filter((event) => event.event === 'unknown' && (event.error_code || event.error_message));
+      const reasons = (this.history.get(message.id) ?? []).filter(({ event, error_code: code, error_message: text }) => ['unknown', 'undecided'].includes(event) && (code || text));
       if (reasons.length === 0) this.#add('unknown without a reason', { messages: [message] });
     }
   }
