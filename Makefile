@@ -23,7 +23,7 @@ ifndef BUILD
 build = @mkdir -p build && flock build/.lock $(MAKE) -s --no-print-directory -j$(shell nproc) BUILD=1
 
 .PHONY: deps all install uninstall clean stage demo demo-stop installcheck check \
-        check-version check-pgtap check-unit check-e2e check-attacks check-asan bench fuzz format
+        check-version check-pgtap check-unit check-e2e check-faults check-attacks check-asan campaign bench fuzz format
 
 deps:
 	@scripts/deps
@@ -50,10 +50,18 @@ demo-stop:
 	@rm -f build/demo.env
 
 check: stage
-	@scripts/check version pgtap unit e2e attacks asan
+	@scripts/check version pgtap unit e2e faults attacks asan
 
-check-version check-pgtap check-unit check-e2e check-attacks check-asan: check-%: stage
+check-version check-pgtap check-unit check-e2e check-faults check-attacks check-asan: check-%: stage
 	@scripts/check $*
+
+# check-faults, large: about a quarter of an hour. SEED=... repeats what was done; how it interleaves never repeats.
+campaign: export MESSAGES ?= 50000
+campaign: export KILLS ?= 200
+campaign: export RESTARTS ?= 20
+campaign: export PATIENT ?= 1
+campaign: stage
+	@scripts/check faults
 
 # Against a server that is already running (PGHOST, PGPORT, ...) and has pg_byoc installed and preloaded.
 installcheck: deps
