@@ -59,10 +59,11 @@ check-version check-pgtap check-unit check-e2e check-attacks check-asan: check-%
 installcheck: deps
 	@scripts/check installcheck
 
-# BENCH=latency: commit to arrival on an idle system.
-BENCH ?= latency
+# Next to others: BENCH=dispatch, latency, ... for parts; ROUNDS=5, the medians of which are shown; QUICK=1 while developing.
+BENCH ?= dispatch
 bench: stage
-	@node tests/bench/$(BENCH).mjs
+	@command -v npm >/dev/null || scripts/deps npm
+	@for part in $(BENCH); do node tests/bench/$$part.mjs || exit 1; done
 
 # Searches for inputs that break what reads envelopes, key rings, tokens and templates, so long for each.
 FUZZ_SECONDS ?= 300
