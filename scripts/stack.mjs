@@ -59,9 +59,9 @@ export class Simulator {
     return simulator;
   }
 
-  // Every message that it accepted, oldest first; `arrived` is received_at in ms since the epoch.
-  async messages() {
-    const messages = await request('GET', `${this.url}/_simulator/messages`);
+  // Every message that it accepted, oldest first; `arrived` is received_at in ms since the epoch. `query`: see its README.
+  async messages(query = '') {
+    const messages = await request('GET', `${this.url}/_simulator/messages${query}`);
     return messages.map((message) => ({ ...message, arrived: milliseconds(message.received_at) }));
   }
 

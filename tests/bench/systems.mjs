@@ -1,20 +1,26 @@
 // The systems that are compared. Each turns rows into requests to the same provider:
 //
 //   template                     the database that runs copy (Bed.fresh)
-//   prepare(bed)                 makes it
+//   prepare(bed)                 makes it: with table `leads`, whose trigger queues a message for each row
+//   organization(db)             what goes into leads.org_id
 //   fill(db, count)              queues messages, committed
 //   left                         SQL: how many messages are not done yet
 //   start(bed, database, inFlight)   a worker, loaded but idle: { pids, begin(), stop() }
 
-import { Byocd } from '../../scripts/stack.mjs';
 import { until } from '../../scripts/run.mjs';
+import { Byocd } from '../../scripts/stack.mjs';
 import { account } from './bed.mjs';
 import { setUpPeer, startPeer } from './peers.mjs';
 
-export const LEADS = 'CREATE TABLE leads (id bigserial PRIMARY KEY, org_id uuid, phone text NOT NULL, body text NOT NULL)';
-// Column lists for INSERT INTO leads ... SELECT FROM generate_series(1, n) AS g.
+const LEADS = 'CREATE TABLE leads (id bigserial PRIMARY KEY, org_id uuid, phone text NOT NULL, body text NOT NULL)';
+// In INSERT INTO leads ... SELECT FROM generate_series(1, n) AS g.
 export const PHONE = `'+1555' || (1000000 + g)`;
 export const BODY = `'Hello from the bench, this is message ' || g || ' and as long as they usually are.'`;
+
+// What the peers' documentation has for queuing from SQL, as a row trigger on leads.
+const peerTrigger = (statements) => `
+  CREATE FUNCTION queue_lead() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN ${statements} RETURN NULL; END $$;
+  CREATE TRIGGER queue_lead AFTER INSERT ON leads FOR EACH ROW EXECUTE FUNCTION queue_lead()`;
 
 // pg_byoc with so many organizations, each with an account of its own: messages go around among them.
 export function byoc(organizations) {
@@ -34,6 +40,7 @@ export function byoc(organizations) {
       });
     },
     adopt: (db) => db.query('SELECT byoc.adopt_installation()'),
+    organization: (db) => db.value('SELECT id FROM byoc.organizations ORDER BY id LIMIT 1'),
 
     fill: (db, count) => db.query(`
       INSERT INTO leads (org_id, phone, body)
@@ -84,10 +91,12 @@ export function graphile(processes) {
 
     prepare(bed) {
       return bed.template(this.template, async (db, database) => {
-        await db.query(LEADS);
         await setUpPeer(bed, database, 'graphile_worker');
+        await db.query(`${LEADS}; ${peerTrigger(`
+          PERFORM graphile_worker.add_job('send_sms', json_build_object('phone', new.phone, 'body', new.body));`)}`);
       });
     },
+    organization: () => null,
 
     fill: (db, count) => db.query(`
       SELECT count(*) FROM graphile_worker.add_jobs(ARRAY(
@@ -101,6 +110,13 @@ export function graphile(processes) {
         BENCH_LOCAL_QUEUE: Math.max(500, 5 * each), BENCH_REFETCH_MS: 10, BENCH_COMPLETE_MS: 250,
       });
     },
+
+    // The same set for a short way instead of a wide one: no queue of its own, nothing saved up.
+    startPrompt(bed, database) {
+      return startPeer(bed, database, 'graphile_worker', 1, {
+        BENCH_CONNECTIONS: 10, BENCH_CONCURRENCY: 10, BENCH_POOL: 12, BENCH_LOCAL_QUEUE: 0, BENCH_COMPLETE_MS: -1,
+      });
+    },
   };
 }
 
@@ -111,10 +127,13 @@ export const boss = {
 
   prepare(bed) {
     return bed.template(this.template, async (db, database) => {
-      await db.query(LEADS);
       await setUpPeer(bed, database, 'pg_boss');
+      await db.query(`${LEADS}; ${peerTrigger(`
+        INSERT INTO pgboss.job (name, data) VALUES ('send_sms', jsonb_build_object('phone', new.phone, 'body', new.body));
+        PERFORM pg_notify('pgboss_' || left(encode(sha224('pgboss'), 'hex'), 24), 'send_sms');`)}`);
     });
   },
+  organization: () => null,
 
   fill: (db, count) => db.query(`
     INSERT INTO pgboss.job (name, data)
