@@ -36,7 +36,7 @@ async function fresh(system) {
 // { perSecond, cpu: the server's, in ms a row }
 async function insertOneByOne(system, clients) {
   const db = await fresh(system);
-  const organization = await system.organization(db);
+  const [organization] = await system.organizations(db);
   writeFileSync(script, `INSERT INTO leads (org_id, phone, body) VALUES (${organization ? `'${organization}'` : 'NULL'}, '+15558675310', `
     + `'Hello from the bench, this is a message and as long as they usually are.');\n`);
   const before = cpu(bed.postmaster);
@@ -52,7 +52,7 @@ async function insertOneByOne(system, clients) {
 // Milliseconds of one INSERT ... SELECT.
 async function insertMany(system, count) {
   const db = await fresh(system);
-  const organization = await system.organization(db);
+  const [organization] = await system.organizations(db);
   const begin = performance.now();
   await db.query(`INSERT INTO leads (org_id, phone, body) SELECT $2, ${PHONE}, ${BODY} FROM generate_series(1, $1::int) AS g`, [count, organization]);
   const ms = performance.now() - begin;

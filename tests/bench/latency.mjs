@@ -22,7 +22,7 @@ for (const [number, system] of systems.entries()) {
   await system.prepare(bed);
   system.database = `bench_${number}`;
   system.db = await bed.fresh(system, system.database);
-  system.organizationId = await system.organization(system.db);
+  [system.organization] = await system.organizations(system.db);
   system.worker = await system.start(bed, system.database, 64);
   await system.worker.begin();
   system.runs = [];
@@ -32,11 +32,11 @@ await bed.setLatency(0);
 let seen = 0; // messages that the simulator has
 
 // Inserts one row; answers the milliseconds from its acknowledgement to its arrival.
-async function measure({ name, database, db, organizationId }) {
+async function measure({ name, database, db, organization }) {
   await until(`${name} to be idle`, () => bed.admin.value(`
     SELECT count(*) > 0 AND bool_and(state = 'idle' AND state_change < clock_timestamp() - interval '20 ms')
     FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend'`, [database]));
-  await db.query('INSERT INTO leads (org_id, phone, body) VALUES ($1, $2, $3)', [organizationId, '+15551000001', 'Hello from the bench.']);
+  await db.query('INSERT INTO leads (org_id, phone, body) VALUES ($1, $2, $3)', [organization, '+15551000001', 'Hello from the bench.']);
   const committed = performance.timeOrigin + performance.now();
   const [message] = await until(`the message of ${name}`, async () => {
     const messages = await bed.simulator.messages(`?since=${seen}`);

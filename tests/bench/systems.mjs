@@ -2,8 +2,8 @@
 //
 //   template                     the database that runs copy (Bed.fresh)
 //   prepare(bed)                 makes it: with table `leads`, whose trigger queues a message for each row
-//   organization(db)             what goes into leads.org_id
-//   fill(db, count)              queues messages, committed
+//   organizations(db)            what may go into leads.org_id; peers know no organizations
+//   fill(db, count, only)        queues messages, committed; only: of that organization
 //   left                         SQL: how many messages are not done yet
 //   start(bed, database, inFlight)   a worker, loaded but idle: { pids, begin(), stop() }
 
@@ -40,14 +40,13 @@ export function byoc(organizations) {
       });
     },
     adopt: (db) => db.query('SELECT byoc.adopt_installation()'),
-    organization: (db) => db.value('SELECT id FROM byoc.organizations ORDER BY id LIMIT 1'),
+    organizations: async (db) => (await db.rows('SELECT id FROM byoc.organizations ORDER BY id')).map(({ id }) => id),
 
-    fill: (db, count) => db.query(`
+    fill: (db, count, only) => db.query(`
+      WITH o AS (SELECT id, row_number() OVER (ORDER BY id) AS number, count(*) OVER () AS size
+                 FROM byoc.organizations WHERE $2::uuid IS NULL OR id = $2)
       INSERT INTO leads (org_id, phone, body)
-      SELECT o.id, ${PHONE}, ${BODY}
-      FROM generate_series(1, $1::int) AS g
-      JOIN (SELECT id, row_number() OVER (ORDER BY id) AS number FROM byoc.organizations) AS o ON o.number = g % $2::int + 1
-      ORDER BY g`, [count, organizations]),
+      SELECT o.id, ${PHONE}, ${BODY} FROM generate_series(1, $1::int) AS g JOIN o ON o.number = g % o.size + 1 ORDER BY g`, [count, only]),
 
     async start(bed, database, inFlight) {
       const pids = [];
@@ -96,7 +95,7 @@ export function graphile(processes) {
           PERFORM graphile_worker.add_job('send_sms', json_build_object('phone', new.phone, 'body', new.body));`)}`);
       });
     },
-    organization: () => null,
+    organizations: () => [null],
 
     fill: (db, count) => db.query(`
       SELECT count(*) FROM graphile_worker.add_jobs(ARRAY(
@@ -133,7 +132,7 @@ export const boss = {
         PERFORM pg_notify('pgboss_' || left(encode(sha224('pgboss'), 'hex'), 24), 'send_sms');`)}`);
     });
   },
-  organization: () => null,
+  organizations: () => [null],
 
   fill: (db, count) => db.query(`
     INSERT INTO pgboss.job (name, data)
