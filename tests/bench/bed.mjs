@@ -8,10 +8,11 @@ import { cpu } from './cpu.mjs';
 // Everything else as PostgreSQL comes, so fsync is on. A checkpoint is made before each measurement, none within.
 const SETTINGS = { max_connections: '200', shared_buffers: '512MB', max_wal_size: '8GB', checkpoint_timeout: '1h' };
 
-// Account 1 is what everybody sends from; the others are for further organizations.
+// Account 1 is what everybody sends from; the others are for further organizations. A Messaging Service has no limit of
+// messages a second, as a number has.
 export function account(number) {
   const digits = String(number).padStart(5, '0');
-  return { sid: `AC${'0'.repeat(27)}${digits}`, authToken: `${'0'.repeat(22)}abcde${digits}`, number: `+15550${digits}0` };
+  return { sid: `AC${'0'.repeat(27)}${digits}`, authToken: `${'0'.repeat(22)}abcde${digits}`, service: `MG${'0'.repeat(27)}${digits}` };
 }
 
 export class Bed {
@@ -23,7 +24,11 @@ export class Bed {
     bed.postmaster = Number(readFileSync(`${bed.cluster.env.PGDATA}/postmaster.pid`, 'utf8').split('\n')[0]);
     bed.admin = await bed.cluster.connect();
     bed.simulator = await Simulator.start(bed.run);
-    for (let number = 1; number <= accounts; ++number) await bed.simulator.addAccount(account(number), `Account ${number}`);
+    await bed.simulator.request('PUT', '/_simulator/accounts', Array.from({ length: accounts }, (_, index) => {
+      const { sid, authToken, service } = account(index + 1);
+      const number = `+1555${sid.slice(-7)}`;
+      return { sid, auth_token: authToken, numbers: [{ phone_number: number }], messaging_services: [{ sid: service, numbers: [number] }] };
+    }));
     return bed;
   }
 

@@ -53,12 +53,12 @@ export async function startPeer(bed, database, program, processes, settings) {
 }
 
 function launch(bed, database, program, number, settings) {
-  const { sid, authToken, number: from } = account(1);
+  const { sid, authToken, service } = account(1);
   const log = `${bed.run.folder}/${program}-${number}.log`;
   rmSync(log, { force: true });
   const env = {
     ...bed.cluster.environment(database), NODE_ENV: 'production',
-    BENCH_URL: bed.simulator.url, BENCH_SID: sid, BENCH_TOKEN: authToken, BENCH_FROM: from, ...settings,
+    BENCH_URL: bed.simulator.url, BENCH_SID: sid, BENCH_TOKEN: authToken, BENCH_SERVICE: service, ...settings,
   };
   return bed.run.start(NODE, [`${FOLDER}/${program}.mjs`], { log, env });
 }

@@ -66,10 +66,10 @@ export function byoc(organizations) {
 }
 
 async function addOrganization(db, number) {
-  const { sid, authToken, number: phone } = account(number);
+  const { sid, authToken, service } = account(number);
   const id = await db.value('SELECT byoc.create_organization($1)', [`Organization ${number}`]);
   await db.query('SELECT byoc.add_credential($1, $2, org_id => $3)', [
-    'twilio', { account_sid: sid, auth_token: authToken, phone_number: phone }, id,
+    'twilio', { account_sid: sid, auth_token: authToken, messaging_service_sid: service }, id,
   ]);
 }
 
