@@ -59,11 +59,13 @@ check-version check-pgtap check-unit check-e2e check-attacks check-asan: check-%
 installcheck: deps
 	@scripts/check installcheck
 
-# Next to others: BENCH=dispatch, latency, ... for parts; ROUNDS=5, the medians of which are shown; QUICK=1 while developing.
-BENCH ?= dispatch
+# Next to others, the medians of ROUNDS=5; BENCH='dispatch latency' runs parts, QUICK=1 is for developing. All of it also draws
+# doc/bench.svg. Fails past a bar.
+BENCHES = crypto dispatch latency enqueue fairness depth
 bench: stage
 	@command -v npm >/dev/null || scripts/deps npm
-	@for part in $(BENCH); do node tests/bench/$$part.mjs || exit 1; done
+	@status=0; for part in $(or $(BENCH),$(BENCHES)); do node tests/bench/$$part.mjs || status=1; done; \
+	$(if $(BENCH)$(QUICK),,node tests/bench/chart.mjs &&) exit $$status
 
 # Searches for inputs that break what reads envelopes, key rings, tokens and templates, so long for each.
 FUZZ_SECONDS ?= 300

@@ -13,10 +13,11 @@ const spread = byoc(scale(1000));
 const alone = graphile(1);
 const peers = [alone, graphile(2), boss];
 // `bars`: least part of the best peer's (or, for 64 in flight, of the possible) throughput, most of graphile-worker's CPU.
+const thousands = (count) => count.toLocaleString('en-US');
 const CASES = [
-  { title: `${scale(20_000)} messages, provider answers at once`, count: scale(20_000), latency: 0, inFlight: 64,
+  { title: `${thousands(scale(20_000))} messages, provider answers at once`, count: scale(20_000), latency: 0, inFlight: 64,
     systems: [ours, spread, ...peers], bars: { speed: 1.5, cpu: 0.6 } },
-  { title: `${scale(60_000)} messages, provider answers at once`, count: scale(60_000), latency: 0, inFlight: 64,
+  { title: `${thousands(scale(60_000))} messages, provider answers at once`, count: scale(60_000), latency: 0, inFlight: 64,
     systems: [ours, spread, ...peers], bars: { speed: 1.5, cpu: 0.75 } },
   { title: '50 ms provider, 64 in flight', count: scale(6_400), latency: 50, inFlight: 64,
     systems: [ours, alone, boss], ceiling: 64 / 0.050, bars: { speed: 0.95 } },

@@ -4,7 +4,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { until } from '../../scripts/run.mjs';
-import { against, keep, percentile, rounds, scale } from './bars.mjs';
+import { judged, keep, percentile, rounds, scale } from './bars.mjs';
 import { Bed } from './bed.mjs';
 import { installPeers } from './peers.mjs';
 import { median, report } from './report.mjs';
@@ -78,15 +78,12 @@ const results = cases.map(({ system, backlog, runs }) => ({
   system: system.name, backlog, ...Object.fromEntries(['p50', 'p99', 'arrived'].map((figure) => [figure, median(runs.map((run) => run[figure]))])),
 }));
 const [without, withBacklog] = results;
+const comparison = judged(`${(withBacklog.p99 / without.p99).toFixed(2)} (at most ${BARS.ratio}, or ${BARS.more} ms more)`,
+  withBacklog.p99 <= Math.max(without.p99 * BARS.ratio, without.p99 + BARS.more));
 const shown = (ms) => (Number.isFinite(ms) ? ms.toFixed(1) : 'longer than the run');
 report(`99 organizations, one message a second each: commit to arrival, ms (${rounds} rounds of ${SECONDS} s)`,
   ['', 'queued by another', 'p50', 'p99', 'arrived', 'p99 against none queued'], results.map((row) => [
-    row.system, row.backlog, shown(row.p50), shown(row.p99), `${Math.round(row.arrived * 100)} %`, row === withBacklog ? judge(row.p99, without.p99) : '',
+    row.system, row.backlog, shown(row.p50), shown(row.p99), `${Math.round(row.arrived * 100)} %`, row === withBacklog ? comparison : '',
   ]));
 keep('fairness', { bars: BARS, results });
 await bed.end();
-
-function judge(p99, alone) {
-  const good = p99 <= alone * BARS.ratio || p99 <= alone + BARS.more;
-  return `${(p99 / alone).toFixed(2)} (at most ${BARS.ratio}, or ${BARS.more} ms more: ${good ? 'yes' : 'NO'})`;
-}

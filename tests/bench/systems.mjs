@@ -25,7 +25,7 @@ const peerTrigger = (statements) => `
 // pg_byoc with so many organizations, each with an account of its own: messages go around among them.
 export function byoc(organizations) {
   return {
-    name: organizations === 1 ? 'pg_byoc' : `pg_byoc, ${organizations} organizations`,
+    name: organizations === 1 ? 'pg_byoc' : `pg_byoc, ${organizations.toLocaleString('en-US')} organizations`,
     template: `byoc_${organizations}`,
     left: `SELECT count(*)::int FROM byoc.sms_messages WHERE status IN ('scheduled', 'queued', 'sending')`,
 
