@@ -67,10 +67,13 @@ campaign: stage
 installcheck: deps
 	@scripts/check installcheck
 
-# BENCH=latency: commit to arrival on an idle system.
-BENCH ?= latency
+# Next to others, the medians of ROUNDS=5; BENCH='dispatch latency' runs parts, QUICK=1 is for developing. All of it also draws
+# doc/bench.svg. Fails past a bar.
+BENCHES = crypto dispatch latency enqueue fairness depth
 bench: stage
-	@node tests/bench/$(BENCH).mjs
+	@command -v npm >/dev/null || scripts/deps npm
+	@status=0; for part in $(or $(BENCH),$(BENCHES)); do node tests/bench/$$part.mjs || status=1; done; \
+	$(if $(BENCH)$(QUICK),,node tests/bench/chart.mjs &&) exit $$status
 
 # Searches for inputs that break what reads envelopes, key rings, tokens and templates, so long for each.
 FUZZ_SECONDS ?= 300
