@@ -29,7 +29,7 @@ BEGIN
         UPDATE byoc.messages m
         SET status = 'sent', claim_id = NULL, finished_at = clock_timestamp(), sent_at = clock_timestamp(), provider_sid = t.provider_sid,
             from_number = t.from_number, segments = coalesce(nullif(t.segments, 0), m.segments), error_code = NULL, error_message = NULL
-        FROM (SELECT told.* FROM told WHERE (SELECT count(*) FROM held) >= 0) AS t
+        FROM told t JOIN held h ON h.id = t.claim_id
         WHERE m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id
         RETURNING m.org_id, m.id, m.attempts, t.claim_id, t.http_status, t.provider_sid, t.duration_ms
     ), noted AS (
@@ -65,6 +65,7 @@ AS $$
 DECLARE
     finished integer;
     returned integer;
+    late integer;
 BEGIN
     IF EXISTS (SELECT FROM jsonb_to_recordset(outcomes) AS t (outcome text)
                WHERE t.outcome IS NULL
@@ -75,6 +76,7 @@ BEGIN
     PERFORM FROM byoc.claims c
     WHERE c.id IN (SELECT t.claim_id FROM jsonb_to_recordset(outcomes) AS t (claim_id uuid)) ORDER BY c.id FOR UPDATE;
     PERFORM byoc.open_breakers(outcomes);
+    late := byoc.settle_late(outcomes);
     -- Final: the provider refused it for good.
     WITH told AS MATERIALIZED (
         SELECT t.*, t.outcome IN ('throttled', 'unavailable')
@@ -104,9 +106,7 @@ BEGIN
     SELECT count(*) INTO finished FROM noted;
     -- The rest is tried again, or was never tried, or nobody knows.
     returned := byoc.take_back(outcomes) + byoc.reconcile_later(outcomes);
-    IF finished + returned < jsonb_array_length(outcomes) THEN
-        PERFORM byoc.note_late(outcomes);
-    END IF;
+    PERFORM byoc.note_late(outcomes);
     UPDATE byoc.claims c
     SET unsettled = (SELECT count(*) FROM unnest(c.org_ids, c.message_ids) AS i (org_id, id)
                      JOIN byoc.messages m ON m.org_id = i.org_id AND m.id = i.id AND m.claim_id = c.id
@@ -114,10 +114,11 @@ BEGIN
     WHERE c.id IN (SELECT t.claim_id FROM jsonb_to_recordset(outcomes) AS t (claim_id uuid));
     DELETE FROM byoc.claims c
     WHERE c.unsettled = 0 AND c.id IN (SELECT t.claim_id FROM jsonb_to_recordset(outcomes) AS t (claim_id uuid));
-    RETURN finished + returned;
+    RETURN finished + returned + late;
 END
 $$;
-COMMENT ON FUNCTION byoc.record_setbacks(jsonb) IS 'Internal: records every outcome but accepted; returns how many were still the caller''s.';
+COMMENT ON FUNCTION byoc.record_setbacks(jsonb) IS
+    'Internal: records every outcome but an accepted one of a claim that is still held; returns how many were still the caller''s.';
 
 CREATE FUNCTION byoc.take_back(outcomes jsonb) RETURNS integer
 LANGUAGE plpgsql VOLATILE
@@ -159,11 +160,26 @@ COMMENT ON FUNCTION byoc.take_back(jsonb) IS 'Internal: puts claimed messages ba
 -- The breaker of a lane. Closed: failures below the threshold. Open: next_at lies in the future. Half open: next_at has passed, one
 -- message at a time.
 
+CREATE FUNCTION byoc.lock_lanes(outcomes jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM FROM byoc.lanes l
+    WHERE (l.org_id, l.lane) IN (
+        SELECT m.org_id, m.used_credential_id FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid)
+        JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id)
+    ORDER BY l.org_id, l.lane FOR UPDATE;
+END
+$$;
+COMMENT ON FUNCTION byoc.lock_lanes(jsonb) IS 'Internal: locks the lanes of these messages, in the order in which everybody locks lanes.';
+
 CREATE FUNCTION byoc.open_breakers(outcomes jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM byoc.lock_lanes(outcomes);
     UPDATE byoc.lanes l
     SET failures = n.failures,
         next_at = greatest(l.next_at, CASE
@@ -193,6 +209,7 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM byoc.lock_lanes(outcomes);
     UPDATE byoc.lanes l SET failures = 0, next_at = least(l.next_at, clock_timestamp())
     FROM (SELECT DISTINCT m.org_id, m.used_credential_id AS lane
           FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, outcome text)

@@ -204,7 +204,42 @@ COMMENT ON FUNCTION byoc.claim_reconciliations(integer, interval) IS
     'For byocd: message lists to read now, one for each account and recipient: all messages to to_number that the account''s list shows since '
     'then. They come up again after the lease unless byoc.record_reconciliation() is told.';
 
--- An answer that came too late.
+-- Answers that came too late.
+
+CREATE FUNCTION byoc.settle_late(outcomes jsonb) RETURNS integer
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+DECLARE
+    late record;
+    settled integer := 0;
+BEGIN
+    FOR late IN
+        SELECT t.*, r.account, r.to_number, r.attempt_from
+        FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, claim_id uuid, outcome text, provider_sid text, from_number text, segments smallint)
+        JOIN byoc.reconciliations r ON r.org_id = t.org_id AND r.message_id = t.id AND r.claim_id = t.claim_id
+        WHERE t.outcome = 'accepted' AND t.provider_sid IS NOT NULL
+        ORDER BY t.org_id, t.id
+    LOOP
+        -- Whoever reads the list meanwhile waits, or has decided.
+        PERFORM FROM byoc.reconciliations r
+        WHERE r.org_id = late.org_id AND r.account = late.account AND r.to_number = late.to_number ORDER BY r.message_id FOR UPDATE;
+        -- Of messages that look alike another one may have been given this id: then this one is still to be decided.
+        IF byoc.recorded_sids(late.org_id, ARRAY[late.provider_sid], late.attempt_from) = '{}'
+           AND byoc.settle_found(late.org_id, late.id, jsonb_build_object('sid', late.provider_sid, 'sender', late.from_number,
+                                                                          'segments', late.segments, 'created_at', clock_timestamp())) THEN
+            settled := settled + 1;
+        END IF;
+    END LOOP;
+    RETURN settled;
+END
+$$;
+COMMENT ON FUNCTION byoc.settle_late(jsonb) IS
+    'Internal: the accepted outcomes that settle a message whose claim ran out meanwhile and that is still looked for; returns how many.';
+
 CREATE FUNCTION byoc.note_late(outcomes jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -227,6 +262,7 @@ BEGIN
             error_code = NULL, error_message = NULL
         FROM late t
         WHERE m.org_id = t.org_id AND m.id = t.id AND m.status = 'unknown' AND m.attempts = t.attempt
+          AND byoc.recorded_sids(m.org_id, ARRAY[t.provider_sid], m.claimed_at) = '{}'
     )
     INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, provider_sid, duration_ms)
     SELECT t.org_id, t.id, byoc.uuid_v7(), 'late', t.attempt, t.provider_sid, t.duration_ms FROM late t WHERE t.attempt IS NOT NULL;

@@ -1,7 +1,7 @@
 -- Attempts of which nobody knows whether the provider took them: what the account's message list says about them.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(77);
+SELECT plan(83);
 
 SELECT byoc_test.add_twilio(byoc_test.org_a(), 1) AS credential \gset
 UPDATE byoc.organization_api_credentials SET verification_due_at = NULL;
@@ -205,6 +205,18 @@ SELECT is(byoc_test.look(jsonb_build_array(byoc_test.listed(81, '“Smart” quo
 -- Not in a copy
 INSERT INTO byoc.installation (system_identifier, database_oid) VALUES (1, 1);
 SELECT throws_ok($$SELECT byoc.claim_reconciliations(8, '1 minute')$$, '55000', NULL, 'in a restored database nothing is reconciled');
+
+-- Of two messages that look alike the other one was given the id that a late answer brings
+SELECT byoc_test.lost('alike', '+15005550077') AS one \gset
+SELECT byoc_test.lost('alike', '+15005550077') AS two \gset
+SELECT is(byoc_test.look(jsonb_build_array(byoc_test.listed(77, 'alike')), to_number => '+15005550077'), 1, 'of two alike the list shows one');
+SELECT is(byoc_test.record(CASE WHEN byoc_test.status(:'one') = 'sending' THEN :'one' ELSE :'two' END::uuid, 'accepted',
+                           jsonb_build_object('provider_sid', 'SM' || lpad('77', 32, '0'))), 0, 'a late answer with the same id settles nothing');
+SELECT is((SELECT count(*) FROM byoc.sms_messages WHERE id IN (:'one', :'two') AND status = 'sent'), 1::bigint, 'one was sent');
+SELECT is((SELECT count(*) FROM byoc.reconciliations WHERE message_id IN (:'one', :'two')), 1::bigint, 'the other one is still looked for');
+SELECT byoc_test.lost('late', '+15005550078') AS m \gset
+SELECT is(byoc_test.record(:'m', 'accepted', jsonb_build_object('provider_sid', 'SM' || lpad('78', 32, '0'))), 1, 'a late answer with an id of its own settles its message');
+SELECT is(byoc_test.status(:'m'), 'sent', 'which was sent');
 
 SELECT * FROM finish();
 ROLLBACK;

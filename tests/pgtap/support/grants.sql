@@ -108,6 +108,8 @@ INSERT INTO byoc_test.functions VALUES
 ('refuse_audit_change()', '', NULL),
 ('seal_audit_log()', 'admin dispatcher', NULL),
 ('verify_audit_log(uuid,bigint,bytea)', 'auditor', 'reads the tables of the audit trail for auditors, who have none'),
+('settle_late(jsonb)', '', NULL),
+('lock_lanes(jsonb)', '', NULL),
 ('take_back(jsonb)', '', NULL),
 ('record_setbacks(jsonb)', '', NULL),
 ('open_breakers(jsonb)', '', NULL),
