@@ -60,6 +60,7 @@ class Daemon {
   Config config_;
   Loop loop_;
   Identities identities_;
+  LaneLoads lanes_;
   RetryPolicy retry_policy_;
   Registry registry_;
   PgGateway gateway_;
@@ -84,15 +85,16 @@ class Daemon {
 Daemon::Daemon(const Config& config)
     : config_(config),
       identities_(config.lease),
+      lanes_(config.max_in_flight_per_account),
       registry_(make_registry(config)),
       gateway_(loop_, {config.database_url, config.lease, config.poll_interval, [this] { return identities_.renew(); },
                        [this] { return identities_.current(); }}),
       http_(loop_, {config.request_timeout, config.max_in_flight, std::string("byocd/") + version}),
       credentials_(gateway_, loop_),
       recorder_(gateway_, loop_, identities_, {[this] { claimer_.advance(); }}),
-      dispatcher_({registry_, http_, credentials_, identities_, retry_policy_, loop_},
+      dispatcher_({registry_, http_, credentials_, identities_, lanes_, retry_policy_, loop_},
                   {[this](JobOutcome outcome) { recorder_.add(std::move(outcome)); }, [this] { claimer_.advance(); }}),
-      claimer_(gateway_, loop_,
+      claimer_(gateway_, loop_, lanes_,
                {[this] { return config_.max_in_flight - dispatcher_.in_flight(); },
                 [this] { return recorder_.unrecorded() < unrecorded_limit(config_.max_in_flight); },
                 [this] { return dispatcher_.typical_duration(); },

@@ -36,7 +36,7 @@ CREATE TABLE byoc.messages (
     PRIMARY KEY (org_id, id),
     CHECK ((status = 'sending') = (claim_id IS NOT NULL)),
     CHECK ((status IN ('scheduled', 'queued', 'sending')) = (finished_at IS NULL))
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 50); -- each row is updated once, soon after its insert, and should stay in its page
 COMMENT ON TABLE byoc.messages IS
     'Messages that were claimed or are final. Status queued or scheduled here means paused: a restored message without a job.';
 COMMENT ON COLUMN byoc.messages.credential_id IS 'Credential that the sender asked for; NULL: the organization''s default.';
@@ -44,7 +44,7 @@ COMMENT ON COLUMN byoc.messages.used_credential_id IS 'Credential of the last at
 COMMENT ON COLUMN byoc.messages.used_credential_version IS 'Its version when the attempt was claimed.';
 COMMENT ON COLUMN byoc.messages.claim_id IS 'Claim that is sending it; a result from any other claim is ignored.';
 COMMENT ON COLUMN byoc.messages.claimed_at IS 'When the last attempt was claimed; the request was made soon after.';
-COMMENT ON COLUMN byoc.messages.segments IS 'Segments that the provider billed; 0 or NULL when it did not say.';
+COMMENT ON COLUMN byoc.messages.segments IS 'Segments that the provider billed, or our own count until it says.';
 COMMENT ON COLUMN byoc.messages.finished_at IS 'When the message left the job engine: sent, or given up.';
 -- Rows come in by this time, so that a few bytes find what was claimed lately.
 CREATE INDEX messages_claimed ON byoc.messages USING brin (claimed_at) WITH (autosummarize = on, pages_per_range = 32);
@@ -67,7 +67,7 @@ CREATE TABLE byoc.message_events (
 );
 COMMENT ON TABLE byoc.message_events IS
     'History of messages: one row for each attempt''s outcome (accepted, rejected, throttled, unavailable, unknown, returned) and '
-    'each other change (refused, rescued, found, not_found, undecided, late, expired, cancelled, retried, resolved).';
+    'each other change (refused, rescued, found, not_found, late, expired, cancelled, retried, resolved).';
 COMMENT ON COLUMN byoc.message_events.duration_ms IS 'From the request''s start to its outcome, in milliseconds.';
 ALTER TABLE byoc.message_events ENABLE ROW LEVEL SECURITY;
 SELECT pg_extension_config_dump('byoc.message_events', '');

@@ -97,9 +97,11 @@ BEGIN
             due_at = excluded.due_at, leased_until = NULL, absences = 0, failures = 0
     ), shortened AS (
         -- What is reconciled is not the claim's business any more.
-        UPDATE byoc.claims c SET message_ids = ARRAY(SELECT i FROM unnest(c.message_ids) AS i WHERE i <> ALL (g.ids))
-        FROM (SELECT e.org_id, e.claim_id, array_agg(e.id) AS ids FROM entering e GROUP BY e.org_id, e.claim_id) AS g
-        WHERE c.org_id = g.org_id AND c.id = g.claim_id
+        UPDATE byoc.claims c
+        SET (org_ids, message_ids) = (SELECT coalesce(array_agg(i.org_id), '{}'), coalesce(array_agg(i.id), '{}')
+                                      FROM unnest(c.org_ids, c.message_ids) AS i (org_id, id) WHERE i.id <> ALL (g.ids))
+        FROM (SELECT e.claim_id, array_agg(e.id) AS ids FROM entering e GROUP BY e.claim_id) AS g
+        WHERE c.id = g.claim_id
     ), noted AS (
         INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, http_status, error_code, error_message, duration_ms)
         SELECT e.org_id, e.id, byoc.uuid_v7(), e.outcome, e.attempts, e.http_status, e.error_code, e.error_message, e.duration_ms
@@ -125,14 +127,14 @@ DECLARE
 BEGIN
     WITH dead AS MATERIALIZED (
         DELETE FROM byoc.claims c
-        USING (SELECT x.org_id, x.id FROM byoc.claims x WHERE x.lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED) AS e
-        WHERE c.org_id = e.org_id AND c.id = e.id
-        RETURNING c.org_id, c.id, c.message_ids
+        USING (SELECT x.id FROM byoc.claims x WHERE x.lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED) AS e
+        WHERE c.id = e.id
+        RETURNING c.id, c.org_ids, c.message_ids
     ), member AS (
         SELECT m.used_credential_id, jsonb_build_object('org_id', m.org_id, 'id', m.id, 'claim_id', m.claim_id, 'outcome', 'rescued',
                                                         'error_code', 'lease_expired', 'retry_ms', 0) AS outcome
-        FROM dead d CROSS JOIN unnest(d.message_ids) AS i (id)
-        JOIN byoc.messages m ON m.org_id = d.org_id AND m.id = i.id AND m.claim_id = d.id
+        FROM dead d CROSS JOIN unnest(d.org_ids, d.message_ids) AS i (org_id, id)
+        JOIN byoc.messages m ON m.org_id = i.org_id AND m.id = i.id AND m.claim_id = d.id
     )
     -- Without a credential nothing was sent.
     SELECT jsonb_agg(m.outcome) FILTER (WHERE m.used_credential_id IS NOT NULL), jsonb_agg(m.outcome) FILTER (WHERE m.used_credential_id IS NULL)
@@ -218,7 +220,7 @@ BEGIN
                           WHERE e.org_id = t.org_id AND e.message_id = t.id AND e.provider_sid = t.provider_sid)
     ), known AS (
         UPDATE byoc.messages m
-        SET status = 'sent', sent_at = clock_timestamp(), provider_sid = t.provider_sid, from_number = t.from_number, segments = t.segments,
+        SET status = 'sent', sent_at = clock_timestamp(), provider_sid = t.provider_sid, from_number = t.from_number, segments = coalesce(nullif(t.segments, 0), m.segments),
             error_code = NULL, error_message = NULL
         FROM late t
         WHERE m.org_id = t.org_id AND m.id = t.id AND m.status = 'unknown' AND m.attempts = t.attempt

@@ -17,7 +17,7 @@ BEGIN
         RETURNING m.org_id, m.id, m.attempts, m.error_code, m.error_message
     )
     INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, error_code, error_message)
-    SELECT p.org_id, p.id, byoc.uuid_v7(), 'undecided', p.attempts, p.error_code, p.error_message FROM parked p;
+    SELECT p.org_id, p.id, byoc.uuid_v7(), 'unknown', p.attempts, p.error_code, p.error_message FROM parked p;
     RETURN FOUND;
 END
 $$;
@@ -62,7 +62,7 @@ BEGIN
     WITH settled AS (
         UPDATE byoc.messages m
         SET status = CASE WHEN state IN ('delivered', 'undelivered', 'failed') THEN state ELSE 'sent' END, claim_id = NULL,
-            provider_sid = listed ->> 'sid', from_number = listed ->> 'sender', segments = (listed ->> 'segments')::smallint,
+            provider_sid = listed ->> 'sid', from_number = listed ->> 'sender', segments = coalesce(nullif((listed ->> 'segments')::smallint, 0), m.segments),
             sent_at = (listed ->> 'created_at')::timestamptz, finished_at = clock_timestamp(),
             delivered_at = CASE state WHEN 'delivered' THEN clock_timestamp() END,
             error_code = listed ->> 'error_code', error_message = listed ->> 'error_message'
@@ -165,9 +165,9 @@ BEGIN
     IF plausible <> '[]' THEN
         -- First what is in flight, then what is recorded: nothing can slip from one to the other unseen.
         SELECT coalesce(jsonb_agg(jsonb_build_object('body', m.body, 'claimed_at', m.claimed_at)), '[]') INTO in_flight
-        FROM byoc.claims c CROSS JOIN unnest(c.message_ids) AS i (id)
-        JOIN byoc.messages m ON m.org_id = c.org_id AND m.id = i.id AND m.claim_id = c.id
-        WHERE c.org_id = record_reconciliation.org_id AND m.to_number = record_reconciliation.to_number;
+        FROM byoc.claims c CROSS JOIN unnest(c.org_ids, c.message_ids) AS i (org_id, id)
+        JOIN byoc.messages m ON m.org_id = i.org_id AND m.id = i.id AND m.claim_id = c.id
+        WHERE i.org_id = record_reconciliation.org_id AND m.to_number = record_reconciliation.to_number;
         recorded := byoc.recorded_sids(org_id, ARRAY(SELECT e ->> 'sid' FROM jsonb_array_elements(plausible) AS e),
                                        (plausible -> 0 ->> 'created_at')::timestamptz);
         SELECT coalesce(jsonb_agg(e ORDER BY n), '[]') INTO plausible

@@ -29,6 +29,8 @@ struct ClaimedJob {
   std::string org_id;
   std::string id;
   std::string provider;
+  /// Organization and account, as far as queueing goes: what limits and fairness are about.
+  std::string lane;
   /// Nothing: the organization has no usable credential.
   std::optional<std::string> credential_id;
   int credential_version = 0;
@@ -38,6 +40,20 @@ struct ClaimedJob {
   int attempt = 1;
   /// What is left until the message is worthless; nothing: no limit.
   std::optional<int> validity_seconds;
+};
+
+/// How many more jobs of a lane may be claimed.
+struct LaneRoom {
+  std::string lane;
+  int room = 0;
+};
+
+/// What a claim asks for.
+struct ClaimRequest {
+  int slots = 0;
+  /// At most so many of one lane, and of these lanes no more than that.
+  int room = 0;
+  std::vector<LaneRoom> rooms;
 };
 
 /// What became of an attempt (`returned`: never sent, give it back).
