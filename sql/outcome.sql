@@ -3,7 +3,8 @@
 CREATE FUNCTION byoc.retry_window() RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN interval '24 hours';
-COMMENT ON FUNCTION byoc.retry_window() IS 'How long after its creation (or send_at) a message without expires_at is tried.';
+COMMENT ON FUNCTION byoc.retry_window() IS
+    'How long after its creation (or send_at) a message without expires_at is tried, and how long a message list that cannot be read is asked for.';
 
 CREATE FUNCTION byoc.record_outcomes(outcomes jsonb) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER

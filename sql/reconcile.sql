@@ -190,7 +190,7 @@ BEGIN
         RETURNING r.org_id, r.account, r.to_number, r.attempt_from
     )
     SELECT d.org_id, d.credential_id, c.version, c.credential_type, d.account, d.to_number,
-           min(t.attempt_from) - byoc.reconciliation_slack(), clock_timestamp()
+           date_trunc('second', min(t.attempt_from) - byoc.reconciliation_slack()), clock_timestamp()
     FROM due d
     JOIN taken t ON t.org_id = d.org_id AND t.to_number = d.to_number AND t.account = d.account
     JOIN byoc.organization_api_credentials c ON c.org_id = d.org_id AND c.id = d.credential_id

@@ -135,8 +135,8 @@ COMMENT ON FUNCTION byoc.match_listed(uuid, text, text, jsonb) IS
     'Internal: settles ambiguous attempts as sent that have a listed message with their text; returns its ids. Attempts that look alike are '
     'interchangeable: of two, one listed message settles one.';
 
-CREATE FUNCTION byoc.record_reconciliation(org_id uuid, account text, to_number text, read_at timestamptz, listed jsonb, state text,
-                                           problem text) RETURNS integer
+CREATE FUNCTION byoc.record_reconciliation(org_id uuid, account text, to_number text, since timestamptz, read_at timestamptz, listed jsonb,
+                                           state text, problem text) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
@@ -150,8 +150,9 @@ DECLARE
     plausible jsonb;
     in_flight jsonb;
     recorded text[];
-    settled integer := 0;
+    settled integer;
     matched text[] := '{}';
+    is_busy boolean := false;
     doubt text;
     due record;
 BEGIN
@@ -173,20 +174,17 @@ BEGIN
         SELECT coalesce(jsonb_agg(e ORDER BY n), '[]') INTO plausible
         FROM jsonb_array_elements(plausible) WITH ORDINALITY AS p (e, n) WHERE e ->> 'sid' <> ALL (recorded);
         -- A message that another claim is sending may own one of them: its answer tells.
-        IF EXISTS (SELECT FROM jsonb_array_elements(plausible) AS e, jsonb_array_elements(in_flight) AS f
-                   WHERE (e -> 'texts' ? (f ->> 'body') OR (e ->> 'text_is_hidden')::boolean)
-                     AND (f ->> 'claimed_at')::timestamptz <= (e ->> 'created_at')::timestamptz + byoc.reconciliation_slack()) THEN
-            UPDATE byoc.reconciliations r SET due_at = clock_timestamp() + shortest_wait, leased_until = NULL
-            WHERE r.org_id = record_reconciliation.org_id AND r.account = record_reconciliation.account
-              AND r.to_number = record_reconciliation.to_number AND r.due_at <= read_at;
-            RETURN 0;
+        is_busy := EXISTS (SELECT FROM jsonb_array_elements(plausible) AS e, jsonb_array_elements(in_flight) AS f
+                           WHERE (e -> 'texts' ? (f ->> 'body') OR (e ->> 'text_is_hidden')::boolean)
+                             AND (f ->> 'claimed_at')::timestamptz <= (e ->> 'created_at')::timestamptz + byoc.reconciliation_slack());
+        IF NOT is_busy THEN
+            matched := byoc.match_listed(org_id, account, to_number, plausible);
         END IF;
-        matched := byoc.match_listed(org_id, account, to_number, plausible);
     END IF;
     settled := cardinality(matched);
-    -- The rest was not there. Only what was due when the read began counts it.
+    -- The rest was not there. That counts for what was due when the read began, and whose time the list covers.
     FOR due IN
-        SELECT r.*, coalesce(m.expires_at, greatest(m.send_at, m.created_at) + byoc.retry_window()) <= clock_timestamp() AS too_late,
+        SELECT r.*, r.attempt_until + byoc.retry_window() <= clock_timestamp() AS too_late,
                -- Somebody's message, and perhaps this one: Messaging Services change texts (Smart Encoding, short links).
                EXISTS (SELECT FROM jsonb_array_elements(plausible) AS e
                        WHERE e ->> 'sid' <> ALL (matched)
@@ -196,18 +194,20 @@ BEGIN
         FROM byoc.reconciliations r JOIN byoc.messages m ON m.org_id = r.org_id AND m.id = r.message_id AND m.claim_id = r.claim_id
         WHERE r.org_id = record_reconciliation.org_id AND r.account = record_reconciliation.account
           AND r.to_number = record_reconciliation.to_number AND r.due_at <= read_at
+          AND r.attempt_from - byoc.reconciliation_slack() >= record_reconciliation.since
     LOOP
-        doubt := CASE WHEN state <> 'complete' THEN coalesce(problem, state)
+        doubt := CASE WHEN is_busy THEN 'one that looks alike is still being sent'
+                      WHEN state <> 'complete' THEN coalesce(problem, state)
                       WHEN due.is_unclear THEN 'it shows a message that may be this one, with another text or none' END;
         IF doubt IS NULL AND due.absences + 1 >= cardinality(times) THEN
             settled := settled + byoc.settle_absent(due.org_id, due.message_id)::integer;
-        ELSIF doubt IS NOT NULL AND (CASE state WHEN 'unavailable' THEN due.too_late ELSE due.failures + 1 >= most_failures END) THEN
+        ELSIF doubt IS NOT NULL AND (CASE WHEN is_busy OR state = 'unavailable' THEN due.too_late ELSE due.failures + 1 >= most_failures END) THEN
             settled := settled + byoc.give_up_reconciling(due.org_id, due.message_id, doubt)::integer;
         ELSE
             UPDATE byoc.reconciliations r
             SET leased_until = NULL,
                 absences = r.absences + (doubt IS NULL)::integer,
-                failures = r.failures + (doubt IS NOT NULL AND state <> 'unavailable')::integer,
+                failures = r.failures + (doubt IS NOT NULL AND NOT is_busy AND state <> 'unavailable')::integer,
                 due_at = CASE WHEN doubt IS NULL
                               THEN greatest(r.attempt_until + times[r.absences + 2], clock_timestamp() + shortest_wait)
                               ELSE clock_timestamp() + greatest(shortest_wait, least(interval '1 minute', clock_timestamp() - r.attempt_until)) END
@@ -217,7 +217,7 @@ BEGIN
     RETURN settled;
 END
 $$;
-COMMENT ON FUNCTION byoc.record_reconciliation(uuid, text, text, timestamptz, jsonb, text, text) IS
+COMMENT ON FUNCTION byoc.record_reconciliation(uuid, text, text, timestamptz, timestamptz, jsonb, text, text) IS
     'For byocd: what an account''s message list shows for a recipient (an array of sid, sender, texts, text_is_hidden, created_at, status, '
-    'segments, error_code, error_message). state: complete (all since claim_reconciliations'' `since`), incomplete, refused (it may not be '
+    'segments, error_code, error_message). since and read_at as claimed. state: complete (nothing since then is missing), incomplete, refused (it may not be '
     'read) or unavailable (not now); problem says why. Returns how many messages were settled.';

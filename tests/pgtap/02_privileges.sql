@@ -89,7 +89,7 @@ SELECT byoc_test.lists($$SELECT byoc_test.functions_of('byoc_test_dispatcher')$$
     'byoc.api_version()', 'byoc.register_dispatcher(uuid)', 'byoc.claim_jobs(uuid,integer,interval,uuid[],integer[],integer)', 'byoc.dispatcher_sleep(uuid[])',
     'byoc.heartbeat(uuid,interval)', 'byoc.rescue_expired()', 'byoc.record_outcomes(jsonb)',
     'byoc.claim_reconciliations(integer,interval)',
-    'byoc.record_reconciliation(uuid,text,text,timestamp with time zone,jsonb,text,text)',
+    'byoc.record_reconciliation(uuid,text,text,timestamp with time zone,timestamp with time zone,jsonb,text,text)',
     'byoc.open_credentials(uuid[],uuid[])', 'byoc.claim_verifications(uuid,integer,interval)',
     'byoc.record_verification(uuid,uuid,integer,text,text)'],
     'byoc.grant_dispatcher gives exactly these functions');
@@ -174,7 +174,7 @@ SELECT byoc_test.lists($$SELECT p.oid::regprocedure FROM pg_proc p WHERE p.prona
     'byoc.claim_jobs(uuid,integer,interval,uuid[],integer[],integer)', -- byocd
     'byoc.dispatcher_sleep(uuid[])', -- byocd
     'byoc.heartbeat(uuid,interval)', -- byocd
-    'byoc.claim_reconciliations(integer,interval)', 'byoc.record_reconciliation(uuid,text,text,timestamp with time zone,jsonb,text,text)',
+    'byoc.claim_reconciliations(integer,interval)', 'byoc.record_reconciliation(uuid,text,text,timestamp with time zone,timestamp with time zone,jsonb,text,text)',
     'byoc.rescue_expired()', -- byocd
     'byoc.record_outcomes(jsonb)', -- byocd
     'byoc.message_org(uuid)', -- looks a message up for a role that sees all
