@@ -18,6 +18,9 @@ AS $$
 DECLARE
     recorded integer;
 BEGIN
+    IF EXISTS (SELECT FROM byoc.reconciliations) THEN
+        outcomes := byoc.without_exchanged(outcomes);
+    END IF;
     -- The claim's id fences off a dispatcher that was taken for dead. Claims are locked first, as byoc.rescue_expired() does:
     -- whoever comes first wins, and neither waits for the other in a circle.
     WITH told AS MATERIALIZED (

@@ -93,19 +93,6 @@ $$;
 COMMENT ON FUNCTION byoc.plausible_messages(uuid, text, text, jsonb) IS
     'Internal: those of the listed messages that may belong to an ambiguous attempt by sender and time, oldest first.';
 
-CREATE FUNCTION byoc.recorded_sids(org_id uuid, sids text[], since timestamptz) RETURNS text[]
-LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
-AS $$
-    SELECT coalesce(array_agg(m.provider_sid), '{}') FROM byoc.messages m
-    WHERE m.org_id = recorded_sids.org_id AND m.provider_sid = ANY (sids)
-      -- A request takes at most ten minutes (byocd's largest request-timeout).
-      AND m.claimed_at >= since - interval '10 minutes' - byoc.reconciliation_slack();
-$$;
-COMMENT ON FUNCTION byoc.recorded_sids(uuid, text[], timestamptz) IS
-    'Internal: which of these provider ids, made since then, belong to a message of the organization already.';
-
 CREATE FUNCTION byoc.match_listed(org_id uuid, account text, to_number text, plausible jsonb) RETURNS text[]
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -210,7 +197,7 @@ BEGIN
                 failures = r.failures + (doubt IS NOT NULL AND NOT is_busy AND state <> 'unavailable')::integer,
                 due_at = CASE WHEN doubt IS NULL
                               THEN greatest(r.attempt_until + times[r.absences + 2], clock_timestamp() + shortest_wait)
-                              ELSE clock_timestamp() + greatest(shortest_wait, least(interval '1 minute', clock_timestamp() - r.attempt_until)) END
+                              ELSE clock_timestamp() + greatest(shortest_wait, least(interval '1 minute', 0.7 * (clock_timestamp() - r.attempt_until))) END
             WHERE r.org_id = due.org_id AND r.message_id = due.message_id;
         END IF;
     END LOOP;

@@ -1,7 +1,7 @@
 -- Attempts of which nobody knows whether the provider took them: what the account's message list says about them.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(81);
+SELECT plan(86);
 
 SELECT byoc_test.add_twilio(byoc_test.org_a(), 1) AS credential \gset
 UPDATE byoc.organization_api_credentials SET verification_due_at = NULL;
@@ -180,6 +180,23 @@ SELECT byoc.record_outcomes(jsonb_build_array(jsonb_build_object('org_id', byoc_
                          'provider_sid', 'SM00000000000000000000000000000071'))) AS n \gset
 SELECT results_eq(format($$SELECT status, provider_sid, error_code FROM byoc.sms_messages WHERE id = %L$$, :'m'), $$VALUES ('sent', 'SM00000000000000000000000000000071', NULL::text)$$,
     'one that was unknown is known to be sent');
+
+-- A late answer when another message that looks the same got its id from the list: they change places.
+SELECT byoc_test.lost('twin') AS one \gset
+SELECT byoc_test.lost('twin') AS two \gset
+SELECT claim_id AS claim FROM byoc.messages WHERE id = :'two' \gset
+SELECT byoc_test.look(jsonb_build_array(byoc_test.listed(90, 'twin'))) AS n \gset
+SELECT is(byoc_test.record(:'two', 'accepted', '{"attempt": 1, "provider_sid": "SM00000000000000000000000000000090"}'), 0, 'an answer with the id that the twin got does not settle the message');
+SELECT is(byoc_test.status(:'one') || ' ' || byoc_test.status(:'two'), 'sent sending', 'one of the two was sent, the other is looked for on');
+SELECT is(byoc_test.record(:'two', 'accepted', '{"attempt": 1, "provider_sid": "SM00000000000000000000000000000091"}'), 1, 'an answer with another id settles it');
+SELECT byoc_test.lost('twin 2') AS one \gset
+SELECT byoc_test.lost('twin 2') AS two \gset
+SELECT claim_id AS claim FROM byoc.messages WHERE id = :'two' \gset
+SELECT sum(byoc_test.look(jsonb_build_array(byoc_test.listed(92, 'twin 2')), 'incomplete', 'x')) AS n FROM generate_series(1, 5) \gset
+SELECT byoc.record_outcomes(jsonb_build_array(jsonb_build_object('org_id', byoc_test.org_a(), 'id', :'two', 'claim_id', :'claim', 'attempt', 1, 'outcome', 'accepted',
+                         'provider_sid', 'SM00000000000000000000000000000092'))) AS n \gset
+SELECT is(byoc_test.status(:'one') || ' ' || byoc_test.status(:'two'), 'sent unknown', 'nor does it tell that an unknown one was sent');
+SELECT is(byoc_test.events(:'two'), 'unknown, unknown', 'or came too late');
 
 -- Credentials that changed
 SELECT byoc_test.sending('changed') AS m \gset
