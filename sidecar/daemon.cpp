@@ -19,6 +19,7 @@
 #include "queue/recorder.h"
 #include "queue/rescuer.h"
 #include "queue/retry_policy.h"
+#include "queue/sealer.h"
 #include "queue/verifier.h"
 #include "version.h"
 
@@ -70,6 +71,7 @@ class Daemon {
   Dispatcher dispatcher_;
   Claimer claimer_;
   Rescuer rescuer_;
+  Sealer sealer_;
   Verifier verifier_;
   Reconciler reconciler_;
   Server server_;
@@ -101,6 +103,7 @@ Daemon::Daemon(const Config& config)
                 [this](std::vector<ClaimedJob> jobs) { on_jobs(std::move(jobs)); }},
                {config.max_in_flight, config.poll_interval}),
       rescuer_(gateway_, loop_, identities_, {[this] { return recorder_.unrecorded() == 0; }}, config.lease),
+      sealer_(gateway_, loop_),
       verifier_({gateway_, registry_, http_, credentials_, loop_}, config.poll_interval),
       reconciler_({gateway_, registry_, http_, credentials_, loop_}, config.poll_interval),
       server_(loop_, config.http_host, config.http_port),
@@ -129,6 +132,7 @@ void Daemon::connection_changed() {
   // What is known goes to the database before leases are renewed, and before anything is rescued or claimed.
   recorder_.connection_changed();
   rescuer_.connection_changed();
+  sealer_.connection_changed();
   if (draining_) return;
   claimer_.connection_changed();
   verifier_.connection_changed();
@@ -185,6 +189,7 @@ void Daemon::leave(int exit_code) {
   log::info("stopped");
   exit_code_ = exit_code;
   rescuer_.stop();
+  sealer_.stop();
   loop_.stop();
 }
 

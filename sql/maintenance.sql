@@ -64,6 +64,7 @@ BEGIN
     DELETE FROM byoc.wakeups;
     DELETE FROM byoc.installation;
     PERFORM byoc.record_installation();
+    PERFORM byoc.audit_if_possible('installation.adopted', jsonb_build_object('paused', paused));
     RETURN paused;
 END
 $$;
@@ -82,6 +83,9 @@ BEGIN
     SELECT count(*) INTO resumed FROM byoc.messages m
     WHERE m.status = 'queued' AND (org_id IS NULL OR m.org_id = resume_restored.org_id)
       AND byoc.requeue(m.org_id, m.id, ARRAY['queued'], 'resumed');
+    IF resumed > 0 THEN
+        PERFORM byoc.audit(org_id, 'messages.resumed', NULL, jsonb_build_object('count', resumed));
+    END IF;
     RETURN resumed;
 END
 $$;

@@ -43,8 +43,8 @@ COMMENT ON COLUMN byoc.messages.credential_id IS 'Credential that the sender ask
 COMMENT ON COLUMN byoc.messages.used_credential_id IS 'Credential of the last attempt.';
 COMMENT ON COLUMN byoc.messages.used_credential_version IS 'Its version when the attempt was claimed.';
 COMMENT ON COLUMN byoc.messages.claim_id IS 'Claim that is sending it; a result from any other claim is ignored.';
-COMMENT ON COLUMN byoc.messages.claimed_at IS 'When the last attempt was claimed; the request was made soon after.';
 COMMENT ON COLUMN byoc.messages.segments IS 'Segments that the provider billed, or our own count until it says.';
+COMMENT ON COLUMN byoc.messages.claimed_at IS 'When the last attempt was claimed; the request was made soon after.';
 COMMENT ON COLUMN byoc.messages.finished_at IS 'When the message left the job engine: sent, or given up.';
 -- Rows come in by this time, so that a few bytes find what was claimed lately.
 CREATE INDEX messages_claimed ON byoc.messages USING brin (claimed_at) WITH (autosummarize = on, pages_per_range = 32);

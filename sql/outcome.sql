@@ -98,7 +98,7 @@ BEGIN
             claim_id = NULL, finished_at = clock_timestamp(), from_number = t.from_number, error_code = t.error_code,
             error_message = t.error_message
         FROM told t
-        WHERE m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id
+        WHERE m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id AND NOT byoc.is_ambiguous(t.outcome, t.http_status)
           AND (NOT t.retryable
                OR coalesce(m.expires_at, greatest(m.send_at, m.created_at) + byoc.retry_window()) <= clock_timestamp())
         RETURNING m.org_id, m.id, m.attempts, t.outcome, t.http_status, t.error_code, t.error_message, t.duration_ms
@@ -111,9 +111,13 @@ BEGIN
     SELECT count(*) INTO finished FROM noted;
     -- The rest is tried again, or was never tried, or nobody knows.
     returned := byoc.take_back(outcomes) + byoc.reconcile_later(outcomes);
+    IF finished + returned < jsonb_array_length(outcomes) THEN
+        PERFORM byoc.note_late(outcomes);
+    END IF;
     UPDATE byoc.claims c
     SET unsettled = (SELECT count(*) FROM unnest(c.org_ids, c.message_ids) AS i (org_id, id)
-                     JOIN byoc.messages m ON m.org_id = i.org_id AND m.id = i.id AND m.claim_id = c.id)
+                     JOIN byoc.messages m ON m.org_id = i.org_id AND m.id = i.id AND m.claim_id = c.id
+                     WHERE NOT byoc.is_reconciling(i.org_id, i.id, c.id))
     WHERE c.id IN (SELECT t.claim_id FROM jsonb_to_recordset(outcomes) AS t (claim_id uuid));
     DELETE FROM byoc.claims c
     WHERE c.unsettled = 0 AND c.id IN (SELECT t.claim_id FROM jsonb_to_recordset(outcomes) AS t (claim_id uuid));

@@ -59,6 +59,15 @@ RETURN (fields ->> 'account_sid', fields ->> 'phone_number');
 COMMENT ON FUNCTION byoc.sender_of(jsonb) IS
     'Internal: the provider''s account of a credential, and the number that it sends from; NULL when a Messaging Service chooses one.';
 
+CREATE FUNCTION byoc.is_reconciling(org_id uuid, message_id uuid, claim_id uuid) RETURNS boolean
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT EXISTS (SELECT FROM byoc.reconciliations r
+                   WHERE r.org_id = is_reconciling.org_id AND r.message_id = is_reconciling.message_id AND r.claim_id = is_reconciling.claim_id);
+END;
+COMMENT ON FUNCTION byoc.is_reconciling(uuid, uuid, uuid) IS
+    'Internal: whether the claim''s attempt ended ambiguously: then it is not the claim''s business any more.';
+
 CREATE FUNCTION byoc.reconcile_later(outcomes jsonb) RETURNS integer
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -95,13 +104,6 @@ BEGIN
             account = CASE WHEN r.claim_id = excluded.claim_id THEN r.account ELSE excluded.account END,
             attempt_from = excluded.attempt_from, attempt_until = excluded.attempt_until, reason = excluded.reason,
             due_at = excluded.due_at, leased_until = NULL, absences = 0, failures = 0
-    ), shortened AS (
-        -- What is reconciled is not the claim's business any more.
-        UPDATE byoc.claims c
-        SET (org_ids, message_ids) = (SELECT coalesce(array_agg(i.org_id), '{}'), coalesce(array_agg(i.id), '{}')
-                                      FROM unnest(c.org_ids, c.message_ids) AS i (org_id, id) WHERE i.id <> ALL (g.ids))
-        FROM (SELECT e.claim_id, array_agg(e.id) AS ids FROM entering e GROUP BY e.claim_id) AS g
-        WHERE c.id = g.claim_id
     ), noted AS (
         INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, http_status, error_code, error_message, duration_ms)
         SELECT e.org_id, e.id, byoc.uuid_v7(), e.outcome, e.attempts, e.http_status, e.error_code, e.error_message, e.duration_ms
@@ -135,6 +137,7 @@ BEGIN
                                                         'error_code', 'lease_expired', 'retry_ms', 0) AS outcome
         FROM dead d CROSS JOIN unnest(d.org_ids, d.message_ids) AS i (org_id, id)
         JOIN byoc.messages m ON m.org_id = i.org_id AND m.id = i.id AND m.claim_id = d.id
+        WHERE NOT byoc.is_reconciling(i.org_id, i.id, d.id)
     )
     -- Without a credential nothing was sent.
     SELECT jsonb_agg(m.outcome) FILTER (WHERE m.used_credential_id IS NOT NULL), jsonb_agg(m.outcome) FILTER (WHERE m.used_credential_id IS NULL)

@@ -155,7 +155,8 @@ BEGIN
         SELECT coalesce(jsonb_agg(jsonb_build_object('body', m.body, 'claimed_at', m.claimed_at)), '[]') INTO in_flight
         FROM byoc.claims c CROSS JOIN unnest(c.org_ids, c.message_ids) AS i (org_id, id)
         JOIN byoc.messages m ON m.org_id = i.org_id AND m.id = i.id AND m.claim_id = c.id
-        WHERE i.org_id = record_reconciliation.org_id AND m.to_number = record_reconciliation.to_number;
+        WHERE i.org_id = record_reconciliation.org_id AND m.to_number = record_reconciliation.to_number
+          AND NOT byoc.is_reconciling(i.org_id, i.id, c.id);
         recorded := byoc.recorded_sids(org_id, ARRAY(SELECT e ->> 'sid' FROM jsonb_array_elements(plausible) AS e),
                                        (plausible -> 0 ->> 'created_at')::timestamptz);
         SELECT coalesce(jsonb_agg(e ORDER BY n), '[]') INTO plausible

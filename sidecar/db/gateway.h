@@ -42,6 +42,9 @@ class Gateway {
   /// byoc.rescue_expired: takes over jobs whose lease ran out.
   virtual void rescue_expired(DbCallback<int> callback) = 0;
 
+  /// byoc.seal_audit_log: answers how many entries were sealed; more may wait unless it is 0.
+  virtual void seal_audit_log(DbCallback<int> callback) = 0;
+
   /// byoc.claim_verifications and byoc.record_verification (`status`: verified, failed, retry).
   virtual void claim_verifications(int max_count, DbCallback<std::vector<VerificationJob>> callback) = 0;
   virtual void record_verification(const VerificationJob& job, const std::string& status,

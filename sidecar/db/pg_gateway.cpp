@@ -23,6 +23,7 @@ constexpr Statement open_statement{
 constexpr Statement record_statement{"record_outcomes", "SELECT byoc.record_outcomes($1::jsonb)"};
 constexpr Statement heartbeat_statement{"heartbeat", "SELECT byoc.heartbeat($1::uuid, $2::interval)"};
 constexpr Statement rescue_statement{"rescue_expired", "SELECT byoc.rescue_expired()"};
+constexpr Statement seal_statement{"seal_audit_log", "SELECT byoc.seal_audit_log()"};
 constexpr Statement claim_verifications_statement{
     "claim_verifications",
     "SELECT org_id, id, provider, version FROM byoc.claim_verifications($1::uuid, $2::int, $3::interval)"};
@@ -230,6 +231,10 @@ void PgGateway::heartbeat(const std::string& dispatcher, DbCallback<int> callbac
 
 void PgGateway::rescue_expired(DbCallback<int> callback) {
   record_.query(rescue_statement, {}, typed<int>(std::move(callback), first_integer));
+}
+
+void PgGateway::seal_audit_log(DbCallback<int> callback) {
+  record_.query(seal_statement, {}, typed<int>(std::move(callback), first_integer));
 }
 
 void PgGateway::claim_verifications(int max_count, DbCallback<std::vector<VerificationJob>> callback) {

@@ -44,6 +44,7 @@ class PgGateway final : public Gateway {
   void record_outcomes(const std::vector<JobOutcome>& outcomes, DbCallback<int> callback) override;
   void heartbeat(const std::string& dispatcher, DbCallback<int> callback) override;
   void rescue_expired(DbCallback<int> callback) override;
+  void seal_audit_log(DbCallback<int> callback) override;
   void claim_verifications(int max_count, DbCallback<std::vector<VerificationJob>> callback) override;
   void record_verification(const VerificationJob& job, const std::string& status,
                            const std::optional<std::string>& error, DbCallback<Done> callback) override;

@@ -10,7 +10,6 @@ CREATE FUNCTION byoc_test.sending(body text DEFAULT 'x', expires_at timestamptz 
 DECLARE
     id uuid := byoc.send_sms('+15005550006', body, expires_at => expires_at, org_id => byoc_test.org_a());
 BEGIN
-    UPDATE byoc.lanes SET failures = 0, next_at = clock_timestamp(); -- breakers are not the matter here
     PERFORM byoc_test.claim(100);
     RETURN id;
 END $$;
@@ -20,7 +19,6 @@ DECLARE
     result integer;
 BEGIN
     UPDATE byoc.schedule s SET due_at = clock_timestamp() - interval '1 second' WHERE s.id = next_attempt.id;
-    UPDATE byoc.lanes SET failures = 0, next_at = clock_timestamp(); -- breakers are not the matter here
     SELECT c.attempt INTO result FROM byoc_test.claim(100) AS c WHERE c.id = next_attempt.id;
     RETURN result;
 END $$;
