@@ -91,7 +91,7 @@ BEGIN
         FROM jsonb_to_recordset(outcomes) AS t (
             org_id uuid, id uuid, claim_id uuid, outcome text, from_number text, error_code text, error_message text,
             http_status smallint, duration_ms integer)
-        WHERE t.outcome NOT IN ('accepted', 'returned') AND NOT byoc.is_ambiguous(t.outcome, t.http_status)
+        WHERE t.outcome NOT IN ('accepted', 'returned')
     ), final AS (
         UPDATE byoc.messages m
         SET status = CASE WHEN m.expires_at <= clock_timestamp() AND t.retryable THEN 'expired' ELSE 'failed' END,
@@ -111,9 +111,6 @@ BEGIN
     SELECT count(*) INTO finished FROM noted;
     -- The rest is tried again, or was never tried, or nobody knows.
     returned := byoc.take_back(outcomes) + byoc.reconcile_later(outcomes);
-    IF finished + returned < jsonb_array_length(outcomes) THEN
-        PERFORM byoc.note_late(outcomes);
-    END IF;
     UPDATE byoc.claims c
     SET unsettled = (SELECT count(*) FROM unnest(c.org_ids, c.message_ids) AS i (org_id, id)
                      JOIN byoc.messages m ON m.org_id = i.org_id AND m.id = i.id AND m.claim_id = c.id

@@ -273,7 +273,8 @@ BEGIN
                             AND byoc.recorded_sids(t.org_id, ARRAY[t.provider_sid], m.claimed_at) <> '{}')
     ), known AS (
         UPDATE byoc.messages m
-        SET status = 'sent', sent_at = clock_timestamp(), provider_sid = t.provider_sid, from_number = t.from_number, segments = coalesce(nullif(t.segments, 0), m.segments),
+        SET status = 'sent', sent_at = clock_timestamp(), provider_sid = t.provider_sid, from_number = t.from_number,
+            segments = coalesce(nullif(t.segments, 0), m.segments),
             error_code = NULL, error_message = NULL
         FROM late t
         WHERE m.org_id = t.org_id AND m.id = t.id AND m.status = 'unknown' AND m.attempts = t.attempt

@@ -62,8 +62,8 @@ BEGIN
     WITH settled AS (
         UPDATE byoc.messages m
         SET status = CASE WHEN state IN ('delivered', 'undelivered', 'failed') THEN state ELSE 'sent' END, claim_id = NULL,
-            provider_sid = listed ->> 'sid', from_number = listed ->> 'sender', segments = coalesce(nullif((listed ->> 'segments')::smallint, 0), m.segments),
-            sent_at = (listed ->> 'created_at')::timestamptz, finished_at = clock_timestamp(),
+            provider_sid = listed ->> 'sid', from_number = listed ->> 'sender',
+            segments = coalesce(nullif((listed ->> 'segments')::smallint, 0), m.segments), sent_at = (listed ->> 'created_at')::timestamptz, finished_at = clock_timestamp(),
             delivered_at = CASE state WHEN 'delivered' THEN clock_timestamp() END,
             error_code = listed ->> 'error_code', error_message = listed ->> 'error_message'
         WHERE m.org_id = gone.org_id AND m.id = gone.message_id AND m.claim_id = gone.claim_id
@@ -198,7 +198,8 @@ BEGIN
                 failures = r.failures + (doubt IS NOT NULL AND NOT is_busy AND state <> 'unavailable')::integer,
                 due_at = CASE WHEN doubt IS NULL
                               THEN greatest(r.attempt_until + times[r.absences + 2], clock_timestamp() + shortest_wait)
-                              ELSE clock_timestamp() + greatest(shortest_wait, least(interval '1 minute', 0.7 * (clock_timestamp() - r.attempt_until))) END
+                              ELSE clock_timestamp()
+                                  + greatest(shortest_wait, least(interval '1 minute', 0.7 * (clock_timestamp() - r.attempt_until))) END
             WHERE r.org_id = due.org_id AND r.message_id = due.message_id;
         END IF;
     END LOOP;
@@ -207,5 +208,5 @@ END
 $$;
 COMMENT ON FUNCTION byoc.record_reconciliation(uuid, text, text, timestamptz, timestamptz, jsonb, text, text) IS
     'For byocd: what an account''s message list shows for a recipient (an array of sid, sender, texts, text_is_hidden, created_at, status, '
-    'segments, error_code, error_message). since and read_at as claimed. state: complete (nothing since then is missing), incomplete, refused (it may not be '
-    'read) or unavailable (not now); problem says why. Returns how many messages were settled.';
+    'segments, error_code, error_message). since and read_at as claimed. state: complete (nothing since then is missing), incomplete, '
+    'refused (it may not be read) or unavailable (not now); problem says why. Returns how many messages were settled.';
