@@ -3,7 +3,8 @@
 CREATE FUNCTION byoc.retry_window() RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN interval '24 hours';
-COMMENT ON FUNCTION byoc.retry_window() IS 'How long after its creation (or send_at) a message without expires_at is tried.';
+COMMENT ON FUNCTION byoc.retry_window() IS
+    'How long after its creation (or send_at) a message without expires_at is tried, and how long a message list that cannot be read is asked for.';
 
 CREATE FUNCTION byoc.record_outcomes(outcomes jsonb) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -17,6 +18,9 @@ AS $$
 DECLARE
     recorded integer;
 BEGIN
+    IF EXISTS (SELECT FROM byoc.reconciliations) THEN
+        outcomes := byoc.without_exchanged(outcomes);
+    END IF;
     -- The claim's id fences off a dispatcher that was taken for dead. Claims are locked first, as byoc.rescue_expired() does:
     -- whoever comes first wins, and neither waits for the other in a circle.
     WITH told AS MATERIALIZED (
@@ -29,7 +33,7 @@ BEGIN
         UPDATE byoc.messages m
         SET status = 'sent', claim_id = NULL, finished_at = clock_timestamp(), sent_at = clock_timestamp(), provider_sid = t.provider_sid,
             from_number = t.from_number, segments = coalesce(nullif(t.segments, 0), m.segments), error_code = NULL, error_message = NULL
-        FROM told t JOIN held h ON h.id = t.claim_id
+        FROM (SELECT told.* FROM told WHERE (SELECT count(*) FROM held) >= 0) AS t
         WHERE m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id
         RETURNING m.org_id, m.id, m.attempts, t.claim_id, t.http_status, t.provider_sid, t.duration_ms
     ), noted AS (
@@ -49,6 +53,9 @@ BEGIN
     END IF;
     IF recorded < jsonb_array_length(outcomes) THEN
         recorded := recorded + byoc.record_setbacks(outcomes);
+        IF recorded < jsonb_array_length(outcomes) THEN
+            PERFORM byoc.note_late(outcomes);
+        END IF;
     END IF;
     RETURN recorded;
 END
@@ -65,7 +72,6 @@ AS $$
 DECLARE
     finished integer;
     returned integer;
-    late integer;
 BEGIN
     IF EXISTS (SELECT FROM jsonb_to_recordset(outcomes) AS t (outcome text)
                WHERE t.outcome IS NULL
@@ -76,7 +82,6 @@ BEGIN
     PERFORM FROM byoc.claims c
     WHERE c.id IN (SELECT t.claim_id FROM jsonb_to_recordset(outcomes) AS t (claim_id uuid)) ORDER BY c.id FOR UPDATE;
     PERFORM byoc.open_breakers(outcomes);
-    late := byoc.settle_late(outcomes);
     -- Final: the provider refused it for good.
     WITH told AS MATERIALIZED (
         SELECT t.*, t.outcome IN ('throttled', 'unavailable')
@@ -106,7 +111,6 @@ BEGIN
     SELECT count(*) INTO finished FROM noted;
     -- The rest is tried again, or was never tried, or nobody knows.
     returned := byoc.take_back(outcomes) + byoc.reconcile_later(outcomes);
-    PERFORM byoc.note_late(outcomes);
     UPDATE byoc.claims c
     SET unsettled = (SELECT count(*) FROM unnest(c.org_ids, c.message_ids) AS i (org_id, id)
                      JOIN byoc.messages m ON m.org_id = i.org_id AND m.id = i.id AND m.claim_id = c.id
@@ -114,11 +118,10 @@ BEGIN
     WHERE c.id IN (SELECT t.claim_id FROM jsonb_to_recordset(outcomes) AS t (claim_id uuid));
     DELETE FROM byoc.claims c
     WHERE c.unsettled = 0 AND c.id IN (SELECT t.claim_id FROM jsonb_to_recordset(outcomes) AS t (claim_id uuid));
-    RETURN finished + returned + late;
+    RETURN finished + returned;
 END
 $$;
-COMMENT ON FUNCTION byoc.record_setbacks(jsonb) IS
-    'Internal: records every outcome but an accepted one of a claim that is still held; returns how many were still the caller''s.';
+COMMENT ON FUNCTION byoc.record_setbacks(jsonb) IS 'Internal: records every outcome but accepted; returns how many were still the caller''s.';
 
 CREATE FUNCTION byoc.take_back(outcomes jsonb) RETURNS integer
 LANGUAGE plpgsql VOLATILE
