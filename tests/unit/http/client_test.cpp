@@ -1,5 +1,6 @@
 #include "http/client.h"
 
+#include <event2/event.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -163,6 +164,23 @@ TEST_F(CurlClientTest, AConnectionThatWasClosedWhileIdleIsReplaced) {
   while (closed == 0) std::this_thread::yield();
   EXPECT_TRUE(send(post(server.url())).ok());
   EXPECT_EQ(server.connections(), 2);
+}
+
+// Idle connections stay watched. What ended must not keep the loop busy, nor confuse the next socket of that number.
+TEST_F(CurlClientTest, AnIdleConnectionThatEndedIsNotWatchedAnyMore) {
+  TinyServer server([](Peer& peer) {
+    peer.read_request();
+    peer.write(ok_answer);
+  });
+  std::unique_ptr<Timer> look;
+  const auto watched = [&] { return event_base_get_num_events(loop.base(), EVENT_BASE_COUNT_ADDED) > 0; };
+  look = loop.make_timer([&] { watched() ? look->start(1ms) : loop.stop(); });
+  for (int round = 1; round <= 3; ++round) {
+    EXPECT_TRUE(send(post(server.url())).ok());
+    look->start(1ms);
+    loop.run();
+    EXPECT_EQ(server.connections(), round);
+  }
 }
 
 TEST_F(CurlClientTest, CutsALongBodyAndSaysSo) {
