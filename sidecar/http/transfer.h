@@ -49,6 +49,8 @@ class Transfer {
 
   std::unique_ptr<CURL, EasyFree> easy_;
   HttpRequest request_;
+  SecretString authorization_;
+  curl_slist headers_{};
   HttpCallback callback_;
   HttpResponse response_;
   int requests_begun_ = 0;

@@ -71,6 +71,27 @@ TEST_F(CurlClientTest, KeepsConnections) {
   EXPECT_EQ(server.connections(), 1);
 }
 
+// Three lengths, because base64 has as many kinds of padding.
+TEST_F(CurlClientTest, AuthenticatesEachRequestOfAConnectionAsItsOwnUser) {
+  std::vector<std::string> seen;
+  TinyServer server([&](Peer& peer) {
+    for (std::string request; !(request = peer.read_request()).empty(); peer.write(ok_answer)) seen.push_back(request);
+  });
+  const std::vector<std::pair<std::string, std::string>> users{
+      {"AC1", "QUMxOm1hZGU6dXA="},
+      {"SK22", "U0syMjptYWRlOnVw"},
+      {"AC333", "QUMzMzM6bWFkZTp1cA=="},
+  };
+  for (const auto& [user, encoded] : users) {
+    HttpRequest request = post(server.url());
+    request.user = user;
+    request.password = SecretString("made:up");
+    EXPECT_TRUE(send(std::move(request)).ok());
+    EXPECT_NE(seen.back().find("\r\nAuthorization: Basic " + encoded + "\r\n"), std::string::npos) << seen.back();
+  }
+  EXPECT_EQ(server.connections(), 1);
+}
+
 TEST_F(CurlClientTest, ARefusedConnectionWasNotWritten) {
   std::string url;
   {
