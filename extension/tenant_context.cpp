@@ -1,8 +1,11 @@
 #include "tenant_context.h"
 
 #include "crypto/jwt.h"
+#include "data_keys.h"
+#include "failed_authentication.h"
 #include "jwks_file.h"
 #include "master_keys.h"
+#include "secret_statements.h"
 #include "settings.h"
 
 #include <openssl/crypto.h>
@@ -16,18 +19,6 @@ constexpr char set_org_hint[] =
 
 const TenantContext* context = nullptr;  // the setting's parsed value; owned by the setting
 
-const char* role_name(OrganizationRole role) {
-  switch (role) {
-    case OrganizationRole::owner:
-      return "owner";
-    case OrganizationRole::admin:
-      return "admin";
-    case OrganizationRole::member:
-      break;
-  }
-  return "member";
-}
-
 OrganizationRole role_from_name(const char* name) {
   for (auto role : {OrganizationRole::member, OrganizationRole::admin, OrganizationRole::owner}) {
     if (strcmp(name, role_name(role)) == 0) return role;
@@ -37,6 +28,7 @@ OrganizationRole role_from_name(const char* name) {
 }
 
 bool reject(int sqlstate, const char* reason) {
+  note_failed_authentication(reason);
   GUC_check_errcode(sqlstate);
   GUC_check_errmsg("byoc.token is not accepted: %s", reason);  // the default message would print the token
   return false;
@@ -113,6 +105,7 @@ void free_from_setting(void* memory) {
 // verifies its leader's setting when it starts, then needs no key set, whose reload meanwhile would make the start
 // fail. The JWT itself is not kept.
 bool check_jwt(char** value, const Keyring& ring, TenantContext& parsed) {
+  note_secret();
   const char* problem = nullptr;
   const Jwks* keys = current_jwks(&problem);
   if (keys == nullptr) {
@@ -151,9 +144,25 @@ bool check_session_token(const char* value, const Keyring& ring, TenantContext& 
 
 }  // namespace
 
+const char* role_name(OrganizationRole role) {
+  switch (role) {
+    case OrganizationRole::owner:
+      return "owner";
+    case OrganizationRole::admin:
+      return "admin";
+    case OrganizationRole::member:
+      break;
+  }
+  return "member";
+}
+
 bool check_token_setting(char** value, void** extra, GucSource source) {
   if (*value == nullptr || (*value)[0] == '\0') return true;
-  if (is_published_source(source)) return reject("it can only be set within a session");
+  if (is_published_source(source)) {
+    GUC_check_errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION);
+    GUC_check_errmsg("byoc.token is not accepted: it can only be set within a session");
+    return false;
+  }
   Keyring ring;
   copy_keyring(ring);
   TenantContext parsed;
@@ -161,6 +170,7 @@ bool check_token_setting(char** value, void** extra, GucSource source) {
       is_session_token(*value) ? check_session_token(*value, ring, parsed) : check_jwt(value, ring, parsed);
   cleanse(ring);
   if (!good) return false;
+  if (memcmp(parsed.organization, installation.data, UUID_LEN) == 0) return reject("no organization has the nil UUID");
   void* kept = allocate_for_setting(sizeof parsed);
   if (kept == nullptr) return false;
   memcpy(kept, &parsed, sizeof parsed);
@@ -174,6 +184,10 @@ void assign_token_setting(const char*, void* extra) {
 
 const char* show_token_setting() {
   return context == nullptr ? "" : "(hidden)";
+}
+
+const TenantContext* stated_context() {
+  return context;
 }
 
 const TenantContext* current_context() {
@@ -298,6 +312,7 @@ PG_FUNCTION_INFO_V1(byoc_authenticate);
 Datum byoc_authenticate(PG_FUNCTION_ARGS) {
   char* token = PG_ARGISNULL(0) ? nullptr : text_to_cstring(PG_GETARG_TEXT_PP(0));
   if (token == nullptr || token[0] == '\0') {
+    note_failed_authentication("no token is given");
     ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION), errmsg("no token is given")));
   }
   set_token(token, true);

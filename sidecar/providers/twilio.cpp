@@ -57,17 +57,22 @@ Result<HttpRequest, PrepareError> Twilio::request_for(const CredentialFields& cr
                                                       const std::string& rest) const {
   const SecretString* account = find_field(credential, "account_sid");
   if (!account) return fail(PrepareError{"credential_incomplete", "the credential has no account_sid"});
-  const SecretString* user = account;
+  return request_to(credential, "/2010-04-01/Accounts/" + percent_encoded(account->reveal()) + rest);
+}
+
+Result<HttpRequest, PrepareError> Twilio::request_to(const CredentialFields& credential,
+                                                     const std::string& path) const {
+  const SecretString* user = find_field(credential, "account_sid");
   const SecretString* password = find_field(credential, "auth_token");
   if (const SecretString* key = find_field(credential, "api_key_sid")) {
     user = key;
     password = find_field(credential, "api_key_secret");
   }
-  if (!password)
+  if (!user || !password)
     return fail(PrepareError{"credential_incomplete", "the credential has neither auth_token nor api_key_secret"});
 
   HttpRequest request;
-  request.url = base_url_ + "/2010-04-01/Accounts/" + percent_encoded(account->reveal()) + rest;
+  request.url = base_url_ + path;
   request.user = user->reveal();
   request.password = password->copy();
   return request;
