@@ -63,7 +63,9 @@ BEGIN
         'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.register_dispatcher(uuid), byoc.claim_jobs(uuid, integer, interval), '
         'byoc.dispatcher_sleep(), byoc.heartbeat(uuid, interval), byoc.rescue_expired(), '
         'byoc.record_outcomes(jsonb), byoc.open_credentials(uuid[], uuid[]), byoc.claim_verifications(uuid, integer, interval), '
-        'byoc.record_verification(uuid, uuid, integer, text, text) TO %s', grantee);
+        'byoc.record_verification(uuid, uuid, integer, text, text), '
+        'byoc.receipt_key(), byoc.open_receipts(text[]), byoc.record_receipts(jsonb), byoc.expect_receipts(uuid[], uuid[], boolean[]), '
+        'byoc.claim_status_checks(integer) TO %s', grantee);
 END
 $$;
 COMMENT ON FUNCTION byoc.grant_dispatcher(regrole) IS 'Gives a role what byocd needs: functions only, no table.';

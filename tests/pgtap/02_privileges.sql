@@ -88,7 +88,9 @@ SELECT byoc_test.lists($$SELECT byoc_test.functions_of('byoc_test_dispatcher')$$
     'byoc.api_version()', 'byoc.register_dispatcher(uuid)', 'byoc.claim_jobs(uuid,integer,interval)', 'byoc.dispatcher_sleep()',
     'byoc.heartbeat(uuid,interval)', 'byoc.rescue_expired()', 'byoc.record_outcomes(jsonb)',
     'byoc.open_credentials(uuid[],uuid[])', 'byoc.claim_verifications(uuid,integer,interval)',
-    'byoc.record_verification(uuid,uuid,integer,text,text)'],
+    'byoc.record_verification(uuid,uuid,integer,text,text)',
+    'byoc.receipt_key()', 'byoc.open_receipts(text[])', 'byoc.record_receipts(jsonb)', 'byoc.expect_receipts(uuid[],uuid[],boolean[])',
+    'byoc.claim_status_checks(integer)'],
     'byoc.grant_dispatcher gives exactly these functions');
 SELECT is_empty($$SELECT byoc_test.relations_of('byoc_test_dispatcher')$$, 'byoc.grant_dispatcher gives no table and no view');
 SELECT is_empty($$SELECT p.oid::regprocedure FROM pg_proc p, aclexplode(p.proacl) AS a
@@ -164,6 +166,10 @@ SELECT byoc_test.lists($$SELECT p.oid::regprocedure FROM pg_proc p WHERE p.prona
     'byoc.open_credentials(uuid[],uuid[])', -- reads secrets for byocd, which has no table
     'byoc.claim_verifications(uuid,integer,interval)', -- byocd
     'byoc.record_verification(uuid,uuid,integer,text,text)', -- byocd
+    'byoc.open_receipts(text[])', -- byocd
+    'byoc.record_receipts(jsonb)', -- byocd
+    'byoc.expect_receipts(uuid[],uuid[],boolean[])', -- byocd
+    'byoc.claim_status_checks(integer)', -- byocd
     'byoc.send_sms(text,text,timestamp with time zone,uuid,text,timestamp with time zone,uuid)', -- writes the queue after checking the organization
     'byoc.register_sms_trigger(regclass,name,text,text,text,text,text,text)', -- stores a definition after checking the TRIGGER privilege
     'byoc.unregister_sms_trigger(regclass,name)', -- likewise
