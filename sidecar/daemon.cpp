@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <memory>
 
+#include "api/health.h"
 #include "api/server.h"
 #include "db/pg_gateway.h"
 #include "http/client.h"
