@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "../db/job.h"
+#include "../db/receipt.h"
 #include "../http/request.h"
 
 namespace byocd {
@@ -50,6 +51,14 @@ class Provider {
                                                                  int step) const = 0;
   virtual Verdict interpret_verification(const CredentialFields& credential, int step,
                                          const HttpResult& result) const = 0;
+
+  /// Whether this credential has the secret that callbacks about its messages are signed with.
+  virtual bool verifies_callbacks(const CredentialFields& credential) const = 0;
+  /// The request that asks for a message's status.
+  virtual Result<HttpRequest, PrepareError> prepare_status(const CredentialFields& credential,
+                                                           const std::string& provider_sid) const = 0;
+  /// What the answer says; nothing when nothing was learned.
+  virtual std::optional<ReceiptFacts> interpret_status(const HttpResult& result) const = 0;
 };
 
 /// The outcome of a request without a complete answer; the same for every provider.

@@ -23,6 +23,11 @@ class Twilio final : public Provider {
   Result<HttpRequest, PrepareError> prepare_verification(const CredentialFields& credential, int step) const override;
   Verdict interpret_verification(const CredentialFields& credential, int step, const HttpResult& result) const override;
 
+  bool verifies_callbacks(const CredentialFields& credential) const override;
+  Result<HttpRequest, PrepareError> prepare_status(const CredentialFields& credential,
+                                                   const std::string& provider_sid) const override;
+  std::optional<ReceiptFacts> interpret_status(const HttpResult& result) const override;
+
  private:
   Result<HttpRequest, PrepareError> request_for(const CredentialFields& credential, const std::string& rest) const;
 

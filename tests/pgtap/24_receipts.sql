@@ -1,7 +1,7 @@
 -- Delivery receipts: tokens, what a receipt does to a message, and asking for the status instead.
 BEGIN;
 \ir support/setup.sql
-SELECT no_plan();
+SELECT plan(73);
 
 SELECT byoc_test.add_twilio(byoc_test.org_a(), 1) AS credential \gset
 CREATE FUNCTION byoc_test.sid(n integer) RETURNS text LANGUAGE sql IMMUTABLE RETURN 'SM' || lpad(n::text, 32, '0');
