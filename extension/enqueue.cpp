@@ -1,5 +1,6 @@
 #include "enqueue.h"
 
+#include "opt_outs.h"
 #include "template/template.h"
 #include "uuid_v7.h"
 #include "wakeup.h"
@@ -25,7 +26,20 @@ bool is_e164(std::string_view number) {
   return true;
 }
 
-enum Parameter { p_org, p_id, p_to, p_body, p_credential, p_expires, p_key, p_source, p_due, p_extra, parameter_count };
+enum Parameter {
+  p_org,
+  p_id,
+  p_to,
+  p_body,
+  p_credential,
+  p_expires,
+  p_key,
+  p_source,
+  p_due,
+  p_extra,
+  p_code,
+  parameter_count
+};
 
 // Fills the parameters that all three statements share.
 void bind(const NewMessage& message, const pg_uuid_t* id, Datum* values, char* nulls) {
@@ -43,6 +57,7 @@ void bind(const NewMessage& message, const pg_uuid_t* id, Datum* values, char* n
   set(p_source, PointerGetDatum(message.source_table), message.source_table != nullptr);
   set(p_due, TimestampTzGetDatum(message.send_at), message.has_send_at);
   set(p_extra, 0, false);
+  set(p_code, 0, false);
 }
 
 void execute(SPIPlanPtr plan, Datum* values, const char* nulls) {
@@ -50,8 +65,8 @@ void execute(SPIPlanPtr plan, Datum* values, const char* nulls) {
   if (result < 0) elog(ERROR, "could not enqueue: %s", SPI_result_code_string(result));
 }
 
-Oid types[parameter_count] = {UUIDOID,        UUIDOID, TEXTOID, TEXTOID,        UUIDOID,
-                              TIMESTAMPTZOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID};
+Oid types[parameter_count] = {UUIDOID, UUIDOID, TEXTOID,        TEXTOID, UUIDOID, TIMESTAMPTZOID,
+                              TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
 
 // A cached plan is analysed again under the search path of the session that runs it, so a statement that runs with the
 // owner's rights qualifies every function, operator and type: a name of the caller's must never get in.
@@ -85,9 +100,9 @@ const char failed_statement[] =
     "  INSERT INTO byoc.messages (org_id, id, to_number, body, credential_id, expires_at, idempotency_key, "
     "source_table,"
     "                             send_at, status, error_code, error_message, attempts, finished_at)"
-    "  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'failed', 'refused', $10, 0, pg_catalog.clock_timestamp()))"
+    "  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'failed', $11, $10, 0, pg_catalog.clock_timestamp()))"
     " INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, error_code, error_message)"
-    " VALUES ($1, $2, byoc.uuid_v7(), 'refused', 0, 'refused', $10)";
+    " VALUES ($1, $2, byoc.uuid_v7(), 'refused', 0, $11, $10)";
 
 // The last lane this transaction left a wake-up row for; a bulk insert needs one, not one a row. A rolled back
 // subtransaction takes its row along, hence the subtransaction's id.
@@ -126,6 +141,8 @@ const char* reason_to_refuse(const NewMessage& message) {
 void enqueue(const NewMessage& message, pg_uuid_t* id) {
   static SPIPlanPtr queue_plan = nullptr;
   static SPIPlanPtr schedule_plan = nullptr;
+  if (has_opted_out(message.organization, message.to_number))
+    return store_failed(message, opted_out_code, opted_out_reason, id);
   make_uuid_v7(id);
   Datum values[parameter_count];
   char nulls[parameter_count];
@@ -146,14 +163,15 @@ void enqueue(const NewMessage& message, pg_uuid_t* id) {
   note_enqueued(message.organization);
 }
 
-void store_failed(const NewMessage& message, const char* reason, pg_uuid_t* id) {
+void store_failed(const NewMessage& message, const char* code, const char* reason, pg_uuid_t* id) {
   static SPIPlanPtr plan = nullptr;
   make_uuid_v7(id);
   Datum values[parameter_count];
   char nulls[parameter_count];
   bind(message, id, values, nulls);
   values[p_extra] = CStringGetTextDatum(reason);
-  nulls[p_extra] = ' ';
+  values[p_code] = CStringGetTextDatum(code);
+  nulls[p_extra] = nulls[p_code] = ' ';
   const OwnerRights saved = begin_owner_rights();
   if (plan == nullptr) plan = keep_plan(failed_statement, parameter_count, types);
   execute(plan, values, nulls);

@@ -6,6 +6,7 @@
 
 #include "api/health.h"
 #include "api/server.h"
+#include "api/twilio_inbound_webhook.h"
 #include "api/twilio_status_webhook.h"
 #include "db/pg_gateway.h"
 #include "db/receipt_gateway.h"
@@ -57,6 +58,7 @@ class Daemon {
   void connection_changed();
   void receipt_connection_changed();
   std::optional<std::string> receipt_address(const ClaimedJob& job, bool verifiable) const;
+  void on_recorded(const std::vector<JobOutcome>& outcomes);
   void on_jobs(std::vector<ClaimedJob> jobs);
   void on_signal();
   void begin_drain();
@@ -77,6 +79,7 @@ class Daemon {
   ReceiptRecorder receipt_recorder_;
   StatusPoller status_poller_;
   TwilioStatusWebhook status_webhook_;
+  TwilioInboundWebhook inbound_webhook_;
   Recorder recorder_;
   Dispatcher dispatcher_;
   Claimer claimer_;
@@ -107,9 +110,10 @@ Daemon::Daemon(const Config& config)
                      [this] { return gateway_.can_claim() && gateway_.can_record(); }),
       status_webhook_({receipt_gateway_, credentials_, receipt_recorder_, loop_},
                       {config.public_url, config.accept_unsigned_receipts}),
-      recorder_(gateway_, loop_, identities_,
-                {[this] { claimer_.advance(); },
-                 [this](const std::vector<JobOutcome>& outcomes) { status_poller_.expect(outcomes); }}),
+      inbound_webhook_(receipt_gateway_, credentials_, config.public_url),
+      recorder_(
+          gateway_, loop_, identities_,
+          {[this] { claimer_.advance(); }, [this](const std::vector<JobOutcome>& outcomes) { on_recorded(outcomes); }}),
       dispatcher_({registry_, http_, credentials_, identities_, retry_policy_, loop_},
                   {[this](JobOutcome outcome) { recorder_.add(std::move(outcome)); }, [this] { claimer_.advance(); },
                    [this](const ClaimedJob& job, bool verifiable) { return receipt_address(job, verifiable); }}),
@@ -135,10 +139,14 @@ Daemon::Daemon(const Config& config)
                            verifier_.wake();
                          }});
   receipt_gateway_.set_handler([this] { receipt_connection_changed(); });
-  if (!config.public_url.empty())
+  if (!config.public_url.empty()) {
     server_.route("POST", "/webhooks/twilio/status/{token}", [this](const ApiRequest& request, Reply reply) {
       status_webhook_.handle(request, std::move(reply));
     });
+    server_.route("POST", "/webhooks/twilio/inbound/{credential}", [this](const ApiRequest& request, Reply reply) {
+      inbound_webhook_.handle(request, std::move(reply));
+    });
+  }
   server_.get("/healthz", [] { return health_answer(); });
   server_.get("/readyz", [this] { return readiness_answer({gateway_.can_claim(), gateway_.can_record(), draining_}); });
 }
@@ -171,6 +179,19 @@ void Daemon::receipt_connection_changed() {
 std::optional<std::string> Daemon::receipt_address(const ClaimedJob& job, bool verifiable) const {
   if (!verifiable && !config_.accept_unsigned_receipts) return std::nullopt;
   return receipt_addresses_.address_for(job);
+}
+
+void Daemon::on_recorded(const std::vector<JobOutcome>& outcomes) {
+  status_poller_.expect(outcomes);
+  std::vector<SentMessage> refused;
+  for (const auto& outcome : outcomes)
+    if (outcome.outcome.kind == OutcomeKind::rejected && outcome.outcome.http_status)
+      refused.push_back({outcome.org_id, outcome.id});
+  if (refused.empty()) return;
+  // Should this be lost, the next message to the same number is refused again, and tells again.
+  receipt_gateway_.note_refusals(refused, [](const Result<Done, DbError>& result) {
+    if (!result && !result.error().connection_lost) log::error("noting refusals failed: {}", result.error().text());
+  });
 }
 
 void Daemon::on_jobs(std::vector<ClaimedJob> jobs) {

@@ -22,6 +22,8 @@ struct ApiRequest {
 
   /// The header's value, empty when it is absent. `name` in lower case.
   const std::string& header(const std::string& name) const;
+  /// Path and query as they were requested.
+  std::string target() const { return query.empty() ? path : path + "?" + query; }
 };
 
 struct ApiAnswer {

@@ -55,10 +55,9 @@ void TwilioStatusWebhook::handle(const ApiRequest& request, Reply reply) {
                                 "is missing or not in its form."));
   if (stopped_ || pending_ >= most_pending || !parts_.gateway.ready()) return reply(not_now());
   ++pending_;
-  std::string url = options_.public_url + request.path;
-  if (!request.query.empty()) url += "?" + request.query;
-  waiting_.push_back(std::make_shared<Callback>(Callback{request.parameter, std::move(url), content_type, request.body,
-                                                         signature, std::move(*facts), std::move(reply)}));
+  waiting_.push_back(
+      std::make_shared<Callback>(Callback{request.parameter, options_.public_url + request.target(), content_type,
+                                          request.body, signature, std::move(*facts), std::move(reply)}));
   // In the loop's next turn: what came in during this one goes together.
   if (!looking_up_ && !look_up_timer_->pending()) look_up_timer_->start(0us);
 }

@@ -1,4 +1,5 @@
-// What goes between the database and what learns about sent messages: receipts, whom they are about, whom to ask about.
+// What goes between the database and what learns about messages: receipts, whom they are about, whom to ask about, and
+// messages that came in.
 #pragma once
 
 #include <optional>
@@ -54,6 +55,22 @@ struct StatusCheck {
   std::string provider;
   std::string credential_id;
   int credential_version = 0;
+};
+
+/// Whose credential it is that a message came in for.
+struct InboundCredential {
+  std::string org_id;
+  int version = 0;
+};
+
+/// A message that a recipient sent back.
+struct InboundMessage {
+  std::string provider_sid;
+  std::string from_number;
+  std::string to_number;
+  std::string body;
+  /// What the provider takes it for (Twilio's OptOutType: `STOP`, `START`, `HELP`).
+  std::optional<std::string> provider_keyword;
 };
 
 }  // namespace byocd

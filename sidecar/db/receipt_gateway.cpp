@@ -23,6 +23,12 @@ constexpr Statement claim_statement{
     "claim_status_checks",
     "SELECT org_id, id, attempt, provider_sid, provider, credential_id, credential_version"
     " FROM byoc.claim_status_checks($1::int)"};
+constexpr Statement inbound_credential_statement{"inbound_credential",
+                                                 "SELECT org_id, version FROM byoc.inbound_credential($1::uuid)"};
+constexpr Statement record_inbound_statement{
+    "record_inbound",
+    "SELECT byoc.record_inbound($1::uuid, $2::uuid, $3::text, $4::text, $5::text, $6::text, $7::text)"};
+constexpr Statement refusals_statement{"note_refusals", "SELECT byoc.note_refusals($1::uuid[], $2::uuid[])"};
 
 // Makes a typed callback out of an untyped one.
 template <class T, class Read>
@@ -139,6 +145,34 @@ void PgReceiptGateway::claim_status_checks(int max_count, DbCallback<std::vector
                             std::string(rows.text(row, 5)), rows.integer(row, 6)});
         return checks;
       }));
+}
+
+void PgReceiptGateway::inbound_credential(const std::string& id,
+                                          DbCallback<std::optional<InboundCredential>> callback) {
+  using Answer = std::optional<InboundCredential>;
+  connection_.query(inbound_credential_statement, {id}, typed<Answer>(std::move(callback), [](Rows& rows) -> Answer {
+                      if (rows.count() == 0) return std::nullopt;
+                      return InboundCredential{std::string(rows.text(0, 0)), rows.integer(0, 1)};
+                    }));
+}
+
+void PgReceiptGateway::record_inbound(const std::string& org_id, const std::string& credential_id,
+                                      const InboundMessage& message, DbCallback<std::optional<std::string>> callback) {
+  using Answer = std::optional<std::string>;
+  connection_.query(record_inbound_statement,
+                    {org_id, credential_id, message.provider_sid, message.from_number, message.to_number, message.body,
+                     message.provider_keyword},
+                    typed<Answer>(std::move(callback), [](Rows& rows) -> Answer {
+                      if (rows.count() == 0 || rows.is_null(0, 0)) return std::nullopt;
+                      return std::string(rows.text(0, 0));
+                    }));
+}
+
+void PgReceiptGateway::note_refusals(const std::vector<SentMessage>& messages, DbCallback<Done> callback) {
+  connection_.query(refusals_statement,
+                    {array_of(messages, [](const SentMessage& message) { return message.org_id; }),
+                     array_of(messages, [](const SentMessage& message) { return message.id; })},
+                    typed<Done>(std::move(callback), [](Rows&) { return Done{}; }));
 }
 
 }  // namespace byocd

@@ -1,5 +1,5 @@
-// The database calls about messages that were sent. On a connection of its own, so that a storm of callbacks delays
-// neither claims nor outcomes.
+// The database calls about messages that were sent, and that came in. On a connection of its own, so that a storm of
+// callbacks delays neither claims nor outcomes.
 #pragma once
 
 #include <string>
@@ -31,6 +31,14 @@ class ReceiptGateway {
   virtual void expect_receipts(const std::vector<SentMessage>& messages, DbCallback<Done> callback) = 0;
   /// byoc.claim_status_checks: what comes back comes up again by itself, later and later.
   virtual void claim_status_checks(int max_count, DbCallback<std::vector<StatusCheck>> callback) = 0;
+
+  /// byoc.inbound_credential: nothing when there is no such credential. `id` is a UUID.
+  virtual void inbound_credential(const std::string& id, DbCallback<std::optional<InboundCredential>> callback) = 0;
+  /// byoc.record_inbound: answers what kept it from being kept, nothing when it is.
+  virtual void record_inbound(const std::string& org_id, const std::string& credential_id,
+                              const InboundMessage& message, DbCallback<std::optional<std::string>> callback) = 0;
+  /// byoc.note_refusals
+  virtual void note_refusals(const std::vector<SentMessage>& messages, DbCallback<Done> callback) = 0;
 };
 
 class PgReceiptGateway final : public ReceiptGateway {
@@ -49,6 +57,10 @@ class PgReceiptGateway final : public ReceiptGateway {
   void record_receipts(const std::vector<Receipt>& receipts, DbCallback<std::vector<std::size_t>> callback) override;
   void expect_receipts(const std::vector<SentMessage>& messages, DbCallback<Done> callback) override;
   void claim_status_checks(int max_count, DbCallback<std::vector<StatusCheck>> callback) override;
+  void inbound_credential(const std::string& id, DbCallback<std::optional<InboundCredential>> callback) override;
+  void record_inbound(const std::string& org_id, const std::string& credential_id, const InboundMessage& message,
+                      DbCallback<std::optional<std::string>> callback) override;
+  void note_refusals(const std::vector<SentMessage>& messages, DbCallback<Done> callback) override;
 
  private:
   Connection connection_;

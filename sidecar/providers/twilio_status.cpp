@@ -72,16 +72,40 @@ std::optional<double> time_of(const std::string& text) {
   return static_cast<double>(timegm(&parts) - offset);
 }
 
+Fields posted_fields(std::string_view content_type, std::string_view body) {
+  if (content_type.starts_with("application/json")) return fields_of(json::parse(body, nullptr, false));
+  Fields fields;
+  for (auto& [name, value] : parse_form(body)) fields.emplace(std::move(name), std::move(value));
+  return fields;
+}
+
+// Text as PostgreSQL takes it, with its line breaks: valid UTF-8 without U+0000.
+std::string message_text(const std::string& text) {
+  std::string valid = json::parse(json(text).dump(-1, ' ', false, json::error_handler_t::replace)).get<std::string>();
+  std::erase(valid, '\0');
+  return valid;
+}
+
 }  // namespace
 
 std::optional<ReceiptFacts> read_status_callback(std::string_view content_type, std::string_view body) {
-  Fields fields;
-  if (content_type.starts_with("application/json"))
-    fields = fields_of(json::parse(body, nullptr, false));
-  else
-    for (auto& [name, value] : parse_form(body)) fields.emplace(std::move(name), std::move(value));
+  const Fields fields = posted_fields(content_type, body);
   return facts_of(first_of(fields, {"MessageSid", "SmsSid"}), first_of(fields, {"MessageStatus", "SmsStatus"}),
                   first_of(fields, {"ErrorCode"}), first_of(fields, {"From"}));
+}
+
+std::optional<InboundMessage> read_inbound_message(std::string_view content_type, std::string_view body) {
+  const Fields fields = posted_fields(content_type, body);
+  InboundMessage message;
+  message.provider_sid = first_of(fields, {"MessageSid", "SmsSid"});
+  message.from_number = message_text(storable_text(first_of(fields, {"From"}), longest_number));
+  message.to_number = message_text(storable_text(first_of(fields, {"To"}), longest_number));
+  message.body = message_text(first_of(fields, {"Body"}));
+  if (!is_message_sid(message.provider_sid) || message.from_number.empty()) return std::nullopt;
+  if (const auto keyword = first_of(fields, {"OptOutType"});
+      keyword == "STOP" || keyword == "START" || keyword == "HELP")
+    message.provider_keyword = keyword;
+  return message;
 }
 
 bool Twilio::verifies_callbacks(const CredentialFields& credential) const {

@@ -53,11 +53,12 @@ SELECT byoc_test.lists($$SELECT byoc_test.functions_of('byoc_test_tenant')$$, AR
     'byoc.change_credential(uuid,uuid,jsonb,text,boolean)', 'byoc.parse_fields(text)', 'byoc.credential_org(uuid)',
     'byoc.verify_credential(uuid)', 'byoc.revoke_credential(uuid)',
     'byoc.send_sms(text,text,timestamp with time zone,uuid,text,timestamp with time zone,uuid)',
-    'byoc.cancel_sms(uuid)', 'byoc.retry_sms(uuid)', 'byoc.resolve_unknown_sms(uuid,text)'],
+    'byoc.cancel_sms(uuid)', 'byoc.retry_sms(uuid)', 'byoc.resolve_unknown_sms(uuid,text)', 'byoc.lift_opt_out(text,uuid)'],
     'byoc.grant_tenant gives exactly these functions');
 SELECT byoc_test.lists($$SELECT byoc_test.relations_of('byoc_test_tenant')$$, ARRAY[
     'byoc.credentials: SELECT INSERT UPDATE DELETE', 'byoc.sms_messages: SELECT INSERT', 'byoc.sms_events: SELECT',
-    'byoc.organizations: SELECT', 'byoc.providers: SELECT', 'byoc.provider_errors: SELECT'],
+    'byoc.organizations: SELECT', 'byoc.providers: SELECT', 'byoc.provider_errors: SELECT',
+    'byoc.inbound_messages: SELECT', 'byoc.opt_outs: SELECT'],
     'byoc.grant_tenant gives exactly these relations');
 SELECT ok(has_schema_privilege('byoc_test_tenant', 'byoc', 'USAGE') AND NOT has_schema_privilege('byoc_test_tenant', 'byoc', 'CREATE'),
           'a tenant may use the schema, not create in it');
@@ -77,7 +78,7 @@ SELECT is_empty($$SELECT byoc_test.functions_of('byoc_test_tenant') EXCEPT SELEC
 SELECT byoc_test.lists($$SELECT byoc_test.relations_of('byoc_test_admin')$$, ARRAY[
     'byoc.credentials: SELECT INSERT UPDATE DELETE', 'byoc.sms_messages: SELECT INSERT', 'byoc.sms_events: SELECT',
     'byoc.organizations: SELECT', 'byoc.organizations(name): UPDATE', 'byoc.organizations(settings): UPDATE',
-    'byoc.providers: SELECT', 'byoc.provider_errors: SELECT',
+    'byoc.providers: SELECT', 'byoc.provider_errors: SELECT', 'byoc.inbound_messages: SELECT', 'byoc.opt_outs: SELECT',
     'byoc.sms_triggers: SELECT', 'byoc.key_status: SELECT', 'byoc.master_keys: SELECT',
     'byoc.provider_overrides: SELECT INSERT UPDATE DELETE', 'byoc.provider_error_overrides: SELECT INSERT UPDATE DELETE'],
     'byoc.grant_admin gives exactly these relations');
@@ -90,7 +91,8 @@ SELECT byoc_test.lists($$SELECT byoc_test.functions_of('byoc_test_dispatcher')$$
     'byoc.open_credentials(uuid[],uuid[])', 'byoc.claim_verifications(uuid,integer,interval)',
     'byoc.record_verification(uuid,uuid,integer,text,text)',
     'byoc.receipt_key()', 'byoc.open_receipts(text[])', 'byoc.record_receipts(jsonb)', 'byoc.expect_receipts(uuid[],uuid[],boolean[])',
-    'byoc.claim_status_checks(integer)'],
+    'byoc.claim_status_checks(integer)', 'byoc.inbound_credential(uuid)', 'byoc.record_inbound(uuid,uuid,text,text,text,text,text)',
+    'byoc.note_refusals(uuid[],uuid[])'],
     'byoc.grant_dispatcher gives exactly these functions');
 SELECT is_empty($$SELECT byoc_test.relations_of('byoc_test_dispatcher')$$, 'byoc.grant_dispatcher gives no table and no view');
 SELECT is_empty($$SELECT p.oid::regprocedure FROM pg_proc p, aclexplode(p.proacl) AS a
@@ -100,15 +102,16 @@ SELECT is_empty($$SELECT p.oid::regprocedure FROM pg_proc p, aclexplode(p.proacl
 
 -- Storage is closed to tenants, row-level security is its second wall.
 SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c
-                  WHERE c.relnamespace = 'byoc'::regnamespace AND c.relkind = 'r' AND c.relname <> 'organizations'
+                  WHERE c.relnamespace = 'byoc'::regnamespace AND c.relkind = 'r' AND c.relname NOT IN ('organizations', 'inbound_messages', 'opt_outs')
                     AND has_any_column_privilege('byoc_test_tenant', c.oid, 'SELECT, INSERT, UPDATE, REFERENCES')$$,
-    'tenants have no access to any storage table; of organizations they see their own row');
+    'tenants have no access to any storage table but three, of which they see their own rows');
 SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c
                   WHERE c.relnamespace = 'byoc'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity$$,
     'row-level security is enabled on every storage table');
 SELECT byoc_test.lists($$SELECT polrelid::regclass || ' ' || polname FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
                          WHERE c.relnamespace = 'byoc'::regnamespace AND c.relname NOT IN ('provider_overrides', 'provider_error_overrides')$$,
-    ARRAY['byoc.organizations own_or_administered'], 'of the tables with tenants'' data row-level policies open only organizations, to themselves');
+    ARRAY['byoc.organizations own_or_administered', 'byoc.inbound_messages own', 'byoc.opt_outs own'],
+    'of the tables with tenants'' data row-level policies open only organizations and what came in, to themselves');
 SELECT byoc_test.lists($$SELECT c.oid::regclass FROM pg_class c
                          WHERE c.relnamespace = 'byoc'::regnamespace AND c.relkind = 'v' AND c.reloptions @> ARRAY['security_barrier=true']$$,
     ARRAY['byoc.credentials', 'byoc.sms_messages', 'byoc.sms_events'], 'the views that filter by organization are security barriers');
@@ -170,6 +173,10 @@ SELECT byoc_test.lists($$SELECT p.oid::regprocedure FROM pg_proc p WHERE p.prona
     'byoc.record_receipts(jsonb)', -- byocd
     'byoc.expect_receipts(uuid[],uuid[],boolean[])', -- byocd
     'byoc.claim_status_checks(integer)', -- byocd
+    'byoc.inbound_credential(uuid)', -- byocd
+    'byoc.record_inbound(uuid,uuid,text,text,text,text,text)', -- byocd
+    'byoc.note_refusals(uuid[],uuid[])', -- byocd
+    'byoc.lift_opt_out(text,uuid)', -- writes storage after checking organization and role
     'byoc.send_sms(text,text,timestamp with time zone,uuid,text,timestamp with time zone,uuid)', -- writes the queue after checking the organization
     'byoc.register_sms_trigger(regclass,name,text,text,text,text,text,text)', -- stores a definition after checking the TRIGGER privilege
     'byoc.unregister_sms_trigger(regclass,name)', -- likewise

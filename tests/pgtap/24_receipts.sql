@@ -49,7 +49,7 @@ SELECT is((SELECT credential_id FROM byoc.open_receipts(ARRAY[:'token'])), :'cre
 SELECT byoc.send_sms('+15005550006', 'x', org_id => byoc_test.org_a()) AS waiting \gset
 SELECT is((SELECT credential_id FROM byoc.open_receipts(ARRAY[byoc_test.token(byoc_test.org_a(), :'waiting', 1)])), :'credential',
     'a message in the queue is known, by its organization''s default credential');
-SELECT byoc_test.claim(100) IS NOT NULL AS claimed \gset
+SELECT count(*) AS claimed FROM byoc_test.claim(100) \gset
 SELECT byoc_test.record(:'waiting', 'unavailable', '{"retry_ms": 60000}') AS recorded \gset
 SELECT is((SELECT credential_id FROM byoc.open_receipts(ARRAY[byoc_test.token(byoc_test.org_a(), :'waiting', 1)])), :'credential', 'and so is one that waits for another attempt');
 SELECT byoc_test.act_as(byoc_test.org_a());
@@ -163,7 +163,7 @@ SELECT byoc.retry_sms(:'m');
 SELECT byoc_test.receive(byoc_test.receipt(:'m', 17, 'undelivered'), byoc_test.receipt(:'m', 17, 'sent')) AS x \gset
 SELECT is(byoc_test.status(:'m'), 'queued', 'a late receipt does not undo that somebody wants the message sent again');
 UPDATE byoc.schedule SET due_at = clock_timestamp() WHERE id = :'m';
-SELECT byoc_test.claim(100) IS NOT NULL AS x \gset
+SELECT count(*) AS x FROM byoc_test.claim(100) \gset
 SELECT byoc_test.receive(byoc_test.receipt(:'m', 17, 'delivered', '{"settle": true}')) AS x \gset
 SELECT is(byoc_test.status(:'m'), 'sending', 'nor that it is being sent again');
 

@@ -58,6 +58,21 @@ TEST(TwilioStatus, WhatCannotBeStoredIsNotRead) {
   EXPECT_EQ(facts->from_number, "a b");
 }
 
+TEST(TwilioStatus, ReadsMessagesThatCameIn) {
+  const auto message = read_inbound_message(
+      form_type, "MessageSid=" + sid + "&From=%2B15005550010&To=12345&Body=a%0Ab%00%FF%F0%9F%92%8D&OptOutType=STOP");
+  ASSERT_TRUE(message);
+  EXPECT_EQ(message->provider_sid, sid);
+  EXPECT_EQ(message->from_number, "+15005550010");
+  EXPECT_EQ(message->to_number, "12345");
+  EXPECT_EQ(message->body, "a\nb\uFFFD\U0001F48D");
+  EXPECT_EQ(message->provider_keyword, "STOP");
+  EXPECT_TRUE(read_inbound_message(form_type, "MessageSid=" + sid + "&From=x&OptOutType=other"))
+      << "a picture has no text";
+  EXPECT_FALSE(read_inbound_message(form_type, "MessageSid=" + sid));
+  EXPECT_FALSE(read_inbound_message(form_type, "From=x&Body=y"));
+}
+
 TEST(TwilioStatus, AsksForAMessage) {
   const Twilio twilio("https://api.example.test");
   const auto request = twilio.prepare_status(token_fields(), sid);

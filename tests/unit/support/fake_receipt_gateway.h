@@ -23,6 +23,16 @@ class FakeReceiptGateway final : public ReceiptGateway {
   void claim_status_checks(int max_count, DbCallback<std::vector<StatusCheck>> callback) override {
     checks.push_back({max_count, std::move(callback)});
   }
+  void inbound_credential(const std::string& id, DbCallback<std::optional<InboundCredential>> callback) override {
+    inbound_credentials.push_back({id, std::move(callback)});
+  }
+  void record_inbound(const std::string& org_id, const std::string&, const InboundMessage& message,
+                      DbCallback<std::optional<std::string>> callback) override {
+    inbound.push_back({{org_id, message}, std::move(callback)});
+  }
+  void note_refusals(const std::vector<SentMessage>& messages, DbCallback<Done> callback) override {
+    refusals.push_back({messages, std::move(callback)});
+  }
 
   bool connected = true;
   std::deque<FakeCall<int, SecretString>> keys;
@@ -30,6 +40,9 @@ class FakeReceiptGateway final : public ReceiptGateway {
   std::deque<FakeCall<std::vector<Receipt>, std::vector<std::size_t>>> records;
   std::deque<FakeCall<std::vector<SentMessage>, Done>> expectations;
   std::deque<FakeCall<int, std::vector<StatusCheck>>> checks;
+  std::deque<FakeCall<std::string, std::optional<InboundCredential>>> inbound_credentials;
+  std::deque<FakeCall<std::pair<std::string, InboundMessage>, std::optional<std::string>>> inbound;
+  std::deque<FakeCall<std::vector<SentMessage>, Done>> refusals;
 };
 
 }  // namespace byocd
