@@ -5,8 +5,8 @@
 # CMake the programs, under a lock, because several people or tests may share one checkout.
 
 # The SQL sources in the order in which they make up the extension's script.
-SQL_PARTS = schema providers organizations keys credential_fields credentials messages jobs enqueue claim outcome receipts inbound \
-            maintenance views key_rotation privileges
+SQL_PARTS = schema providers organizations keys credential_fields credentials messages jobs limits enqueue claim outcome \
+            receipts inbound maintenance views key_rotation privileges
 
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" extension/pg_byoc.control)
 PG_CONFIG  ?= $(firstword $(wildcard /usr/lib/postgresql/15/bin/pg_config) pg_config)
@@ -72,7 +72,7 @@ fuzz:
 	@for name in $(FUZZ_TARGETS); do \
 	    mkdir -p build/fuzz/corpus/$$name && \
 	    build/fuzz/bin/$${name}_fuzz -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 \
-	        build/fuzz/corpus/$$name tests/fuzz/seeds/$$name || exit 1; \
+	        -artifact_prefix=build/fuzz/$$name- build/fuzz/corpus/$$name tests/fuzz/seeds/$$name || exit 1; \
 	done
 
 format:

@@ -30,6 +30,7 @@ struct CacheEntry {
 };
 
 HTAB* cache = nullptr;
+CacheEntry* latest = nullptr;  // of the cache: most uses ask for the same key as the one before
 uint64 cache_generation = 0;
 bool cache_stale = false;  // set by invalidations, which may come at any time; obeyed at the next use
 Oid cached_table = InvalidOid;
@@ -42,6 +43,7 @@ void drop_cache() {
     while (auto* entry = static_cast<CacheEntry*>(hash_seq_search(&scan))) AeadKey::destroy(entry->aead);
     hash_destroy(cache);
     cache = nullptr;  // making the new one may raise
+    latest = nullptr;
   }
   HASHCTL control = {};
   control.keysize = sizeof(CacheKey);
@@ -235,7 +237,9 @@ CacheEntry* find_key(const pg_uuid_t* organization, int32 wanted) {
   memset(&key, 0, sizeof key);
   key.organization = *organization;
   key.key_id = wanted;
-  if (auto* entry = static_cast<CacheEntry*>(hash_search(cache, &key, HASH_FIND, nullptr))) return entry;
+  if (latest != nullptr && memcmp(&latest->key, &key, sizeof key) == 0) return latest;
+  latest = static_cast<CacheEntry*>(hash_search(cache, &key, HASH_FIND, nullptr));
+  if (latest != nullptr) return latest;
   KeyRow row;
   if (!read_key_row(organization, wanted, row)) return nullptr;
   if (row.destroyed) {
@@ -252,6 +256,7 @@ CacheEntry* find_key(const pg_uuid_t* organization, int32 wanted) {
   }
   entry->key_id = row.key_id;
   entry->aead = aead;
+  latest = entry;
   return entry;
 }
 

@@ -3,6 +3,7 @@
 #include "crypto/envelope.h"
 #include "data_keys.h"
 #include "pg_boundary.h"
+#include "secret_statements.h"
 #include "tenant_context.h"
 
 #include <openssl/crypto.h>
@@ -44,6 +45,7 @@ std::string_view view_of(const text* value) {
 
 bytea* seal(const pg_uuid_t* organization, std::string_view place, std::string_view context,
             std::string_view plaintext) {
+  note_secret();
   int32 key_number = 0;
   AeadKey* aead = sealing_key(organization, &key_number);
   const EncodedKeyId key_id(key_number);
@@ -72,6 +74,7 @@ int32 key_number_of(std::string_view envelope) {
 }
 
 text* open(const pg_uuid_t* organization, std::string_view place, std::string_view context, std::string_view envelope) {
+  note_secret();
   AeadKey* aead = opening_key(organization, key_number_of(envelope));
   std::string_view key_id;
   size_t size = 0;

@@ -1,6 +1,7 @@
 #include "enqueue.h"
 
 #include "opt_outs.h"
+#include "template/sms_segments.h"
 #include "template/template.h"
 #include "uuid_v7.h"
 #include "wakeup.h"
@@ -37,6 +38,7 @@ enum Parameter {
   p_source,
   p_due,
   p_extra,
+  p_segments,
   p_code,
   parameter_count
 };
@@ -57,6 +59,8 @@ void bind(const NewMessage& message, const pg_uuid_t* id, Datum* values, char* n
   set(p_source, PointerGetDatum(message.source_table), message.source_table != nullptr);
   set(p_due, TimestampTzGetDatum(message.send_at), message.has_send_at);
   set(p_extra, 0, false);
+  set(p_segments,
+      Int16GetDatum(message.body == nullptr ? 1 : static_cast<int16>(count_segments(view_of(message.body)))), true);
   set(p_code, 0, false);
 }
 
@@ -66,7 +70,7 @@ void execute(SPIPlanPtr plan, Datum* values, const char* nulls) {
 }
 
 Oid types[parameter_count] = {UUIDOID, UUIDOID, TEXTOID,        TEXTOID, UUIDOID, TIMESTAMPTZOID,
-                              TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
+                              TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, INT2OID, TEXTOID};
 
 // A cached plan is analysed again under the search path of the session that runs it, so a statement that runs with the
 // owner's rights qualifies every function, operator and type: a name of the caller's must never get in.
@@ -82,45 +86,45 @@ const char queue_statement[] =
     "                  '00000000-0000-0000-0000-000000000000'::pg_catalog.uuid) AS lane),"
     " queued AS ("
     "  INSERT INTO byoc.queue (org_id, lane, id, to_number, body, credential_id, expires_at, idempotency_key, "
-    "source_table, send_at)"
-    "  SELECT $1, s.lane, $2, $3, $4, $5, $6, $7, $8, $9 FROM sender s)"
-    " INSERT INTO byoc.wakeups (org_id, lane)"
-    " SELECT $1, s.lane FROM sender s"
+    "source_table, send_at, segments)"
+    "  SELECT $1, s.lane, $2, $3, $4, $5, $6, $7, $8, $9, $11 FROM sender s)"
+    " INSERT INTO byoc.wakeups (org_id, lane, from_id)"
+    " SELECT $1, s.lane, $2 FROM sender s"
     " WHERE $10 IS NULL AND NOT EXISTS (SELECT FROM byoc.lanes l"
     "                                   WHERE l.org_id OPERATOR(pg_catalog.=) $1 AND l.lane OPERATOR(pg_catalog.=) "
     "s.lane AND l.busy)";
 
 const char schedule_statement[] =
     "INSERT INTO byoc.schedule (org_id, id, to_number, body, credential_id, expires_at, idempotency_key, source_table,"
-    "                           send_at, due_at)"
-    " SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $9 WHERE $10 IS NULL";
+    "                           send_at, due_at, segments)"
+    " SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $11 WHERE $10 IS NULL";
 
 const char failed_statement[] =
     "WITH failed AS ("
     "  INSERT INTO byoc.messages (org_id, id, to_number, body, credential_id, expires_at, idempotency_key, "
     "source_table,"
-    "                             send_at, status, error_code, error_message, attempts, finished_at)"
-    "  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'failed', $11, $10, 0, pg_catalog.clock_timestamp()))"
+    "                             send_at, status, error_code, error_message, attempts, finished_at, segments)"
+    "  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'failed', $12, $10, 0, pg_catalog.clock_timestamp(), $11))"
     " INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, error_code, error_message)"
-    " VALUES ($1, $2, byoc.uuid_v7(), 'refused', 0, $11, $10)";
+    " VALUES ($1, $2, byoc.uuid_v7(), 'refused', 0, $12, $10)";
 
-// The last lane this transaction left a wake-up row for; a bulk insert needs one, not one a row. A rolled back
-// subtransaction takes its row along, hence the subtransaction's id.
-struct LastWakeup {
+// Organizations whose default lane this transaction left a wake-up row for; a bulk insert needs one a lane, not one a
+// row. A rolled back subtransaction takes its rows along, hence the subtransaction's id. Forgetting one does no harm.
+struct Woken {
   LocalTransactionId transaction;
   SubTransactionId subtransaction;
   pg_uuid_t organization;
-  bool default_lane;
-} last_wakeup = {};
+};
+constexpr size_t woken_places = 1024;
+Woken woken[woken_places] = {};
 
 bool is_already_woken(const NewMessage& message) {
-  const LastWakeup now = {MyProc->lxid, GetCurrentSubTransactionId(), *message.organization,
-                          message.credential_id == nullptr};
-  const bool same = now.default_lane && now.transaction == last_wakeup.transaction &&
-                    now.subtransaction == last_wakeup.subtransaction &&
-                    memcmp(&now.organization, &last_wakeup.organization, UUID_LEN) == 0;
-  last_wakeup = now;
-  if (!now.default_lane) last_wakeup.transaction = InvalidLocalTransactionId;
+  if (message.credential_id != nullptr) return false;
+  Woken& place = woken[hash_bytes(message.organization->data, UUID_LEN) % woken_places];
+  const Woken now = {MyProc->lxid, GetCurrentSubTransactionId(), *message.organization};
+  const bool same = place.transaction == now.transaction && place.subtransaction == now.subtransaction &&
+                    memcmp(&place.organization, &now.organization, UUID_LEN) == 0;
+  place = now;
   return same;
 }
 
@@ -229,6 +233,12 @@ Datum byoc_enqueue_sms(PG_FUNCTION_ARGS) {
   enqueue(message, id);
   SPI_finish();
   PG_RETURN_UUID_P(id);
+}
+
+PG_FUNCTION_INFO_V1(byoc_sms_segments);
+// byoc.sms_segments(body text) -> integer
+Datum byoc_sms_segments(PG_FUNCTION_ARGS) {
+  PG_RETURN_INT32(count_segments(view_of(PG_GETARG_TEXT_PP(0))));
 }
 }
 

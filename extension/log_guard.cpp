@@ -1,11 +1,11 @@
 #include "log_guard.h"
 
 #include "pg_boundary.h"
+#include "secret_statements.h"
 
 #include <initializer_list>
 
 extern "C" {
-#include "commands/prepare.h"
 #include "tcop/tcopprot.h"
 }
 
@@ -14,70 +14,7 @@ namespace {
 
 emit_log_hook_type previous_hook = nullptr;
 
-constexpr char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_";
-constexpr char blanks[] = " \t\r\n\f\v";
 constexpr char withheld[] = "(withheld by pg_byoc: the statement may hold a secret)";
-
-// Functions that take or return a secret, by the beginning of their names, and other names that come with one. A
-// statement that uses one is not logged, nor are its parameters. PostgREST sets request.headers, with the Authorization
-// header in it.
-const char* const secret_functions[] = {"add_credential", "update_credential", "authenticate",
-                                        "encrypt",        "decrypt",           "unseal"};
-const char* const secret_names[] = {"credentials", "request.headers"};
-
-const char* skip(const char* text, const char* characters) {
-  return text + strspn(text, characters);
-}
-
-// True when `text` calls a function whose name begins with `name`: the name's rest, a quote, white space, a
-// parenthesis.
-bool calls(const char* text, const char* name) {
-  for (const char* found = strcasestr(text, name); found != nullptr; found = strcasestr(found, name)) {
-    found += strlen(name);
-    const char* rest = skip(found, letters);
-    if (*rest == '"') ++rest;
-    if (*skip(rest, blanks) == '(') return true;
-  }
-  return false;
-}
-
-// True when `text` names the setting byoc.token, however it is quoted.
-bool names_token_setting(const char* text) {
-  for (const char* found = strcasestr(text, "byoc"); found != nullptr; found = strcasestr(found, "byoc")) {
-    found += strlen("byoc");
-    const char* rest = skip(found, " \t\r\n\f\v\".");
-    if (rest != found && pg_strncasecmp(rest, "token", strlen("token")) == 0) return true;
-  }
-  return false;
-}
-
-bool names_secret(const char* text) {
-  if (text == nullptr) return false;
-  for (const char* name : secret_functions) {
-    if (calls(text, name)) return true;
-  }
-  for (const char* name : secret_names) {
-    if (strcasestr(text, name) != nullptr) return true;
-  }
-  return names_token_setting(text);
-}
-
-// EXECUTE names a prepared statement: what counts is the text that was prepared.
-bool executes_secret(const char* text) {
-  if (text == nullptr) return false;
-  const char* rest = skip(text, blanks);
-  if (pg_strncasecmp(rest, "execute", strlen("execute")) != 0) return false;
-  rest = skip(rest + strlen("execute"), blanks);
-  char name[NAMEDATALEN] = {};
-  const bool quoted = *rest == '"';
-  if (quoted) ++rest;
-  const size_t size = quoted ? strcspn(rest, "\"") : strcspn(rest, "(; \t\r\n\f\v");
-  if (size == 0 || size >= sizeof name) return true;  // not a name that can be looked up: rather say too little
-  memcpy(name, rest, size);
-  for (char* c = name; !quoted && *c != '\0'; ++c) *c = pg_ascii_tolower(static_cast<unsigned char>(*c));
-  const PreparedStatement* prepared = FetchPreparedStatement(name, false);
-  return prepared != nullptr && names_secret(prepared->plansource->query_string);
-}
 
 // True for errors whose text PostgreSQL writes from the statement's own literals: syntax and data errors that come
 // neither from PL/pgSQL's RAISE nor from our own C++ (PostgreSQL itself is written in C).
@@ -88,8 +25,19 @@ bool may_quote_input(const ErrorData* error) {
   return strcmp(error->filename, "pl_exec.c") != 0 && strstr(error->filename, ".cpp") == nullptr;
 }
 
-// The line of a statement that is logged with its text: its length up to that text, such as "duration: 0.1 ms  execute
-// q: ". 0 for any other line.
+// True for the lines that PostgreSQL and auto_explain write of a statement. Their formats, unlike the lines themselves,
+// are the same in every language.
+bool reports_statement(const ErrorData* error) {
+  const char* format = error->message_id;
+  if (format == nullptr || strlen(format) < 2 || strcmp(format + strlen(format) - 2, "%s") != 0) return false;
+  for (const char* start : {"statement: ", "duration: ", "%s %s%s%s: "}) {
+    if (strncmp(format, start, strlen(start)) == 0) return true;
+  }
+  return false;
+}
+
+// The length of such a line up to the statement's text, such as "duration: 0.1 ms  execute q: "; 0 where it is not
+// known.
 int statement_prefix(const char* message) {
   const char* rest = message;
   if (strncmp(rest, "duration: ", strlen("duration: ")) == 0) {
@@ -101,6 +49,32 @@ int statement_prefix(const char* message) {
     if (strncmp(rest, mark, strlen(mark)) == 0) return static_cast<int>(rest - message + strlen(mark));
   }
   return 0;
+}
+
+// Where a COPY stands, within an error's context. COPY is the outermost, but for a function that runs it. NULL without
+// one, and in a language that begins otherwise.
+const char* copy_position(const char* context) {
+  for (const char* line = context; line != nullptr; line = strchr(line, '\n')) {
+    if (*line == '\n') ++line;
+    if (strncmp(line, "COPY ", strlen("COPY ")) == 0) return line;
+  }
+  return nullptr;
+}
+
+// Takes copied data out of an error, for the client too: it is in no statement, so that terminals and the logs of build
+// servers, where errors end up, have not seen it. PostgreSQL puts it behind a colon. False if nothing is being copied.
+bool forget_copied_data(ErrorData* error) {
+  if (error->context == nullptr) return false;
+  const char* position = copy_position(error->context);
+  if (position == nullptr && (debug_query_string == nullptr || strcasestr(debug_query_string, "copy") == nullptr)) {
+    return false;
+  }
+  error->context = position == nullptr ? nullptr : pnstrdup(position, strcspn(position, ":"));
+  if (may_quote_input(error)) {
+    error->message = pnstrdup(error->message, strcspn(error->message, ":"));
+    error->detail = nullptr;
+  }
+  return true;
 }
 
 // An error that quotes its input goes to the client as it is; the log gets a line of its own. (Changing the message
@@ -118,12 +92,27 @@ void guard_line(ErrorData* error) {
   if (error->detail != nullptr || error->detail_log != nullptr)
     error->detail_log = pstrdup(withheld);  // freed with the error, like all of it
   if (error->message == nullptr) return;
-  const int prefix = statement_prefix(error->message);
   if (error->elevel >= ERROR) {
-    if (may_quote_input(error)) log_instead(error);
-  } else if (prefix > 0 || names_secret(error->message)) {
-    error->message = psprintf("%.*s%s", prefix, error->message, withheld);
+    if (!forget_copied_data(error) && may_quote_input(error)) log_instead(error);
+  } else if (reports_statement(error) || names_secret(error->message) || quotes_noted_statement(error->message)) {
+    error->message = psprintf("%.*s%s", statement_prefix(error->message), error->message, withheld);
   }
+}
+
+// A call of the old protocol for functions has no statement; what its arguments are is not known.
+bool is_bad_argument_of_call(const ErrorData* error) {
+  return debug_query_string == nullptr && MyBackendType == B_BACKEND &&
+         error->sqlerrcode == ERRCODE_INVALID_TEXT_REPRESENTATION;
+}
+
+bool may_hold_secret(const ErrorData* error) {
+  for (const char* text :
+       {debug_query_string, const_cast<const char*>(error->message), const_cast<const char*>(error->detail),
+        const_cast<const char*>(error->detail_log), const_cast<const char*>(error->context)}) {
+    if (names_secret(text)) return true;
+  }
+  return handles_secret() || refers_to_secret(debug_query_string) || quotes_noted_statement(error->message) ||
+         is_bad_argument_of_call(error);
 }
 
 void guard(ErrorData* error) {
@@ -132,10 +121,7 @@ void guard(ErrorData* error) {
     inside = true;
     PG_TRY();
     {
-      if (names_secret(debug_query_string) || executes_secret(debug_query_string) || names_secret(error->message) ||
-          names_secret(error->detail) || names_secret(error->detail_log) || names_secret(error->context)) {
-        guard_line(error);
-      }
+      if (may_hold_secret(error)) guard_line(error);
     }
     PG_FINALLY();
     { inside = false; }

@@ -4,6 +4,7 @@
 #include "key_check.h"
 #include "log_guard.h"
 #include "pg_boundary.h"
+#include "secret_statements.h"
 #include "settings.h"
 #include "shared_state.h"
 #include "sms_trigger.h"
@@ -25,5 +26,6 @@ void _PG_init(void) {
   install_wakeup_callbacks();
   install_trigger_callbacks();
   install_log_guard();
+  install_statistics_guard();
 }
 }

@@ -3,6 +3,7 @@
 #include "crypto/jwt.h"
 #include "jwks_file.h"
 #include "master_keys.h"
+#include "secret_statements.h"
 #include "settings.h"
 
 #include <openssl/crypto.h>
@@ -113,6 +114,7 @@ void free_from_setting(void* memory) {
 // verifies its leader's setting when it starts, then needs no key set, whose reload meanwhile would make the start
 // fail. The JWT itself is not kept.
 bool check_jwt(char** value, const Keyring& ring, TenantContext& parsed) {
+  note_secret();
   const char* problem = nullptr;
   const Jwks* keys = current_jwks(&problem);
   if (keys == nullptr) {

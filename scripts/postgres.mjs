@@ -56,6 +56,11 @@ export class Connection extends EventEmitter {
     return this.#send(messages);
   }
 
+  // Calls a function by its oid, as PQfn does: no statement at all. Arguments and result as text.
+  call(oid, params) {
+    return this.#send([message('F', int32(oid), int16(0), int16(params.length), ...params.map(bindValue), int16(0))]);
+  }
+
   // The first column of the first row, undefined without rows.
   async value(sql, params) {
     const { rows } = await this.query(sql, params);

@@ -118,8 +118,11 @@ const std::vector<Setting>& settings() {
        true},
       {{"twilio-base-url", "BYOC_TWILIO_BASE_URL", "where Twilio's REST API is (default https://api.twilio.com)"},
        base_url(&Config::twilio_base_url)},
-      {{"max-in-flight", "BYOC_MAX_IN_FLIGHT", "requests to providers at the same time (default 64)"},
+      {{"max-in-flight", "BYOC_MAX_IN_FLIGHT", "requests to providers at the same time (default 96)"},
        whole_number(&Config::max_in_flight, 1, 10'000)},
+      {{"max-in-flight-per-account", "BYOC_MAX_IN_FLIGHT_PER_ACCOUNT",
+        "of these, with one account of an organization (default: two thirds)"},
+       whole_number(&Config::max_in_flight_per_account, 1, 10'000)},
       {{"lease", "BYOC_LEASE", "how long a claimed job stays ours without a heartbeat (default 30s)"},
        duration(&Config::lease, 3s, 3600s)},
       {{"poll-interval", "BYOC_POLL_INTERVAL", "how often to look for work without a notification (default 1s)"},
@@ -187,6 +190,8 @@ Result<Config, ConfigError> load_config(const ConfigSources& sources) {
     for (const auto& setting : settings()) known = known || setting.info.name == name;
     if (!known) return fail(ConfigError{fmt::format("the config file has an unknown setting '{}'", name)});
   }
+  if (config.max_in_flight_per_account == 0) config.max_in_flight_per_account = (config.max_in_flight * 2 + 2) / 3;
+  config.max_in_flight_per_account = std::min(config.max_in_flight_per_account, config.max_in_flight);
   // A request that may outlive its lease could be rescued, and sent again, while it is still on its way.
   if (config.lease < 2 * config.request_timeout)
     return fail(ConfigError{fmt::format("lease ({}ms) must be at least twice request-timeout ({}ms)",

@@ -20,7 +20,10 @@ struct Config {
   std::string database_url;
   std::string twilio_base_url = "https://api.twilio.com";
   /// Requests to providers at the same time; claims never exceed what is free of them.
-  int max_in_flight = 64;
+  int max_in_flight = 96;
+  /// Of these, at most so many with one account, so that a slow one leaves slots to the others. 0 before load_config()
+  /// makes it two thirds.
+  int max_in_flight_per_account = 0;
   /// How long a claimed job stays ours without a heartbeat.
   std::chrono::milliseconds lease{30'000};
   /// How often to look for work when no NOTIFY comes.

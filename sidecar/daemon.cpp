@@ -69,6 +69,7 @@ class Daemon {
   Config config_;
   Loop loop_;
   Identities identities_;
+  LaneLoads lanes_;
   RetryPolicy retry_policy_;
   Registry registry_;
   PgGateway gateway_;
@@ -98,6 +99,7 @@ class Daemon {
 Daemon::Daemon(const Config& config)
     : config_(config),
       identities_(config.lease),
+      lanes_(config.max_in_flight_per_account),
       registry_(make_registry(config)),
       gateway_(loop_, {config.database_url, config.lease, config.poll_interval, [this] { return identities_.renew(); },
                        [this] { return identities_.current(); }}),
@@ -114,10 +116,10 @@ Daemon::Daemon(const Config& config)
       recorder_(
           gateway_, loop_, identities_,
           {[this] { claimer_.advance(); }, [this](const std::vector<JobOutcome>& outcomes) { on_recorded(outcomes); }}),
-      dispatcher_({registry_, http_, credentials_, identities_, retry_policy_, loop_},
+      dispatcher_({registry_, http_, credentials_, identities_, lanes_, retry_policy_, loop_},
                   {[this](JobOutcome outcome) { recorder_.add(std::move(outcome)); }, [this] { claimer_.advance(); },
                    [this](const ClaimedJob& job, bool verifiable) { return receipt_address(job, verifiable); }}),
-      claimer_(gateway_, loop_,
+      claimer_(gateway_, loop_, lanes_,
                {[this] { return config_.max_in_flight - dispatcher_.in_flight(); },
                 [this] {
                   return recorder_.unrecorded() < unrecorded_limit(config_.max_in_flight) &&

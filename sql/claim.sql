@@ -41,14 +41,15 @@ BEGIN
         WHERE s.org_id = ready.org_id AND s.id = ready.id
         RETURNING s.*
     ), queued AS (
-        INSERT INTO byoc.queue (org_id, lane, id, to_number, body, credential_id, attempts, source_table, idempotency_key,
+        INSERT INTO byoc.queue (org_id, lane, id, to_number, body, segments, credential_id, attempts, source_table, idempotency_key,
                                 created_at, send_at, expires_at)
-        SELECT d.org_id, byoc.lane_of(d.org_id, d.credential_id), d.id, d.to_number, d.body, d.credential_id, d.attempts,
+        SELECT d.org_id, byoc.lane_of(d.org_id, d.credential_id), d.id, d.to_number, d.body, d.segments, d.credential_id, d.attempts,
                d.source_table, d.idempotency_key, d.created_at, d.send_at, d.expires_at
         FROM due d
-        RETURNING org_id, lane
+        RETURNING org_id, lane, id
     ), woken AS (
-        INSERT INTO byoc.wakeups (org_id, lane, rescan) SELECT DISTINCT q.org_id, q.lane, true FROM queued q
+        INSERT INTO byoc.wakeups (org_id, lane, from_id)
+        SELECT DISTINCT ON (q.org_id, q.lane) q.org_id, q.lane, q.id FROM queued q ORDER BY q.org_id, q.lane, q.id
     )
     SELECT count(*) INTO promoted FROM queued;
     RETURN promoted;
@@ -64,13 +65,14 @@ BEGIN
     WITH taken AS (
         DELETE FROM byoc.wakeups w
         WHERE w.ctid = ANY (ARRAY(SELECT n.ctid FROM byoc.wakeups n LIMIT max_count FOR UPDATE SKIP LOCKED))
-        RETURNING w.org_id, w.lane, w.rescan
+        RETURNING w.org_id, w.lane, w.from_id
     )
-    INSERT INTO byoc.lanes AS l (org_id, lane, busy, next_at, rescan)
-    SELECT t.org_id, t.lane, true, clock_timestamp(), bool_or(t.rescan)
-    FROM taken t GROUP BY t.org_id, t.lane ORDER BY t.org_id, t.lane
+    INSERT INTO byoc.lanes AS l (org_id, lane, busy, next_at, cursor)
+    SELECT DISTINCT ON (t.org_id, t.lane) t.org_id, t.lane, true, clock_timestamp(), t.from_id
+    FROM taken t ORDER BY t.org_id, t.lane, t.from_id
     ON CONFLICT (org_id, lane) DO UPDATE
-    SET busy = true, next_at = CASE WHEN l.busy THEN l.next_at ELSE excluded.next_at END, rescan = l.rescan OR excluded.rescan;
+    SET busy = true, next_at = CASE WHEN l.busy THEN l.next_at ELSE greatest(l.next_at, excluded.next_at) END,
+        cursor = least(l.cursor, excluded.cursor);
 END
 $$;
 COMMENT ON FUNCTION byoc.take_wakeups(integer) IS 'Internal: makes the lanes busy that have a wake-up row.';
@@ -84,17 +86,17 @@ DECLARE
     found_lanes integer;
 BEGIN
     -- Steps from lane to lane through the queue's primary key instead of reading every message.
-    WITH RECURSIVE lane AS (
-        (SELECT q.org_id, q.lane FROM byoc.queue q ORDER BY q.org_id, q.lane LIMIT 1)
+    WITH RECURSIVE first AS (
+        (SELECT q.org_id, q.lane, q.id FROM byoc.queue q ORDER BY q.org_id, q.lane, q.id LIMIT 1)
         UNION ALL
-        SELECT n.org_id, n.lane
-        FROM lane CROSS JOIN LATERAL (
-            SELECT q.org_id, q.lane FROM byoc.queue q WHERE (q.org_id, q.lane) > (lane.org_id, lane.lane)
-            ORDER BY q.org_id, q.lane LIMIT 1) AS n
+        SELECT n.org_id, n.lane, n.id
+        FROM first f CROSS JOIN LATERAL (
+            SELECT q.org_id, q.lane, q.id FROM byoc.queue q WHERE (q.org_id, q.lane) > (f.org_id, f.lane)
+            ORDER BY q.org_id, q.lane, q.id LIMIT 1) AS n
     ), woken AS (
-        INSERT INTO byoc.wakeups (org_id, lane, rescan)
-        SELECT w.org_id, w.lane, true FROM lane w
-        WHERE NOT EXISTS (SELECT FROM byoc.lanes l WHERE l.org_id = w.org_id AND l.lane = w.lane AND l.busy)
+        INSERT INTO byoc.wakeups (org_id, lane, from_id)
+        SELECT f.org_id, f.lane, f.id FROM first f
+        WHERE NOT EXISTS (SELECT FROM byoc.lanes l WHERE l.org_id = f.org_id AND l.lane = f.lane AND l.busy AND l.cursor <= f.id)
         RETURNING org_id
     )
     SELECT count(*) INTO found_lanes FROM woken;
@@ -102,14 +104,17 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION byoc.sweep_lanes() IS
-    'Internal: wakes lanes that went idle while a message was not committed yet; returns how many. Run before sleeping and once a second.';
+    'Internal: wakes lanes that went idle, or whose cursor went by, while a message was not committed yet; returns how many. Run before '
+    'sleeping and once a second.';
 
-CREATE FUNCTION byoc.claim_jobs(dispatcher uuid, slots integer, lease interval)
+CREATE FUNCTION byoc.claim_jobs(dispatcher uuid, slots integer, lease interval, lanes_in_use uuid[] DEFAULT '{}', rooms integer[] DEFAULT '{}',
+                                room integer DEFAULT NULL)
 RETURNS TABLE (claim_id uuid, org_id uuid, id uuid, provider text, credential_id uuid, credential_version integer, to_number text,
-               body text, attempt integer, validity_seconds integer)
+               body text, attempt integer, validity_seconds integer, lane uuid)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
--- A plan made while the tables are empty must not read them as a whole when they are full.
+-- Plans are made once, and one made while the tables are empty must not read them as a whole when they are full.
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
@@ -117,8 +122,9 @@ SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    nil CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
     lanes_at_once CONSTANT integer := 32;
+    started timestamptz := clock_timestamp();
+    new_claim CONSTANT uuid := byoc.uuid_v7();
     once_a_second CONSTANT boolean := byoc.is_sweep_due();
 BEGIN
     PERFORM byoc.end_sleep();
@@ -129,83 +135,90 @@ BEGIN
     IF slots < 1 THEN
         RETURN;
     END IF;
-    PERFORM byoc.promote_due(500);
+    IF EXISTS (SELECT FROM byoc.schedule s WHERE s.due_at <= started) THEN
+        PERFORM byoc.promote_due(500);
+    END IF;
     IF once_a_second THEN
         PERFORM byoc.sweep_lanes();
-        -- A lane that never runs dry looks for late commits, too.
-        UPDATE byoc.lanes l SET rescan = true
-        FROM (SELECT b.org_id, b.lane FROM byoc.lanes b WHERE b.busy AND NOT b.rescan FOR UPDATE SKIP LOCKED) AS busy
-        WHERE l.org_id = busy.org_id AND l.lane = busy.lane;
     END IF;
-    PERFORM byoc.take_wakeups(1000);
+    IF EXISTS (SELECT FROM byoc.wakeups) THEN
+        PERFORM byoc.take_wakeups(1000);
+    END IF;
+    started := clock_timestamp();
     RETURN QUERY
     WITH ready AS MATERIALIZED (
-        SELECT l.org_id, l.lane, l.rescan, CASE WHEN l.rescan THEN nil ELSE l.cursor END AS from_id
-        FROM byoc.lanes l WHERE l.busy AND l.next_at <= clock_timestamp()
+        SELECT l.org_id, l.lane, l.cursor, l.failures, l.tokens, l.tokens_at,
+               coalesce(rooms[array_position(lanes_in_use, l.lane)], claim_jobs.room, slots) AS room
+        FROM byoc.lanes l
+        WHERE l.busy AND l.next_at <= started AND coalesce(rooms[array_position(lanes_in_use, l.lane)], claim_jobs.room, slots) > 0
         ORDER BY l.next_at LIMIT least(lanes_at_once, slots) FOR UPDATE SKIP LOCKED
-    ), share AS MATERIALIZED (
-        SELECT greatest(1, slots / greatest(1, count(*)))::integer AS size FROM ready
+    ), sender AS MATERIALIZED (
+        -- The lane's credential while it is active; else, unless the message asked for that one, the current default.
+        SELECT r.org_id, r.lane, r.cursor, own.id AS own_id, own.version AS own_version, main.id AS main_id, main.version AS main_version,
+               least(CASE WHEN r.failures >= byoc.breaker_threshold() THEN 1 ELSE greatest(1, slots / (SELECT count(*) FROM ready)) END,
+                     r.room) AS size,
+               m.segments_per_second, m.burst,
+               least(m.burst, coalesce(r.tokens + m.segments_per_second * extract(epoch FROM started - r.tokens_at), m.burst)) AS tokens
+        FROM ready r
+        LEFT JOIN byoc.organization_api_credentials own ON own.org_id = r.org_id AND own.id = r.lane AND own.is_active AND own.credential_type = 'twilio'
+        LEFT JOIN LATERAL (
+            SELECT c.id, c.version, c.fields FROM byoc.organization_api_credentials c
+            WHERE own.id IS NULL AND c.org_id = r.org_id AND c.is_default AND c.credential_type = 'twilio' LIMIT 1) AS main ON true
+        CROSS JOIN LATERAL byoc.sender_limit(r.org_id, coalesce(own.fields, main.fields)) AS m
     ), picked AS MATERIALIZED (
-        SELECT q.org_id, q.lane, q.id
-        FROM ready r CROSS JOIN LATERAL (
-            SELECT n.org_id, n.lane, n.id FROM byoc.queue n
-            WHERE n.org_id = r.org_id AND n.lane = r.lane AND n.id > r.from_id
-            ORDER BY n.id LIMIT (SELECT s.size FROM share s)) AS q
+        SELECT s.org_id, s.lane, q.place, q.id, q.total, s.segments_per_second IS NULL OR q.total <= s.tokens OR (q.total = q.segments AND s.tokens >= s.burst) AS fits,
+               s.own_id, s.own_version, s.main_id, s.main_version
+        FROM sender s CROSS JOIN LATERAL (
+            SELECT n.ctid AS place, n.id, n.segments, sum(n.segments) OVER (ORDER BY n.id) AS total
+            FROM (SELECT w.ctid, w.id, w.segments FROM byoc.queue w
+                  WHERE w.org_id = s.org_id AND w.lane = s.lane AND w.id >= s.cursor
+                  ORDER BY w.id LIMIT s.size) AS n) AS q
     ), served AS (
         UPDATE byoc.lanes l
-        SET cursor = greatest(l.cursor, coalesce(p.last_id, l.cursor)), next_at = clock_timestamp(),
-            -- Short behind the cursor: look once more from the start. Short from the start: nothing is left.
-            rescan = p.size < s.size AND NOT r.rescan,
-            busy = NOT (r.rescan AND p.size < s.size)
-        FROM ready r, share s, LATERAL (
-            SELECT count(*) AS size, (array_agg(i.id ORDER BY i.id DESC))[1] AS last_id
-            FROM picked i WHERE i.org_id = r.org_id AND i.lane = r.lane) AS p
-        WHERE l.org_id = r.org_id AND l.lane = r.lane
+        SET cursor = coalesce(p.last_id, l.cursor), busy = p.size = s.size OR p.missing IS NOT NULL,
+            next_at = CASE WHEN p.missing IS NULL THEN started
+                           ELSE started + (least(p.missing, s.burst) - s.tokens) / s.segments_per_second * interval '1 second' END,
+            tokens = CASE WHEN s.segments_per_second IS NOT NULL THEN s.tokens - coalesce(p.taken, 0) END,
+            tokens_at = CASE WHEN s.segments_per_second IS NOT NULL THEN started END
+        FROM sender s CROSS JOIN LATERAL (
+            SELECT count(*) AS size, (array_agg(i.id ORDER BY i.id DESC) FILTER (WHERE i.fits))[1] AS last_id,
+                   max(i.total) FILTER (WHERE i.fits) AS taken, min(i.total) FILTER (WHERE NOT i.fits) AS missing
+            FROM picked i WHERE i.org_id = s.org_id AND i.lane = s.lane) AS p
+        WHERE l.org_id = s.org_id AND l.lane = s.lane
     ), moved AS MATERIALIZED (
         DELETE FROM byoc.queue q USING picked p
-        WHERE q.org_id = p.org_id AND q.lane = p.lane AND q.id = p.id
-        RETURNING q.*, coalesce(q.expires_at <= clock_timestamp(), false) AS expired
-    ), claim AS MATERIALIZED (
-        SELECT m.org_id, byoc.uuid_v7() AS id, array_agg(m.id) AS message_ids FROM moved m WHERE NOT m.expired GROUP BY m.org_id
+        WHERE q.ctid = p.place AND p.fits
+        RETURNING q.*, coalesce(q.expires_at <= started, false) AS expired,
+                  coalesce(p.own_id, CASE WHEN q.credential_id IS NULL THEN p.main_id END) AS sender_id,
+                  coalesce(p.own_version, p.main_version) AS sender_version
     ), claimed AS (
-        INSERT INTO byoc.claims (org_id, id, dispatcher, lease_until, message_ids)
-        SELECT c.org_id, c.id, claim_jobs.dispatcher, clock_timestamp() + claim_jobs.lease, c.message_ids FROM claim c
-    ), sender AS MATERIALIZED (
-        -- The lane's credential while it is active; else, unless the sender asked for that one, the current default.
-        SELECT s.org_id, s.lane, s.credential_id AS asked_for, c.id, c.version, c.credential_type
-        FROM (SELECT DISTINCT m.org_id, m.lane, m.credential_id FROM moved m) AS s
-        LEFT JOIN LATERAL (
-            SELECT k.id, k.version, k.credential_type FROM byoc.organization_api_credentials k
-            WHERE k.org_id = s.org_id AND k.is_active AND k.credential_type = 'twilio'
-              AND (k.id = s.lane OR (s.credential_id IS NULL AND k.is_default))
-            ORDER BY (k.id = s.lane) DESC LIMIT 1) AS c ON true
+        INSERT INTO byoc.claims (id, dispatcher, lease_until, org_ids, message_ids, unsettled)
+        SELECT new_claim, claim_jobs.dispatcher, started + claim_jobs.lease, array_agg(m.org_id), array_agg(m.id), count(*)
+        FROM moved m WHERE NOT m.expired HAVING count(*) > 0
     ), stored AS (
-        INSERT INTO byoc.messages (org_id, id, to_number, body, status, credential_id, used_credential_id, claim_id, attempts,
+        INSERT INTO byoc.messages (org_id, id, to_number, body, status, credential_id, used_credential_id, claim_id, attempts, segments,
                                    source_table, idempotency_key, created_at, send_at, expires_at, finished_at)
-        SELECT m.org_id, m.id, m.to_number, m.body, CASE WHEN m.expired THEN 'expired' ELSE 'sending' END, m.credential_id, s.id,
-               CASE WHEN NOT m.expired THEN c.id END, CASE WHEN m.expired THEN m.attempts ELSE least(m.attempts + 1, 32767) END, m.source_table, m.idempotency_key,
-               m.created_at, m.send_at, m.expires_at, CASE WHEN m.expired THEN clock_timestamp() END
+        SELECT m.org_id, m.id, m.to_number, m.body, CASE WHEN m.expired THEN 'expired' ELSE 'sending' END, m.credential_id, m.sender_id,
+               CASE WHEN NOT m.expired THEN new_claim END, CASE WHEN m.expired THEN m.attempts ELSE least(m.attempts + 1, 32767) END,
+               m.segments, m.source_table, m.idempotency_key, m.created_at, m.send_at, m.expires_at, CASE WHEN m.expired THEN started END
         FROM moved m
-        JOIN sender s ON s.org_id = m.org_id AND s.lane = m.lane AND s.asked_for IS NOT DISTINCT FROM m.credential_id
-        LEFT JOIN claim c ON c.org_id = m.org_id
     ), expired AS (
         INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt)
         SELECT m.org_id, m.id, byoc.uuid_v7(), 'expired', m.attempts FROM moved m WHERE m.expired
     )
-    SELECT c.id, m.org_id, m.id, coalesce(s.credential_type, 'twilio'), s.id, s.version, m.to_number, m.body, m.attempts + 1,
-           CASE WHEN isfinite(m.expires_at) THEN least(86400, ceil(extract(epoch FROM m.expires_at - clock_timestamp())))::integer END
+    SELECT new_claim, m.org_id, m.id, 'twilio', m.sender_id, CASE WHEN m.sender_id IS NOT NULL THEN m.sender_version END, m.to_number, m.body, m.attempts + 1,
+           CASE WHEN isfinite(m.expires_at) THEN least(86400, ceil(extract(epoch FROM m.expires_at - clock_timestamp())))::integer END, m.lane
     FROM moved m
-    JOIN claim c ON c.org_id = m.org_id
-    JOIN sender s ON s.org_id = m.org_id AND s.lane = m.lane AND s.asked_for IS NOT DISTINCT FROM m.credential_id
     WHERE NOT m.expired
     ORDER BY m.id;
 END
 $$;
-COMMENT ON FUNCTION byoc.claim_jobs(uuid, integer, interval) IS
-    'For byocd: at most `slots` messages to send now, fairly between organizations, each durably marked as being sent. '
+COMMENT ON FUNCTION byoc.claim_jobs(uuid, integer, interval, uuid[], integer[], integer) IS
+    'For byocd: at most `slots` messages to send now, fairly between organizations, each durably marked as being sent. `room`: at most so '
+    'many of one lane (organization and credential); `rooms`: what is left of that in the lanes of `lanes_in_use`. '
     'Fewer rows do not mean that the queue is empty: byoc.dispatcher_sleep() knows. credential_id NULL: the organization has none.';
 
-CREATE FUNCTION byoc.dispatcher_sleep() RETURNS integer
+CREATE FUNCTION byoc.dispatcher_sleep(full_lanes uuid[] DEFAULT '{}') RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -217,7 +230,7 @@ BEGIN
     IF EXISTS (SELECT FROM byoc.wakeups) OR byoc.sweep_lanes() > 0 THEN
         RETURN 0;
     END IF;
-    SELECT least((SELECT min(l.next_at) FROM byoc.lanes l WHERE l.busy), (SELECT min(s.due_at) FROM byoc.schedule s),
+    SELECT least((SELECT min(l.next_at) FROM byoc.lanes l WHERE l.busy AND l.lane <> ALL (full_lanes)), (SELECT min(s.due_at) FROM byoc.schedule s),
                  (SELECT min(c.verification_due_at) FROM byoc.organization_api_credentials c WHERE c.verification_due_at > now()))
     INTO next_due;
     IF next_due IS NULL THEN
@@ -227,9 +240,9 @@ BEGIN
     RETURN greatest(0, ceil(extract(epoch FROM least(next_due, clock_timestamp() + interval '1 day') - clock_timestamp()) * 1000))::integer;
 END
 $$;
-COMMENT ON FUNCTION byoc.dispatcher_sleep() IS
-    'For byocd, on the connection that listens: from now on inserters notify. Returns milliseconds until work is due: 0: claim again, '
-    'NULL: nothing is known. The next claim ends the sleep.';
+COMMENT ON FUNCTION byoc.dispatcher_sleep(uuid[]) IS
+    'For byocd, on the connection that listens: from now on inserters notify. Returns milliseconds until work is due in any lane but '
+    'full_lanes: 0: claim again, NULL: nothing is known. The next claim ends the sleep.';
 
 CREATE FUNCTION byoc.heartbeat(dispatcher uuid, lease interval) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -256,19 +269,19 @@ DECLARE
 BEGIN
     WITH dead AS MATERIALIZED (
         DELETE FROM byoc.claims c
-        USING (SELECT x.org_id, x.id FROM byoc.claims x WHERE x.lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED) AS e
-        WHERE c.org_id = e.org_id AND c.id = e.id
-        RETURNING c.org_id, c.id, c.message_ids
+        USING (SELECT x.id FROM byoc.claims x WHERE x.lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED) AS e
+        WHERE c.id = e.id
+        RETURNING c.id, c.org_ids, c.message_ids
     ), member AS MATERIALIZED (
-        SELECT d.org_id, d.id AS claim_id, m.id FROM dead d CROSS JOIN unnest(d.message_ids) AS m (id)
+        SELECT m.org_id, d.id AS claim_id, m.id FROM dead d CROSS JOIN unnest(d.org_ids, d.message_ids) AS m (org_id, id)
     ), lost AS (
         DELETE FROM byoc.messages m USING member d
         WHERE m.org_id = d.org_id AND m.id = d.id AND m.claim_id = d.claim_id
         RETURNING m.*
     ), waiting AS (
-        INSERT INTO byoc.schedule (org_id, id, due_at, to_number, body, credential_id, attempts, source_table, idempotency_key,
+        INSERT INTO byoc.schedule (org_id, id, due_at, to_number, body, segments, credential_id, attempts, source_table, idempotency_key,
                                    created_at, send_at, expires_at)
-        SELECT l.org_id, l.id, clock_timestamp(), l.to_number, l.body, l.credential_id, l.attempts, l.source_table, l.idempotency_key,
+        SELECT l.org_id, l.id, clock_timestamp(), l.to_number, l.body, coalesce(l.segments, 1), l.credential_id, l.attempts, l.source_table, l.idempotency_key,
                l.created_at, l.send_at, l.expires_at
         FROM lost l
     ), noted AS (

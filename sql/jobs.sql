@@ -14,10 +14,12 @@ CREATE TABLE byoc.queue (
     created_at timestamptz NOT NULL DEFAULT now(),
     send_at timestamptz,
     expires_at timestamptz,
+    segments smallint NOT NULL DEFAULT 1,
     PRIMARY KEY (org_id, lane, id)
 );
 COMMENT ON TABLE byoc.queue IS 'Messages that can be sent now.';
 COMMENT ON COLUMN byoc.queue.lane IS 'Credential that it will go out by, as of when it was queued; the nil UUID when the organization had none.';
+COMMENT ON COLUMN byoc.queue.segments IS 'Segments that the body takes (byoc.sms_segments): what sender limits count.';
 COMMENT ON COLUMN byoc.queue.credential_id IS 'Credential that the sender asked for; NULL: the organization''s default.';
 ALTER TABLE byoc.queue ENABLE ROW LEVEL SECURITY;
 SELECT pg_extension_config_dump('byoc.queue', '');
@@ -35,6 +37,7 @@ CREATE TABLE byoc.schedule (
     created_at timestamptz NOT NULL DEFAULT now(),
     send_at timestamptz,
     expires_at timestamptz,
+    segments smallint NOT NULL DEFAULT 1,
     PRIMARY KEY (org_id, id)
 );
 COMMENT ON TABLE byoc.schedule IS 'Messages that wait for a time: scheduled ones (no attempt yet) and ones to be tried again.';
@@ -48,34 +51,45 @@ CREATE TABLE byoc.lanes (
     busy boolean NOT NULL,
     next_at timestamptz NOT NULL,
     cursor uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
-    rescan boolean NOT NULL DEFAULT false,
+    failures integer NOT NULL DEFAULT 0,
+    tokens double precision,
+    tokens_at timestamptz,
     PRIMARY KEY (org_id, lane)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE byoc.lanes IS 'Where the dispatchers are in each lane. Not dumped: it says nothing about messages.';
 COMMENT ON COLUMN byoc.lanes.busy IS 'Claims look at the lane; an idle lane needs a row in byoc.wakeups to become busy.';
 COMMENT ON COLUMN byoc.lanes.next_at IS 'Last service, which makes claims go round; later, when the lane has to wait.';
-COMMENT ON COLUMN byoc.lanes.cursor IS 'The last id claimed: claims go on behind it.';
-COMMENT ON COLUMN byoc.lanes.rescan IS 'The next claim begins at the start, for messages that were committed late.';
+COMMENT ON COLUMN byoc.lanes.cursor IS
+    'Where the next claim begins: the last id claimed. A wake-up for a message that was committed late sets it back.';
+COMMENT ON COLUMN byoc.lanes.failures IS
+    'Failures of the provider in a row (no answer, 5xx, 429). From byoc.breaker_threshold() on one message at a time tries the way.';
+COMMENT ON COLUMN byoc.lanes.tokens IS 'Segments that the sender could send at tokens_at (token bucket); NULL: not limited, or never used.';
 CREATE INDEX lanes_ready ON byoc.lanes (next_at) WHERE busy;
+CREATE INDEX lanes_failing ON byoc.lanes (org_id, lane) WHERE failures > 0;
 ALTER TABLE byoc.lanes ENABLE ROW LEVEL SECURITY;
 
 CREATE TABLE byoc.wakeups (
     org_id uuid NOT NULL,
     lane uuid NOT NULL,
-    rescan boolean NOT NULL DEFAULT false
+    from_id uuid NOT NULL
 );
-COMMENT ON TABLE byoc.wakeups IS 'Append-only notes that an idle lane has work; a claim takes them. So enqueuing never waits for a lane.';
+COMMENT ON TABLE byoc.wakeups IS 'Append-only notes that a lane has work from from_id on; a claim takes them. So enqueuing never waits for a lane.';
 ALTER TABLE byoc.wakeups ENABLE ROW LEVEL SECURITY;
 
 CREATE TABLE byoc.claims (
-    org_id uuid NOT NULL,
-    id uuid NOT NULL,
+    id uuid PRIMARY KEY,
     dispatcher uuid NOT NULL,
     lease_until timestamptz NOT NULL,
+    org_ids uuid[] NOT NULL,
     message_ids uuid[] NOT NULL,
-    PRIMARY KEY (org_id, id)
-) WITH (fillfactor = 50);
-COMMENT ON TABLE byoc.claims IS 'Messages of an organization that a dispatcher is sending; renewed by its heartbeat, rescued when the lease runs out.';
+    unsettled integer NOT NULL,
+    CHECK (cardinality(org_ids) = cardinality(message_ids))
+) WITH (fillfactor = 50, toast_tuple_target = 8160);
+ALTER TABLE byoc.claims ALTER COLUMN org_ids SET STORAGE EXTERNAL, ALTER COLUMN message_ids SET STORAGE EXTERNAL; -- random: nothing to compress
+COMMENT ON TABLE byoc.claims IS
+    'What a dispatcher took in one claim and is sending; renewed by its heartbeat, rescued when the lease runs out. One row a claim, '
+    'whatever the number of organizations in it.';
+COMMENT ON COLUMN byoc.claims.unsettled IS 'Messages without an outcome; the claim ends when none is left.';
 ALTER TABLE byoc.claims ENABLE ROW LEVEL SECURITY;
 
 CREATE FUNCTION byoc.default_credential(org_id uuid, credential_type text) RETURNS uuid

@@ -196,16 +196,16 @@ BEGIN
     -- Those that are being sent end with their outcome; whatever comes back from them finds no credential.
     WITH unsent AS (
         DELETE FROM byoc.schedule s WHERE s.org_id = shred_organization.id
-        RETURNING s.org_id, s.id, s.to_number, s.body, s.credential_id, s.attempts, s.source_table, s.idempotency_key, s.created_at, s.send_at, s.expires_at
+        RETURNING s.org_id, s.id, s.to_number, s.body, s.segments, s.credential_id, s.attempts, s.source_table, s.idempotency_key, s.created_at, s.send_at, s.expires_at
     ), queued AS (
         DELETE FROM byoc.queue q WHERE q.org_id = shred_organization.id
-        RETURNING q.org_id, q.id, q.to_number, q.body, q.credential_id, q.attempts, q.source_table, q.idempotency_key, q.created_at, q.send_at, q.expires_at
+        RETURNING q.org_id, q.id, q.to_number, q.body, q.segments, q.credential_id, q.attempts, q.source_table, q.idempotency_key, q.created_at, q.send_at, q.expires_at
     ), paused AS (
         UPDATE byoc.messages m SET status = 'cancelled', finished_at = clock_timestamp(), error_code = 'shredded', error_message = reason
         WHERE m.org_id = shred_organization.id AND m.status IN ('queued', 'scheduled')
         RETURNING m.org_id, m.id, m.attempts
     ), stored AS (
-        INSERT INTO byoc.messages (org_id, id, to_number, body, credential_id, attempts, source_table, idempotency_key, created_at, send_at,
+        INSERT INTO byoc.messages (org_id, id, to_number, body, segments, credential_id, attempts, source_table, idempotency_key, created_at, send_at,
                                    expires_at, status, finished_at, error_code, error_message)
         SELECT u.*, 'cancelled', clock_timestamp(), 'shredded', reason FROM (TABLE unsent UNION ALL TABLE queued) AS u
         RETURNING org_id, id, attempts

@@ -33,13 +33,13 @@ CREATE TABLE byoc.messages (
     PRIMARY KEY (org_id, id),
     CHECK ((status = 'sending') = (claim_id IS NOT NULL)),
     CHECK ((status IN ('scheduled', 'queued', 'sending')) = (finished_at IS NULL))
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 50); -- each row is updated once, soon after its insert, and should stay in its page
 COMMENT ON TABLE byoc.messages IS
     'Messages that were claimed or are final. Status queued or scheduled here means paused: a restored message without a job.';
 COMMENT ON COLUMN byoc.messages.credential_id IS 'Credential that the sender asked for; NULL: the organization''s default.';
 COMMENT ON COLUMN byoc.messages.used_credential_id IS 'Credential of the last attempt.';
 COMMENT ON COLUMN byoc.messages.claim_id IS 'Claim that is sending it; a result from any other claim is ignored.';
-COMMENT ON COLUMN byoc.messages.segments IS 'Segments that the provider billed; 0 or NULL when it did not say.';
+COMMENT ON COLUMN byoc.messages.segments IS 'Segments that the provider billed, or our own count until it says.';
 COMMENT ON COLUMN byoc.messages.finished_at IS 'When the message left the job engine: sent, or given up.';
 ALTER TABLE byoc.messages ENABLE ROW LEVEL SECURITY;
 SELECT pg_extension_config_dump('byoc.messages', '');

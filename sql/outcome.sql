@@ -8,14 +8,63 @@ COMMENT ON FUNCTION byoc.retry_window() IS 'How long after its creation (or send
 CREATE FUNCTION byoc.record_outcomes(outcomes jsonb) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
 SET jit = off
 AS $$
 DECLARE
+    recorded integer;
+BEGIN
+    -- The claim's id fences off a dispatcher that was taken for dead. Claims are locked first, as byoc.rescue_expired() does:
+    -- whoever comes first wins, and neither waits for the other in a circle.
+    WITH told AS MATERIALIZED (
+        SELECT t.* FROM jsonb_to_recordset(outcomes) AS t (
+            org_id uuid, id uuid, claim_id uuid, outcome text, provider_sid text, from_number text, segments smallint, http_status smallint, duration_ms integer)
+        WHERE t.outcome = 'accepted'
+    ), held AS MATERIALIZED (
+        SELECT c.id FROM byoc.claims c WHERE c.id IN (SELECT t.claim_id FROM told t) ORDER BY c.id FOR UPDATE
+    ), sent AS (
+        UPDATE byoc.messages m
+        SET status = 'sent', claim_id = NULL, finished_at = clock_timestamp(), sent_at = clock_timestamp(), provider_sid = t.provider_sid,
+            from_number = t.from_number, segments = coalesce(nullif(t.segments, 0), m.segments), error_code = NULL, error_message = NULL
+        FROM (SELECT told.* FROM told WHERE (SELECT count(*) FROM held) >= 0) AS t
+        WHERE m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id
+        RETURNING m.org_id, m.id, m.attempts, t.claim_id, t.http_status, t.provider_sid, t.duration_ms
+    ), noted AS (
+        INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, http_status, provider_sid, duration_ms)
+        SELECT s.org_id, s.id, byoc.uuid_v7(), 'accepted', s.attempts, s.http_status, s.provider_sid, s.duration_ms FROM sent s
+    ), settled AS MATERIALIZED (
+        SELECT s.claim_id, count(*) AS messages FROM sent s GROUP BY s.claim_id
+    ), ended AS (
+        DELETE FROM byoc.claims c USING settled s WHERE c.id = s.claim_id AND c.unsettled <= s.messages
+    ), shrunk AS (
+        UPDATE byoc.claims c SET unsettled = c.unsettled - s.messages FROM settled s WHERE c.id = s.claim_id AND c.unsettled > s.messages
+    )
+    SELECT sum(s.messages) INTO recorded FROM settled s;
+    recorded := coalesce(recorded, 0);
+    IF recorded > 0 AND EXISTS (SELECT FROM byoc.lanes l WHERE l.failures > 0) THEN
+        PERFORM byoc.close_breakers(outcomes);
+    END IF;
+    IF recorded < jsonb_array_length(outcomes) THEN
+        recorded := recorded + byoc.record_setbacks(outcomes);
+    END IF;
+    RETURN recorded;
+END
+$$;
+COMMENT ON FUNCTION byoc.record_outcomes(jsonb) IS
+    'For byocd: records what became of claimed messages: accepted, rejected, throttled, unavailable, unknown or returned. The classes in '
+    'byoc.provider_errors decide what is tried again. Returns how many were still the caller''s.';
+
+-- What was not accepted: rare, so plain statements.
+CREATE FUNCTION byoc.record_setbacks(outcomes jsonb) RETURNS integer
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
     finished integer;
-    returned integer := 0;
+    returned integer;
 BEGIN
     IF EXISTS (SELECT FROM jsonb_to_recordset(outcomes) AS t (outcome text)
                WHERE t.outcome IS NULL
@@ -23,57 +72,48 @@ BEGIN
         RAISE EXCEPTION 'outcome must be accepted, rejected, throttled, unavailable, unknown or returned'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    -- Claims first, as byoc.rescue_expired() does: whoever comes first wins, and neither waits for the other in a circle.
     PERFORM FROM byoc.claims c
-    WHERE (c.org_id, c.id) IN (SELECT t.org_id, t.claim_id FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, claim_id uuid))
-    ORDER BY c.org_id, c.id FOR UPDATE;
-    -- Final: the provider took it, refused it for good, or nobody knows. The claim's id fences off a dispatcher that was
-    -- taken for dead.
+    WHERE c.id IN (SELECT t.claim_id FROM jsonb_to_recordset(outcomes) AS t (claim_id uuid)) ORDER BY c.id FOR UPDATE;
+    PERFORM byoc.open_breakers(outcomes);
+    -- Final: the provider refused it for good, or nobody knows.
     WITH told AS MATERIALIZED (
         SELECT t.*, t.outcome IN ('throttled', 'unavailable')
                     OR (t.outcome = 'rejected'
                         AND EXISTS (SELECT FROM byoc.provider_errors e
                                     WHERE e.provider = 'twilio' AND e.code = t.error_code AND e.class = 'retry_later')) AS retryable
         FROM jsonb_to_recordset(outcomes) AS t (
-            org_id uuid, id uuid, claim_id uuid, outcome text, provider_sid text, from_number text, segments smallint,
-            error_code text, error_message text, http_status smallint, duration_ms integer)
+            org_id uuid, id uuid, claim_id uuid, outcome text, from_number text, error_code text, error_message text,
+            http_status smallint, duration_ms integer)
+        WHERE t.outcome NOT IN ('accepted', 'returned')
     ), final AS (
         UPDATE byoc.messages m
-        SET status = CASE t.outcome
-                         WHEN 'accepted' THEN 'sent'
-                         WHEN 'unknown' THEN 'unknown'
-                         ELSE CASE WHEN m.expires_at <= clock_timestamp() AND t.retryable THEN 'expired' ELSE 'failed' END END,
-            claim_id = NULL, finished_at = clock_timestamp(),
-            sent_at = CASE t.outcome WHEN 'accepted' THEN clock_timestamp() END,
-            provider_sid = t.provider_sid, from_number = t.from_number, segments = t.segments,
-            error_code = t.error_code, error_message = t.error_message
+        SET status = CASE WHEN t.outcome = 'unknown' THEN 'unknown'
+                          WHEN m.expires_at <= clock_timestamp() AND t.retryable THEN 'expired' ELSE 'failed' END,
+            claim_id = NULL, finished_at = clock_timestamp(), from_number = t.from_number, error_code = t.error_code,
+            error_message = t.error_message
         FROM told t
         WHERE m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id
-          AND t.outcome <> 'returned'
           AND (NOT t.retryable
                OR coalesce(m.expires_at, greatest(m.send_at, m.created_at) + byoc.retry_window()) <= clock_timestamp())
-        RETURNING m.org_id, m.id, m.attempts, t.outcome, t.http_status, t.error_code, t.error_message, t.provider_sid, t.duration_ms
+        RETURNING m.org_id, m.id, m.attempts, t.outcome, t.http_status, t.error_code, t.error_message, t.duration_ms
     ), noted AS (
-        INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, http_status, error_code, error_message, provider_sid, duration_ms)
-        SELECT f.org_id, f.id, byoc.uuid_v7(), f.outcome, f.attempts, f.http_status, f.error_code, f.error_message, f.provider_sid, f.duration_ms
+        INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, http_status, error_code, error_message, duration_ms)
+        SELECT f.org_id, f.id, byoc.uuid_v7(), f.outcome, f.attempts, f.http_status, f.error_code, f.error_message, f.duration_ms
         FROM final f
         RETURNING 1
     )
     SELECT count(*) INTO finished FROM noted;
-    -- The rest is tried again, or was never tried.
-    IF finished < jsonb_array_length(outcomes) THEN
-        returned := byoc.take_back(outcomes);
-    END IF;
+    returned := byoc.take_back(outcomes);
+    UPDATE byoc.claims c
+    SET unsettled = (SELECT count(*) FROM unnest(c.org_ids, c.message_ids) AS i (org_id, id)
+                     JOIN byoc.messages m ON m.org_id = i.org_id AND m.id = i.id AND m.claim_id = c.id)
+    WHERE c.id IN (SELECT t.claim_id FROM jsonb_to_recordset(outcomes) AS t (claim_id uuid));
     DELETE FROM byoc.claims c
-    USING jsonb_to_recordset(outcomes) AS t (org_id uuid, claim_id uuid, last boolean)
-    WHERE t.last AND c.org_id = t.org_id AND c.id = t.claim_id
-      AND NOT EXISTS (SELECT FROM byoc.messages m WHERE m.org_id = c.org_id AND m.id = ANY (c.message_ids) AND m.claim_id = c.id);
+    WHERE c.unsettled = 0 AND c.id IN (SELECT t.claim_id FROM jsonb_to_recordset(outcomes) AS t (claim_id uuid));
     RETURN finished + returned;
 END
 $$;
-COMMENT ON FUNCTION byoc.record_outcomes(jsonb) IS
-    'For byocd: records what became of claimed messages: accepted, rejected, throttled, unavailable, unknown or returned. The classes in '
-    'byoc.provider_errors decide what is tried again. Returns how many were still the caller''s.';
+COMMENT ON FUNCTION byoc.record_setbacks(jsonb) IS 'Internal: records every outcome but accepted; returns how many were still the caller''s.';
 
 CREATE FUNCTION byoc.take_back(outcomes jsonb) RETURNS integer
 LANGUAGE plpgsql VOLATILE
@@ -86,18 +126,19 @@ BEGIN
         SELECT t.* FROM jsonb_to_recordset(outcomes) AS t (
             org_id uuid, id uuid, claim_id uuid, outcome text, error_code text, error_message text, http_status smallint,
             retry_ms integer, duration_ms integer)
+        WHERE t.outcome <> 'accepted'
     ), back AS (
         DELETE FROM byoc.messages m USING told t
         WHERE m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id
         RETURNING m.*, t.outcome, t.retry_ms, t.http_status, t.duration_ms, t.error_code AS code, t.error_message AS reason
     ), waiting AS (
-        INSERT INTO byoc.schedule (org_id, id, due_at, to_number, body, credential_id, attempts, source_table, idempotency_key,
+        INSERT INTO byoc.schedule (org_id, id, due_at, to_number, body, segments, credential_id, attempts, source_table, idempotency_key,
                                    created_at, send_at, expires_at)
         SELECT b.org_id, b.id,
                CASE WHEN b.outcome = 'returned' THEN clock_timestamp()
                     ELSE clock_timestamp() + greatest(coalesce(b.retry_ms, 1000), 0) * interval '1 millisecond' END,
-               b.to_number, b.body, b.credential_id, b.attempts - (b.outcome = 'returned')::integer, b.source_table, b.idempotency_key,
-               b.created_at, b.send_at, b.expires_at
+               b.to_number, b.body, coalesce(b.segments, 1), b.credential_id, b.attempts - (b.outcome = 'returned')::integer, b.source_table,
+               b.idempotency_key, b.created_at, b.send_at, b.expires_at
         FROM back b
     ), noted AS (
         INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, http_status, error_code, error_message, duration_ms)
@@ -110,6 +151,53 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION byoc.take_back(jsonb) IS 'Internal: puts claimed messages back to be sent later (retry_ms) or, when returned, at once.';
+
+-- The breaker of a lane. Closed: failures below the threshold. Open: next_at lies in the future. Half open: next_at has passed, one
+-- message at a time.
+
+CREATE FUNCTION byoc.open_breakers(outcomes jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE byoc.lanes l
+    SET failures = n.failures,
+        next_at = greatest(l.next_at, CASE
+            WHEN n.failures >= byoc.breaker_threshold()
+                THEN clock_timestamp() + least(interval '10 seconds', interval '0.5 seconds' * 2 ^ least(10, n.failures - byoc.breaker_threshold()))
+            WHEN f.throttled THEN clock_timestamp() + f.retry_ms * interval '1 millisecond'
+            ELSE l.next_at END)
+    FROM (SELECT m.org_id, m.used_credential_id AS lane, least(count(*), 1000)::integer AS failures, bool_or(t.outcome = 'throttled') AS throttled,
+                 greatest(max(t.retry_ms), 0) AS retry_ms
+          FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, claim_id uuid, outcome text, retry_ms integer)
+          JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id
+          WHERE t.outcome IN ('throttled', 'unavailable', 'unknown')
+          GROUP BY m.org_id, m.used_credential_id) AS f
+    JOIN byoc.lanes b ON b.org_id = f.org_id AND b.lane = f.lane
+    -- Once open, the trials count, one each; and not what was on its way when it opened.
+    CROSS JOIN LATERAL (SELECT CASE WHEN b.failures < byoc.breaker_threshold() THEN least(b.failures + f.failures, byoc.breaker_threshold())
+                                    ELSE b.failures + 1 END AS failures) AS n
+    WHERE l.org_id = b.org_id AND l.lane = b.lane AND NOT (b.failures >= byoc.breaker_threshold() AND b.next_at > clock_timestamp());
+END
+$$;
+COMMENT ON FUNCTION byoc.open_breakers(jsonb) IS
+    'Internal: counts failures of the provider in their lanes. A lane that reaches byoc.breaker_threshold() waits, each time longer, up to 10 '
+    'seconds; one that was throttled waits as long as the provider asked.';
+
+CREATE FUNCTION byoc.close_breakers(outcomes jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE byoc.lanes l SET failures = 0, next_at = least(l.next_at, clock_timestamp())
+    FROM (SELECT DISTINCT m.org_id, m.used_credential_id AS lane
+          FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, outcome text)
+          JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id
+          WHERE t.outcome = 'accepted') AS a
+    WHERE l.org_id = a.org_id AND l.lane = a.lane AND l.failures > 0;
+END
+$$;
+COMMENT ON FUNCTION byoc.close_breakers(jsonb) IS 'Internal: the provider took a message of these lanes.';
 
 -- Moves a message that is not being sent from byoc.messages back to the schedule.
 CREATE FUNCTION byoc.requeue(org_id uuid, id uuid, from_status text[], event text) RETURNS boolean
@@ -124,9 +212,9 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    INSERT INTO byoc.schedule (org_id, id, due_at, to_number, body, credential_id, attempts, source_table, idempotency_key, created_at, send_at,
+    INSERT INTO byoc.schedule (org_id, id, due_at, to_number, body, segments, credential_id, attempts, source_table, idempotency_key, created_at, send_at,
                                expires_at)
-    VALUES (message.org_id, message.id, greatest(clock_timestamp(), message.send_at), message.to_number, message.body,
+    VALUES (message.org_id, message.id, greatest(clock_timestamp(), message.send_at), message.to_number, message.body, coalesce(message.segments, 1),
             message.credential_id, message.attempts, message.source_table, message.idempotency_key, message.created_at,
             greatest(now(), message.send_at), CASE WHEN event = 'resumed' OR message.expires_at > now() THEN message.expires_at END);
     INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt)
@@ -189,13 +277,13 @@ BEGIN
         EXIT WHEN cancelled > 0;
         WITH unsent AS (
             DELETE FROM byoc.schedule s WHERE s.org_id = of_org AND s.id = cancel_sms.id
-            RETURNING s.org_id, s.id, s.to_number, s.body, s.credential_id, s.attempts, s.source_table, s.idempotency_key, s.created_at, s.send_at, s.expires_at
+            RETURNING s.org_id, s.id, s.to_number, s.body, s.segments, s.credential_id, s.attempts, s.source_table, s.idempotency_key, s.created_at, s.send_at, s.expires_at
         ), queued AS (
             DELETE FROM byoc.queue q WHERE q.org_id = of_org AND q.id = cancel_sms.id
                 AND q.lane = (SELECT k.lane FROM byoc.queue k WHERE k.org_id = of_org AND k.id = cancel_sms.id)
-            RETURNING q.org_id, q.id, q.to_number, q.body, q.credential_id, q.attempts, q.source_table, q.idempotency_key, q.created_at, q.send_at, q.expires_at
+            RETURNING q.org_id, q.id, q.to_number, q.body, q.segments, q.credential_id, q.attempts, q.source_table, q.idempotency_key, q.created_at, q.send_at, q.expires_at
         ), stored AS (
-            INSERT INTO byoc.messages (org_id, id, to_number, body, credential_id, attempts, source_table, idempotency_key, created_at, send_at,
+            INSERT INTO byoc.messages (org_id, id, to_number, body, segments, credential_id, attempts, source_table, idempotency_key, created_at, send_at,
                                        expires_at, status, finished_at)
             SELECT u.*, 'cancelled', clock_timestamp() FROM (TABLE unsent UNION ALL TABLE queued) AS u
             RETURNING messages.org_id, messages.id, messages.attempts

@@ -16,7 +16,7 @@ BEGIN
         'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.authenticate(text), byoc.current_org_id(), byoc.current_user_id(), byoc.current_org_role(), '
         'byoc.sees_all_organizations(), byoc.require_organization(uuid, text), byoc.invoking_role(), '
         'byoc.encrypt(uuid, text, text), byoc.decrypt(uuid, bytea, text), byoc.encrypt_bytes(uuid, bytea, text), byoc.decrypt_bytes(uuid, bytea, text), '
-        'byoc.envelope_key_id(bytea), '
+        'byoc.envelope_key_id(bytea), byoc.sms_segments(text), '
         'byoc.add_credential(text, jsonb, text, uuid), byoc.add_credential(text, text, text, uuid), byoc.parse_fields(text), '
         'byoc.update_credential(uuid, jsonb), byoc.update_credential(uuid, text), byoc.change_credential(uuid, uuid, jsonb, text, boolean), '
         'byoc.credential_org(uuid), byoc.verify_credential(uuid), byoc.revoke_credential(uuid), '
@@ -37,7 +37,7 @@ BEGIN
     PERFORM byoc.grant_tenant(role);
     EXECUTE format('GRANT UPDATE (name, settings) ON byoc.organizations TO %s', grantee);
     EXECUTE format('GRANT SELECT ON byoc.sms_triggers, byoc.key_status, byoc.master_keys TO %s', grantee);
-    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON byoc.provider_overrides, byoc.provider_error_overrides TO %s', grantee);
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON byoc.provider_overrides, byoc.provider_error_overrides, byoc.sender_limits TO %s', grantee);
     EXECUTE format(
         'GRANT EXECUTE ON FUNCTION byoc.set_org(uuid, text, text, boolean), byoc.create_organization(text, uuid), '
         'byoc.create_sms_trigger(regclass, text, text, text, text, text, text, text, text), byoc.drop_sms_trigger(regclass, text), '
@@ -60,8 +60,8 @@ DECLARE
 BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA byoc TO %s', grantee);
     EXECUTE format(
-        'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.register_dispatcher(uuid), byoc.claim_jobs(uuid, integer, interval), '
-        'byoc.dispatcher_sleep(), byoc.heartbeat(uuid, interval), byoc.rescue_expired(), '
+        'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.register_dispatcher(uuid), byoc.claim_jobs(uuid, integer, interval, uuid[], integer[], integer), '
+        'byoc.dispatcher_sleep(uuid[]), byoc.heartbeat(uuid, interval), byoc.rescue_expired(), '
         'byoc.record_outcomes(jsonb), byoc.open_credentials(uuid[], uuid[]), byoc.claim_verifications(uuid, integer, interval), '
         'byoc.record_verification(uuid, uuid, integer, text, text), '
         'byoc.receipt_key(), byoc.open_receipts(text[]), byoc.record_receipts(jsonb), byoc.expect_receipts(uuid[], uuid[], boolean[]), '

@@ -1,6 +1,8 @@
 #include "envelope.h"
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
+#include <openssl/params.h>
 #include <openssl/rand.h>
 
 #include <cstring>
@@ -13,6 +15,54 @@ constexpr std::uint8_t format_version = 1;
 
 const unsigned char* bytes_of(std::string_view text) noexcept {
   return reinterpret_cast<const unsigned char*>(text.data());
+}
+
+// Associated data: header | organization | size of place (8, big endian) | place | context. Only the last part has no
+// length, so no two bindings give the same bytes. Each part costs OpenSSL a call, so what is short becomes one.
+class AssociatedData {
+ public:
+  AssociatedData(std::string_view header, const Binding& binding) noexcept {
+    append(header);
+    append({reinterpret_cast<const char*>(binding.organization), organization_id_size});
+    for (int shift = 56; shift >= 0; shift -= 8) bytes_[size_++] = static_cast<char>(binding.place.size() >> shift);
+    if (binding.place.size() + binding.context.size() <= short_size) {
+      append(binding.place);
+      append(binding.context);
+    } else {
+      parts_ = {"", binding.place, binding.context};
+    }
+    parts_[0] = {bytes_, size_};
+  }
+  AssociatedData(const AssociatedData&) = delete;
+  AssociatedData& operator=(const AssociatedData&) = delete;
+
+  const AssociatedParts& parts() const noexcept { return parts_; }
+
+ private:
+  static constexpr std::size_t short_size = 128;
+
+  void append(std::string_view part) noexcept { size_ += part.copy(bytes_ + size_, part.size()); }
+
+  char bytes_[2 + envelope_key_id_limit + organization_id_size + 8 + short_size];
+  std::size_t size_ = 0;
+  AssociatedParts parts_;
+};
+
+// The tag as OpenSSL's parameter: cheaper than EVP_CIPHER_CTX_ctrl, which makes one, too.
+struct TagParameter {
+  explicit TagParameter(std::uint8_t* tag) noexcept
+      : list{OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, tag, tag_size), OSSL_PARAM_construct_end()} {
+  }
+  OSSL_PARAM list[2];
+};
+
+bool authenticate(EVP_CIPHER_CTX* context, const AssociatedParts& associated) noexcept {
+  int written = 0;
+  for (const std::string_view part : associated) {
+    if (part.empty()) continue;
+    if (EVP_CipherUpdate(context, nullptr, &written, bytes_of(part), static_cast<int>(part.size())) != 1) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -50,22 +100,29 @@ AeadKey::~AeadKey() {
   EVP_CIPHER_CTX_free(opening_);
 }
 
-// Associated data: header | organization | size of place (8, big endian) | place | context. Only the last part has no
-// length, so no two bindings give the same bytes.
-bool AeadKey::authenticate(EVP_CIPHER_CTX* context, std::string_view header, const Binding& binding) noexcept {
-  std::uint8_t fixed[2 + envelope_key_id_limit + organization_id_size + 8];
-  std::uint8_t* end = fixed;
-  std::memcpy(end, header.data(), header.size());
-  end += header.size();
-  std::memcpy(end, binding.organization, organization_id_size);
-  end += organization_id_size;
-  for (int shift = 56; shift >= 0; shift -= 8) *end++ = static_cast<std::uint8_t>(binding.place.size() >> shift);
+bool AeadKey::encrypt(const std::uint8_t* nonce, const AssociatedParts& associated, std::string_view plaintext,
+                      std::uint8_t* ciphertext, std::uint8_t* tag) noexcept {
+  TagParameter wanted(tag);
   int written = 0;
-  const auto add = [&](const unsigned char* data, std::size_t size) {
-    return size == 0 || EVP_CipherUpdate(context, nullptr, &written, data, static_cast<int>(size)) == 1;
-  };
-  return add(fixed, static_cast<std::size_t>(end - fixed)) && add(bytes_of(binding.place), binding.place.size()) &&
-         add(bytes_of(binding.context), binding.context.size());
+  return EVP_EncryptInit_ex2(sealing_, nullptr, nullptr, nonce, nullptr) == 1 && authenticate(sealing_, associated) &&
+         (plaintext.empty() || EVP_EncryptUpdate(sealing_, ciphertext, &written, bytes_of(plaintext),
+                                                 static_cast<int>(plaintext.size())) == 1) &&
+         EVP_EncryptFinal_ex(sealing_, tag, &written) == 1 && EVP_CIPHER_CTX_get_params(sealing_, wanted.list) == 1;
+}
+
+EnvelopeError AeadKey::decrypt(const std::uint8_t* nonce, const AssociatedParts& associated,
+                               std::string_view ciphertext, const std::uint8_t* tag, std::uint8_t* plaintext) noexcept {
+  std::uint8_t copy[tag_size];  // the parameter wants it writable
+  std::memcpy(copy, tag, tag_size);
+  const TagParameter expected(copy);
+  int written = 0;
+  const bool ready = EVP_DecryptInit_ex2(opening_, nullptr, nullptr, nonce, expected.list) == 1 &&
+                     authenticate(opening_, associated) &&
+                     (ciphertext.empty() || EVP_DecryptUpdate(opening_, plaintext, &written, bytes_of(ciphertext),
+                                                              static_cast<int>(ciphertext.size())) == 1);
+  if (ready && EVP_DecryptFinal_ex(opening_, plaintext + ciphertext.size(), &written) == 1) return EnvelopeError::none;
+  OPENSSL_cleanse(plaintext, ciphertext.size());
+  return ready ? EnvelopeError::not_authentic : EnvelopeError::failed;
 }
 
 EnvelopeError AeadKey::seal(std::string_view key_id, const Binding& binding, const std::uint8_t* nonce,
@@ -77,15 +134,10 @@ EnvelopeError AeadKey::seal(std::string_view key_id, const Binding& binding, con
   const std::string_view header(reinterpret_cast<const char*>(out), 2 + key_id.size());
   std::memcpy(out + header.size(), nonce, nonce_size);
   std::uint8_t* ciphertext = out + header.size() + nonce_size;
-  std::uint8_t* tag = ciphertext + plaintext.size();
-  int written = 0;
-  const bool good = EVP_EncryptInit_ex(sealing_, nullptr, nullptr, nullptr, nonce) == 1 &&
-                    authenticate(sealing_, header, binding) &&
-                    (plaintext.empty() || EVP_EncryptUpdate(sealing_, ciphertext, &written, bytes_of(plaintext),
-                                                            static_cast<int>(plaintext.size())) == 1) &&
-                    EVP_EncryptFinal_ex(sealing_, tag, &written) == 1 &&
-                    EVP_CIPHER_CTX_ctrl(sealing_, EVP_CTRL_AEAD_GET_TAG, static_cast<int>(tag_size), tag) == 1;
-  return good ? EnvelopeError::none : EnvelopeError::failed;
+  const AssociatedData associated(header, binding);
+  return encrypt(nonce, associated.parts(), plaintext, ciphertext, ciphertext + plaintext.size())
+             ? EnvelopeError::none
+             : EnvelopeError::failed;
 }
 
 EnvelopeError AeadKey::open(std::string_view envelope, const Binding& binding, std::uint8_t* out) noexcept {
@@ -94,18 +146,9 @@ EnvelopeError AeadKey::open(std::string_view envelope, const Binding& binding, s
   if (const auto error = read_header(envelope, key_id, plaintext_size); error != EnvelopeError::none) return error;
   const auto header = envelope.substr(0, 2 + key_id.size());
   const auto* nonce = bytes_of(envelope) + header.size();
-  const auto* ciphertext = nonce + nonce_size;
-  std::uint8_t tag[tag_size];
-  std::memcpy(tag, ciphertext + plaintext_size, tag_size);
-  int written = 0;
-  const bool ready = EVP_DecryptInit_ex(opening_, nullptr, nullptr, nullptr, nonce) == 1 &&
-                     authenticate(opening_, header, binding) &&
-                     (plaintext_size == 0 ||
-                      EVP_DecryptUpdate(opening_, out, &written, ciphertext, static_cast<int>(plaintext_size)) == 1) &&
-                     EVP_CIPHER_CTX_ctrl(opening_, EVP_CTRL_AEAD_SET_TAG, static_cast<int>(tag_size), tag) == 1;
-  if (ready && EVP_DecryptFinal_ex(opening_, out + plaintext_size, &written) == 1) return EnvelopeError::none;
-  OPENSSL_cleanse(out, plaintext_size);
-  return ready ? EnvelopeError::not_authentic : EnvelopeError::failed;
+  const auto ciphertext = envelope.substr(header.size() + nonce_size, plaintext_size);
+  const AssociatedData associated(header, binding);
+  return decrypt(nonce, associated.parts(), ciphertext, bytes_of(ciphertext) + ciphertext.size(), out);
 }
 
 EnvelopeError read_header(std::string_view envelope, std::string_view& key_id, std::size_t& plaintext_size) noexcept {

@@ -9,6 +9,7 @@
 
 #include <openssl/evp.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -36,6 +37,9 @@ struct Binding {
   std::string_view context;
 };
 
+// Associated data is their concatenation; parts may be empty.
+using AssociatedParts = std::array<std::string_view, 3>;
+
 // Random nonces drawn in blocks, since a draw of 12 bytes costs more than an encryption. A block belongs to the
 // process that drew it: after a fork the child draws its own.
 struct NonceSource {
@@ -54,6 +58,13 @@ class AeadKey {
   static AeadKey* create(const std::uint8_t (&key)[envelope_key_size]) noexcept;
   static void destroy(AeadKey* key) noexcept;  // accepts null; wipes the key schedule
 
+  // AES-256-GCM itself. Writes plaintext.size() bytes and tag_size bytes.
+  bool encrypt(const std::uint8_t* nonce, const AssociatedParts& associated, std::string_view plaintext,
+               std::uint8_t* ciphertext, std::uint8_t* tag) noexcept;
+  // Writes ciphertext.size() bytes; wipes them unless the tag is right.
+  EnvelopeError decrypt(const std::uint8_t* nonce, const AssociatedParts& associated, std::string_view ciphertext,
+                        const std::uint8_t* tag, std::uint8_t* plaintext) noexcept;
+
   // Writes envelope_size(plaintext) bytes to `out`.
   EnvelopeError seal(std::string_view key_id, const Binding& binding, const std::uint8_t* nonce,
                      std::string_view plaintext, std::uint8_t* out) noexcept;
@@ -63,7 +74,6 @@ class AeadKey {
  private:
   AeadKey() noexcept = default;
   ~AeadKey();
-  bool authenticate(EVP_CIPHER_CTX* context, std::string_view header, const Binding& binding) noexcept;
 
   EVP_CIPHER_CTX* sealing_ = nullptr;
   EVP_CIPHER_CTX* opening_ = nullptr;

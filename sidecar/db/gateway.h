@@ -24,10 +24,12 @@ class Gateway {
   virtual bool can_claim() const = 0;
   virtual bool can_record() const = 0;
 
-  /// byoc.claim_jobs: at most `slots` jobs. What comes back is durably ours.
-  virtual void claim_jobs(int slots, DbCallback<std::vector<ClaimedJob>> callback) = 0;
-  /// byoc.dispatcher_sleep: from now on inserts notify. Answers when work is due: 0 = at once, nothing = not known.
-  virtual void announce_sleep(DbCallback<std::optional<std::chrono::milliseconds>> callback) = 0;
+  /// byoc.claim_jobs: what comes back is durably ours.
+  virtual void claim_jobs(const ClaimRequest& request, DbCallback<std::vector<ClaimedJob>> callback) = 0;
+  /// byoc.dispatcher_sleep: from now on inserts notify. Answers when work is due, not counting full lanes: 0 = at once,
+  /// nothing = not known.
+  virtual void announce_sleep(const std::vector<std::string>& full_lanes,
+                              DbCallback<std::optional<std::chrono::milliseconds>> callback) = 0;
 
   /// byoc.open_credentials. A credential that is not active any more is missing from the answer.
   virtual void open_credentials(const std::vector<CredentialRef>& refs,

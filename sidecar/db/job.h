@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "../secret.h"
 
@@ -27,6 +28,8 @@ struct ClaimedJob {
   std::string org_id;
   std::string id;
   std::string provider;
+  /// Organization and account, as far as queueing goes: what limits and fairness are about.
+  std::string lane;
   /// Nothing: the organization has no usable credential.
   std::optional<std::string> credential_id;
   int credential_version = 0;
@@ -38,6 +41,20 @@ struct ClaimedJob {
   std::optional<int> validity_seconds;
   /// Where the provider shall call back with the message's status; nothing: nowhere.
   std::optional<std::string> receipt_address;
+};
+
+/// How many more jobs of a lane may be claimed.
+struct LaneRoom {
+  std::string lane;
+  int room = 0;
+};
+
+/// What a claim asks for.
+struct ClaimRequest {
+  int slots = 0;
+  /// At most so many of one lane, and of these lanes no more than that.
+  int room = 0;
+  std::vector<LaneRoom> rooms;
 };
 
 /// What became of an attempt (`returned`: never sent, give it back).

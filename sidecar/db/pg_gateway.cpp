@@ -14,8 +14,8 @@ namespace {
 constexpr Statement claim_statement{
     "claim_jobs",
     "SELECT claim_id, org_id, id, provider, credential_id, credential_version, to_number, body, attempt,"
-    " validity_seconds FROM byoc.claim_jobs($1::uuid, $2::int, $3::interval)"};
-constexpr Statement sleep_statement{"dispatcher_sleep", "SELECT byoc.dispatcher_sleep()"};
+    " validity_seconds, lane FROM byoc.claim_jobs($1::uuid, $2::int, $3::interval, $4::uuid[], $5::int[], $6::int)"};
+constexpr Statement sleep_statement{"dispatcher_sleep", "SELECT byoc.dispatcher_sleep($1::uuid[])"};
 constexpr Statement open_statement{
     "open_credentials",
     "SELECT org_id, id, provider, version, fields, error FROM byoc.open_credentials($1::uuid[], $2::uuid[])"};
@@ -66,6 +66,7 @@ std::vector<ClaimedJob> read_jobs(const Rows& rows, const std::string& dispatche
     job.body = rows.text(row, 7);
     job.attempt = rows.integer(row, 8);
     job.validity_seconds = optional_integer(rows, row, 9);
+    job.lane = rows.text(row, 10);
     jobs.push_back(std::move(job));
   }
   return jobs;
@@ -109,15 +110,15 @@ std::vector<VerificationJob> read_verifications(const Rows& rows) {
   return jobs;
 }
 
-// UUIDs need no quoting in an array literal.
-template <class Member>
-std::string uuid_array(const std::vector<CredentialRef>& refs, Member member) {
-  std::string text = "{";
-  for (const auto& ref : refs) {
-    if (text.size() > 1) text += ',';
-    text += ref.*member;
+// An array literal; UUIDs and numbers need no quoting in one.
+template <class Items, class Text>
+std::string array_literal(const Items& items, Text text_of) {
+  std::string literal = "{";
+  for (const auto& item : items) {
+    if (literal.size() > 1) literal += ',';
+    literal += text_of(item);
   }
-  return text + "}";
+  return literal + "}";
 }
 
 }  // namespace
@@ -162,18 +163,24 @@ std::string PgGateway::lease_text() const {
   return fmt::format("{} milliseconds", options_.lease.count());
 }
 
-void PgGateway::claim_jobs(int slots, DbCallback<std::vector<ClaimedJob>> callback) {
+void PgGateway::claim_jobs(const ClaimRequest& request, DbCallback<std::vector<ClaimedJob>> callback) {
   const std::string dispatcher = options_.identity();
   const auto leased_until = Clock::now() + options_.lease;
-  dispatch_.query(claim_statement, {dispatcher, std::to_string(slots), lease_text()},
+  dispatch_.query(claim_statement,
+                  {dispatcher, std::to_string(request.slots), lease_text(),
+                   array_literal(request.rooms, [](const LaneRoom& room) { return room.lane; }),
+                   array_literal(request.rooms, [](const LaneRoom& room) { return std::to_string(room.room); }),
+                   std::to_string(request.room)},
                   typed<std::vector<ClaimedJob>>(std::move(callback), [dispatcher, leased_until](Rows& rows) {
                     return read_jobs(rows, dispatcher, leased_until);
                   }));
 }
 
-void PgGateway::announce_sleep(DbCallback<std::optional<std::chrono::milliseconds>> callback) {
+void PgGateway::announce_sleep(const std::vector<std::string>& full_lanes,
+                               DbCallback<std::optional<std::chrono::milliseconds>> callback) {
   using Answer = std::optional<std::chrono::milliseconds>;
-  dispatch_.query(sleep_statement, {}, typed<Answer>(std::move(callback), [](Rows& rows) -> Answer {
+  dispatch_.query(sleep_statement, {array_literal(full_lanes, [](const std::string& lane) { return lane; })},
+                  typed<Answer>(std::move(callback), [](Rows& rows) -> Answer {
                     if (rows.count() != 1 || rows.is_null(0, 0)) return std::nullopt;
                     return std::chrono::milliseconds(rows.integer(0, 0));
                   }));
@@ -181,7 +188,9 @@ void PgGateway::announce_sleep(DbCallback<std::optional<std::chrono::millisecond
 
 void PgGateway::open_credentials(const std::vector<CredentialRef>& refs,
                                  DbCallback<std::vector<OpenedCredential>> callback) {
-  record_.query(open_statement, {uuid_array(refs, &CredentialRef::org_id), uuid_array(refs, &CredentialRef::id)},
+  record_.query(open_statement,
+                {array_literal(refs, [](const CredentialRef& ref) { return ref.org_id; }),
+                 array_literal(refs, [](const CredentialRef& ref) { return ref.id; })},
                 typed<std::vector<OpenedCredential>>(std::move(callback), read_credentials));
 }
 

@@ -36,8 +36,9 @@ class PgGateway final : public Gateway {
 
   bool can_claim() const override { return dispatch_.ready(); }
   bool can_record() const override { return record_.ready(); }
-  void claim_jobs(int slots, DbCallback<std::vector<ClaimedJob>> callback) override;
-  void announce_sleep(DbCallback<std::optional<std::chrono::milliseconds>> callback) override;
+  void claim_jobs(const ClaimRequest& request, DbCallback<std::vector<ClaimedJob>> callback) override;
+  void announce_sleep(const std::vector<std::string>& full_lanes,
+                      DbCallback<std::optional<std::chrono::milliseconds>> callback) override;
   void open_credentials(const std::vector<CredentialRef>& refs,
                         DbCallback<std::vector<OpenedCredential>> callback) override;
   void record_outcomes(const std::vector<JobOutcome>& outcomes, DbCallback<int> callback) override;

@@ -20,8 +20,9 @@ std::chrono::milliseconds doubling(std::chrono::milliseconds first, int times, s
 
 }  // namespace
 
-Claimer::Claimer(Gateway& gateway, Timers& timers, Hooks hooks, Options options)
+Claimer::Claimer(Gateway& gateway, Timers& timers, const LaneLoads& lanes, Hooks hooks, Options options)
     : gateway_(gateway),
+      lanes_(lanes),
       hooks_(std::move(hooks)),
       options_(options),
       wake_timer_(timers.make_timer([this] { wake(); })),
@@ -52,16 +53,25 @@ void Claimer::stop() {
 }
 
 void Claimer::advance() {
-  if (stopped_ || phase_ != Phase::idle || !work_ || pause_timer_->pending()) return;
+  if (stopped_ || phase_ != Phase::idle || pause_timer_->pending()) return;
+  if (!work_ && full_lanes_.empty()) return;
   if (!gateway_.can_claim() || !gateway_.can_record() || !hooks_.may_claim()) return;
-  const int free = hooks_.free_slots();
-  if (free <= 0) return;
+  const int count = expected();
+  if (count <= 0) return;
   // With work waiting, a claim for each freed slot would cost more than the requests themselves.
-  if (backlog_ && !batch_due_ && free * 4 < options_.slots) {
+  if ((backlog_ || !work_) && !batch_due_ && count * 4 < (work_ ? options_.slots : lanes_.limit())) {
     if (!batch_timer_->pending()) batch_timer_->start(batch_wait());
     return;
   }
-  claim(free);
+  claim(hooks_.free_slots());
+}
+
+int Claimer::expected() const {
+  const int free = hooks_.free_slots();
+  if (work_) return free;
+  int room = 0;
+  for (const auto& lane : full_lanes_) room += lanes_.room(lane);
+  return std::min(free, room);
 }
 
 std::chrono::microseconds Claimer::batch_wait() const {
@@ -75,7 +85,8 @@ void Claimer::claim(int slots) {
   woken_ = false;
   batch_timer_->stop();
   wake_timer_->stop();
-  gateway_.claim_jobs(slots, [this, slots](auto result) { on_claimed(slots, std::move(result)); });
+  gateway_.claim_jobs({slots, lanes_.limit(), lanes_.rooms()},
+                      [this, slots](auto result) { on_claimed(slots, std::move(result)); });
 }
 
 void Claimer::on_claimed(int asked, Result<std::vector<ClaimedJob>, DbError> result) {
@@ -92,10 +103,11 @@ void Claimer::on_claimed(int asked, Result<std::vector<ClaimedJob>, DbError> res
     log::debug("claimed {} of {} jobs", last_count_, asked);
     hooks_.on_jobs(std::move(*result));  // slots may become free within: `claiming` keeps advance() out
   }
+  full_lanes_ = lanes_.full();
   phase_ = Phase::idle;
   if (stopped_) return;
   backlog_ = last_count_ >= asked;
-  work_ = backlog_ || woken_;
+  work_ = last_count_ > 0 || woken_;  // a short claim does not mean an empty queue
   if (work_)
     advance();
   else
@@ -104,7 +116,7 @@ void Claimer::on_claimed(int asked, Result<std::vector<ClaimedJob>, DbError> res
 
 void Claimer::announce() {
   phase_ = Phase::announcing;
-  gateway_.announce_sleep([this](auto result) { on_announced(std::move(result)); });
+  gateway_.announce_sleep(full_lanes_, [this](auto result) { on_announced(std::move(result)); });
 }
 
 void Claimer::on_announced(Result<std::optional<std::chrono::milliseconds>, DbError> result) {
@@ -120,7 +132,7 @@ void Claimer::on_announced(Result<std::optional<std::chrono::milliseconds>, DbEr
   if (due > 0ms && !woken_) {
     fruitless_ = 0;
     wake_timer_->start(due);
-    return;
+    return advance();  // slots of a full lane may have come back meanwhile
   }
   work_ = true;
   // Work that is there but cannot be had (another dispatcher holds it locked) must not become a busy loop.

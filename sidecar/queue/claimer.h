@@ -8,12 +8,14 @@
 
 #include "../db/gateway.h"
 #include "../timers.h"
+#include "lane_loads.h"
 
 namespace byocd {
 
 /// Never claims more than there are free slots. Woken (NOTIFY, poll, a freed slot) it claims at once; while the queue
 /// holds more than the slots do, it lets freed slots add up for a moment instead of claiming for each. After a short
-/// claim it announces that it sleeps, which makes inserts notify.
+/// claim it announces that it sleeps, which makes inserts notify. A lane that got all its room may have more: it is
+/// looked after when its requests come back.
 class Claimer {
  public:
   struct Hooks {
@@ -29,7 +31,7 @@ class Claimer {
     std::chrono::milliseconds poll_interval{1'000};
   };
 
-  Claimer(Gateway& gateway, Timers& timers, Hooks hooks, Options options);
+  Claimer(Gateway& gateway, Timers& timers, const LaneLoads& lanes, Hooks hooks, Options options);
 
   /// There may be work (a NOTIFY).
   void wake();
@@ -51,7 +53,11 @@ class Claimer {
   void pause(std::chrono::milliseconds wait) { pause_timer_->start(wait); }
   std::chrono::microseconds batch_wait() const;
 
+  /// How many jobs a claim could bring, as far as we know.
+  int expected() const;
+
   Gateway& gateway_;
+  const LaneLoads& lanes_;
   Hooks hooks_;
   Options options_;
   std::unique_ptr<Timer> wake_timer_;   // poll, or work that is due
@@ -59,13 +65,14 @@ class Claimer {
   std::unique_ptr<Timer> batch_timer_;  // freed slots add up while it runs
   Phase phase_ = Phase::idle;
   bool stopped_ = false;
-  bool work_ = true;        // there may be something to claim
-  bool woken_ = false;      // a wake() came during the call that is on its way
-  bool backlog_ = false;    // the last claim was full
-  bool batch_due_ = false;  // waited long enough for slots to add up
-  int last_count_ = 0;      // rows of the last claim
-  int fruitless_ = 0;       // claims in a row without a row though work was announced
-  int failures_ = 0;        // calls in a row that failed
+  bool work_ = true;                     // there may be something to claim
+  bool woken_ = false;                   // a wake() came during the call that is on its way
+  bool backlog_ = false;                 // the last claim was full
+  bool batch_due_ = false;               // waited long enough for slots to add up
+  std::vector<std::string> full_lanes_;  // without room after the last claim: they may have more work
+  int last_count_ = 0;                   // rows of the last claim
+  int fruitless_ = 0;                    // claims in a row without a row though work was announced
+  int failures_ = 0;                     // calls in a row that failed
 };
 
 }  // namespace byocd

@@ -36,6 +36,7 @@ void report(const ClaimedJob& job, const Outcome& outcome, microseconds duration
 
 void Dispatcher::dispatch(std::vector<ClaimedJob> jobs) {
   in_flight_ += static_cast<int>(jobs.size());
+  for (const auto& job : jobs) parts_.lanes.add(job.lane);
   for (auto& job : jobs) start(std::make_shared<const ClaimedJob>(std::move(job)));
   parts_.credentials.flush();
   parts_.http.flush();
@@ -95,6 +96,7 @@ void Dispatcher::finish(const Job& job, Outcome outcome, microseconds duration, 
   done.outcome = std::move(outcome);
   done.called_back = called_back;
   --in_flight_;
+  parts_.lanes.remove(job->lane);
   hooks_.on_outcome(std::move(done));
   hooks_.on_slot_freed();
 }

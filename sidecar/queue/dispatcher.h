@@ -12,6 +12,7 @@
 #include "../timers.h"
 #include "credential_cache.h"
 #include "identities.h"
+#include "lane_loads.h"
 #include "retry_policy.h"
 
 namespace byocd {
@@ -24,6 +25,7 @@ class Dispatcher {
     HttpClient& http;
     CredentialCache& credentials;
     const Identities& identities;
+    LaneLoads& lanes;
     const RetryPolicy& retry_policy;
     Timers& timers;
   };

@@ -36,7 +36,7 @@ SELECT byoc_test.lists(
       WHERE e.extname = 'pg_byoc'$$,
     ARRAY['byoc.idempotency_keys', 'byoc.inbound_messages', 'byoc.installation', 'byoc.opt_outs', 'byoc.message_events', 'byoc.messages', 'byoc.organization_api_credentials',
           'byoc.organization_keys', 'byoc.organizations', 'byoc.provider_error_overrides', 'byoc.provider_overrides', 'byoc.queue',
-          'byoc.schedule', 'byoc.sms_trigger_definitions'],
+          'byoc.schedule', 'byoc.sender_limits', 'byoc.sms_trigger_definitions'],
     'pg_dump takes the data of exactly these tables: shipped rows, lanes, claims and wake-ups are made again');
 SELECT byoc_test.lists(
     $$SELECT t.tgrelid::regclass || ' ' || t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid

@@ -47,7 +47,7 @@ SELECT byoc_test.lists($$SELECT byoc_test.functions_of('byoc_test_tenant')$$, AR
     'byoc.authenticate(text)', 'byoc.current_org_id()', 'byoc.current_user_id()', 'byoc.current_org_role()',
     'byoc.sees_all_organizations()', 'byoc.require_organization(uuid,text)', 'byoc.invoking_role()',
     'byoc.encrypt(uuid,text,text)', 'byoc.decrypt(uuid,bytea,text)', 'byoc.encrypt_bytes(uuid,bytea,text)', 'byoc.decrypt_bytes(uuid,bytea,text)',
-    'byoc.envelope_key_id(bytea)',
+    'byoc.envelope_key_id(bytea)', 'byoc.sms_segments(text)',
     'byoc.add_credential(text,jsonb,text,uuid)', 'byoc.add_credential(text,text,text,uuid)',
     'byoc.update_credential(uuid,jsonb)', 'byoc.update_credential(uuid,text)',
     'byoc.change_credential(uuid,uuid,jsonb,text,boolean)', 'byoc.parse_fields(text)', 'byoc.credential_org(uuid)',
@@ -80,13 +80,14 @@ SELECT byoc_test.lists($$SELECT byoc_test.relations_of('byoc_test_admin')$$, ARR
     'byoc.organizations: SELECT', 'byoc.organizations(name): UPDATE', 'byoc.organizations(settings): UPDATE',
     'byoc.providers: SELECT', 'byoc.provider_errors: SELECT', 'byoc.inbound_messages: SELECT', 'byoc.opt_outs: SELECT',
     'byoc.sms_triggers: SELECT', 'byoc.key_status: SELECT', 'byoc.master_keys: SELECT',
-    'byoc.provider_overrides: SELECT INSERT UPDATE DELETE', 'byoc.provider_error_overrides: SELECT INSERT UPDATE DELETE'],
+    'byoc.provider_overrides: SELECT INSERT UPDATE DELETE', 'byoc.provider_error_overrides: SELECT INSERT UPDATE DELETE',
+    'byoc.sender_limits: SELECT INSERT UPDATE DELETE'],
     'byoc.grant_admin gives exactly these relations');
 SELECT ok(NOT has_schema_privilege('byoc_test_admin', 'byoc', 'CREATE'), 'an admin may not create in the schema');
 
 -- byocd
 SELECT byoc_test.lists($$SELECT byoc_test.functions_of('byoc_test_dispatcher')$$, ARRAY[
-    'byoc.api_version()', 'byoc.register_dispatcher(uuid)', 'byoc.claim_jobs(uuid,integer,interval)', 'byoc.dispatcher_sleep()',
+    'byoc.api_version()', 'byoc.register_dispatcher(uuid)', 'byoc.claim_jobs(uuid,integer,interval,uuid[],integer[],integer)', 'byoc.dispatcher_sleep(uuid[])',
     'byoc.heartbeat(uuid,interval)', 'byoc.rescue_expired()', 'byoc.record_outcomes(jsonb)',
     'byoc.open_credentials(uuid[],uuid[])', 'byoc.claim_verifications(uuid,integer,interval)',
     'byoc.record_verification(uuid,uuid,integer,text,text)',
@@ -109,7 +110,7 @@ SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c
                   WHERE c.relnamespace = 'byoc'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity$$,
     'row-level security is enabled on every storage table');
 SELECT byoc_test.lists($$SELECT polrelid::regclass || ' ' || polname FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
-                         WHERE c.relnamespace = 'byoc'::regnamespace AND c.relname NOT IN ('provider_overrides', 'provider_error_overrides')$$,
+                         WHERE c.relnamespace = 'byoc'::regnamespace AND c.relname NOT IN ('provider_overrides', 'provider_error_overrides', 'sender_limits')$$,
     ARRAY['byoc.organizations own_or_administered', 'byoc.inbound_messages own', 'byoc.opt_outs own'],
     'of the tables with tenants'' data row-level policies open only organizations and what came in, to themselves');
 SELECT byoc_test.lists($$SELECT c.oid::regclass FROM pg_class c
@@ -181,8 +182,8 @@ SELECT byoc_test.lists($$SELECT p.oid::regprocedure FROM pg_proc p WHERE p.prona
     'byoc.register_sms_trigger(regclass,name,text,text,text,text,text,text)', -- stores a definition after checking the TRIGGER privilege
     'byoc.unregister_sms_trigger(regclass,name)', -- likewise
     'byoc.register_dispatcher(uuid)', -- byocd
-    'byoc.claim_jobs(uuid,integer,interval)', -- byocd
-    'byoc.dispatcher_sleep()', -- byocd
+    'byoc.claim_jobs(uuid,integer,interval,uuid[],integer[],integer)', -- byocd
+    'byoc.dispatcher_sleep(uuid[])', -- byocd
     'byoc.heartbeat(uuid,interval)', -- byocd
     'byoc.rescue_expired()', -- byocd
     'byoc.record_outcomes(jsonb)', -- byocd

@@ -19,7 +19,7 @@ SELECT results_eq($$SELECT org_id, id, provider, credential_id, credential_versi
     format($$VALUES (byoc_test.org_a(), %L::uuid, 'twilio', %L::uuid, 1, '+15005550006', 'first', 1, NULL::integer)$$, :'first', :'a1'), 'a claim gives the message, its credential and the number of the attempt');
 SELECT results_eq(format($$SELECT status, attempts FROM byoc.sms_messages WHERE id = %L$$, :'first'), $$VALUES ('sending', 1)$$, 'the message is being sent then, and the attempt counts');
 SELECT results_eq(format($$SELECT claim_id, used_credential_id FROM byoc.messages WHERE id = %L$$, :'first'), format($$SELECT claim_id, %L::uuid FROM byoc_test.got$$, :'a1'), 'under its claim, by its credential');
-SELECT results_eq($$SELECT org_id, dispatcher, message_ids FROM byoc.claims$$, format($$VALUES (byoc_test.org_a(), byoc_test.dispatcher(), ARRAY[%L::uuid])$$, :'first'), 'the claim is noted with its dispatcher and messages');
+SELECT results_eq($$SELECT org_ids, dispatcher, message_ids, unsettled FROM byoc.claims$$, format($$VALUES (ARRAY[byoc_test.org_a()], byoc_test.dispatcher(), ARRAY[%L::uuid], 1)$$, :'first'), 'the claim is noted with its dispatcher and messages');
 SELECT ok((SELECT lease_until - clock_timestamp() BETWEEN interval '50 seconds' AND interval '1 minute' FROM byoc.claims), 'for as long as the lease');
 SELECT is_empty($$SELECT * FROM byoc_test.claim(10)$$, 'a second claim gives nothing');
 SELECT is((SELECT count(*) FROM byoc.queue), 0::bigint, 'the queue is empty');
@@ -74,7 +74,7 @@ CREATE TABLE byoc_test.thousand AS SELECT id FROM byoc_test.drain(37) AS d (id);
 SELECT is((SELECT count(*) FROM byoc_test.thousand), 1000::bigint, 'a thousand messages are claimed');
 SELECT is((SELECT count(DISTINCT id) FROM byoc_test.thousand), 1000::bigint, 'each exactly once');
 SELECT is((SELECT count(*) FROM byoc.messages m JOIN byoc_test.thousand t USING (id) WHERE m.status = 'sending' AND m.attempts = 1 AND m.claim_id IS NOT NULL), 1000::bigint, 'each is being sent, on its first attempt');
-SELECT is_empty($$SELECT m.id FROM byoc.messages m WHERE m.status = 'sending' AND NOT EXISTS (SELECT FROM byoc.claims c WHERE c.org_id = m.org_id AND c.id = m.claim_id AND m.id = ANY (c.message_ids))$$,
+SELECT is_empty($$SELECT m.id FROM byoc.messages m WHERE m.status = 'sending' AND NOT EXISTS (SELECT FROM byoc.claims c WHERE m.org_id = ANY (c.org_ids) AND c.id = m.claim_id AND m.id = ANY (c.message_ids))$$,
     'each stands in the claim that it names');
 DO $$ BEGIN DELETE FROM byoc.claims; DELETE FROM byoc.messages; DELETE FROM byoc.lanes; DELETE FROM byoc.wakeups; END $$;
 
@@ -125,7 +125,7 @@ SELECT byoc.send_sms('+15005550006', 'alone and late', expires_at => now() + int
 UPDATE byoc.queue SET expires_at = now() - interval '1 second' WHERE id = :'late';
 SELECT is_empty($$SELECT * FROM byoc_test.claim(10)$$, 'an organization''s only message, expired');
 SELECT is(byoc_test.status(:'late'), 'expired', 'comes to its end as well');
-SELECT is_empty($$SELECT * FROM byoc.claims WHERE org_id = 'cccccccc-0000-4000-8000-000000000009'$$, 'and leaves no claim');
+SELECT is_empty($$SELECT * FROM byoc.claims WHERE 'cccccccc-0000-4000-8000-000000000009' = ANY (org_ids)$$, 'and leaves no claim');
 
 SAVEPOINT far;
 SELECT byoc_test.error_of($$SELECT byoc.send_sms('+15005550006', 'far', expires_at => 'infinity', org_id => byoc_test.org_a())$$) AS error \gset

@@ -25,7 +25,8 @@ std::string error_of(const ConfigSources& given) {
 TEST(Config, HasDefaults) {
   const auto config = load_config(sources({}, {}, {}));
   ASSERT_TRUE(config.ok());
-  EXPECT_EQ(config->max_in_flight, 64);
+  EXPECT_EQ(config->max_in_flight, 96);
+  EXPECT_EQ(config->max_in_flight_per_account, 64);
   EXPECT_EQ(config->lease, 30s);
   EXPECT_EQ(config->poll_interval, 1s);
   EXPECT_EQ(config->request_timeout, 10s);

@@ -99,7 +99,7 @@ $$;
 -- transaction of its own, where that cannot happen.
 CREATE FUNCTION byoc_test.claim(slots integer, lease interval DEFAULT '1 minute')
 RETURNS TABLE (claim_id uuid, org_id uuid, id uuid, provider text, credential_id uuid, credential_version integer, to_number text,
-               body text, attempt integer, validity_seconds integer)
+               body text, attempt integer, validity_seconds integer, lane uuid)
 LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM byoc.sweep_lanes();

@@ -133,6 +133,37 @@ TEST(Jwt, KnownAnswers) {
   }
 }
 
+// RFC 7515 A.5 and RFC 7520 4.2, 4.3 and 4.5: right by the book, but not allowed here.
+TEST(Jwt, KnownAnswersThatAreRefused) {
+  const std::string ps384 = "eyJhbGciOiJQUzM4NCIsImtpZCI6ImJpbGJvLmJhZ2dpbnNAaG9iYml0b24uZXhhbXBsZSJ9." + hobbit +
+                            ".cu22eBqkYDKgIlTpzDXGvaFfz6WGoz7fUDcfT0kkOy42miAh2qyBzk1xEsnk2IpN6-"
+                            "tPid6VrklHkqsGqDqHCdP6O8TTB5dDDItllVo6_1OLPpcbUr"
+                            "hiUSMxbbXUvdvWXzg-UD8biiReQFlfz28zGWVsdiNAUf8ZnyPEgVFn442ZdNqiVJRmBqrYRXe8P_"
+                            "ijQ7p8Vdz0TTrxUeT3lm8d9shnr2lfJT8ImUjvAA"
+                            "2Xez2Mlp8cBE5awDzT0qI0n6uiP1aCN_2_"
+                            "jLAeQTlqRHtfa64QQSUmFAAjVKPbByi7xho0uTOcbH510a6GYmJUAfmWjwZ6oD4ifKo8DYM-X72Eaw";
+  const std::string es512 = "eyJhbGciOiJFUzUxMiIsImtpZCI6ImJpbGJvLmJhZ2dpbnNAaG9iYml0b24uZXhhbXBsZSJ9." + hobbit +
+                            ".AE_R_YZCChjn4791jSQCrdPZCNYqHXCTZH0-"
+                            "JZGYNlaAjP2kqaluUIIUnC9qvbu9Plon7KRTzoNEuT4Va2cmL1eJAQy3mtPBu_u_sDDyYjnAMDxXPn7"
+                            "XrT0lw-kvAD890jl8e2puQens_IEKBpHABlsbEPX6sFY8OcGDqoRuBomu9xQ2";
+  const std::string p521 =
+      R"({"kty":"EC","kid":"bilbo.baggins@hobbiton.example","use":"sig","crv":"P-521","x":"AHKZLLOsCOzz5cY97ewNUajB957y-C-U88c3v13nmGZx6sYl_oJXu9A5RkTKqjqvjyekWF-7ytDyRXYgCF5cj0Kt","y":"AdymlHvOiLxXkEhayXQnNCvDX4h9htZaCJN34kfmC6pV5OhQHiraVySsUdaQkAgDPrwQrJmbnX9cwlGfP-HqHZR1"})";
+  const Keys rsa_of_bilbo(examples[3].key);
+  EXPECT_EQ(verify_signature(rsa_of_bilbo.set, ps384), JwtError::wrong_algorithm) << "RFC 7520 4.2";
+  EXPECT_EQ(verify_signature(rsa_of_bilbo.set, es512), JwtError::wrong_algorithm) << "RFC 7520 4.3";
+  Jwks none = {};
+  EXPECT_EQ(parse_jwks("{\"keys\":[" + p521 + "]}", none).error, JwksError::no_key) << "RFC 7520 4.3";
+
+  const Keys secret_of_hobbits(examples[4].key);
+  std::string detached = examples[4].token;
+  detached.erase(detached.find('.') + 1, hobbit.size());
+  EXPECT_EQ(verify_signature(secret_of_hobbits.set, detached), JwtError::bad_signature) << "RFC 7520 4.5";
+
+  const Keys secret_of_joe(examples[0].key);
+  EXPECT_EQ(verify_signature(secret_of_joe.set, "eyJhbGciOiJub25lIn0." + joe + '.'), JwtError::wrong_algorithm)
+      << "RFC 7515 A.5";
+}
+
 TEST(Jwt, NoChangedCharacterAndNoTruncationPasses) {
   for (const Example& example : examples) {
     const Keys set(example.key);

@@ -31,8 +31,10 @@ class ClaimerTest : public testing::Test {
   int busy = 0;
   bool may_claim = true;
   std::chrono::microseconds duration{0};
+  LaneLoads lanes{slots};
   Claimer claimer{gateway,
                   timers,
+                  lanes,
                   {[this] { return slots - busy; }, [this] { return may_claim; }, [this] { return duration; },
                    [this](const std::vector<ClaimedJob>& got) { busy += static_cast<int>(got.size()); }},
                   {slots, 1000ms}};
@@ -49,9 +51,11 @@ TEST_F(ClaimerTest, ClaimsAllFreeSlotsWhenConnected) {
   EXPECT_EQ(gateway.claims.front().arguments, 5);
 }
 
-TEST_F(ClaimerTest, AnnouncesSleepAfterAShortClaimAndWaitsForANotification) {
+TEST_F(ClaimerTest, AnnouncesSleepAfterAnEmptyClaimAndWaitsForANotification) {
   claimer.connection_changed();
   claimed(3);
+  EXPECT_TRUE(gateway.sleeps.empty()) << "a short claim does not mean an empty queue";
+  claimed(0);
   ASSERT_EQ(gateway.sleeps.size(), 1u);
   sleep_answer(std::nullopt);
   timers.pass(999ms);
@@ -80,6 +84,7 @@ TEST_F(ClaimerTest, WakesWhenWorkIsDueBeforeThePoll) {
 TEST_F(ClaimerTest, ClaimsAgainAtOnceWhenWorkArrivedBeforeTheSleep) {
   claimer.connection_changed();
   claimed(2);
+  claimed(0);
   sleep_answer(0ms);
   EXPECT_EQ(gateway.claims.size(), 1u);
 }
@@ -208,6 +213,42 @@ TEST_F(ClaimerTest, StopLetsAClaimOnItsWayDeliver) {
   timers.pass(10s);
   EXPECT_TRUE(gateway.claims.empty());
   EXPECT_TRUE(gateway.sleeps.empty());
+}
+
+TEST_F(ClaimerTest, TellsTheRoomOfLanesInUse) {
+  lanes.add("slow");
+  claimer.connection_changed();
+  EXPECT_EQ(gateway.last_claim.room, slots);
+  ASSERT_EQ(gateway.last_claim.rooms.size(), 1u);
+  EXPECT_EQ(gateway.last_claim.rooms[0].lane, "slow");
+  EXPECT_EQ(gateway.last_claim.rooms[0].room, slots - 1);
+}
+
+TEST_F(ClaimerTest, LooksAfterAFullLaneWhenItsRequestsComeBack) {
+  for (int i = 0; i < slots; ++i) lanes.add("slow");
+  claimer.connection_changed();
+  claimed(0);
+  ASSERT_EQ(gateway.sleeps.size(), 1u);
+  EXPECT_EQ(gateway.sleeps.front().arguments, std::vector<std::string>{"slow"});
+  sleep_answer(std::nullopt);
+  claimer.advance();
+  EXPECT_TRUE(gateway.claims.empty()) << "the lane has no room yet";
+  lanes.remove("slow");
+  lanes.remove("slow");
+  claimer.advance();
+  EXPECT_EQ(gateway.claims.size(), 1u);
+}
+
+TEST_F(ClaimerTest, DoesNotClaimForEachSlotOfAFullLane) {
+  for (int i = 0; i < slots; ++i) lanes.add("slow");
+  claimer.connection_changed();
+  claimed(0);
+  sleep_answer(std::nullopt);
+  lanes.remove("slow");
+  claimer.advance();
+  EXPECT_TRUE(gateway.claims.empty());
+  timers.pass(1ms);
+  EXPECT_EQ(gateway.claims.size(), 1u);
 }
 
 }  // namespace

@@ -34,10 +34,11 @@ class DispatcherTest : public testing::Test {
   Registry registry = registry_with_twilio();
   CredentialCache credentials{gateway, timers};
   Identities identities{30s};
+  LaneLoads lanes{4};
   RetryPolicy retry_policy{[] { return 0.0; }};
   std::vector<JobOutcome> outcomes;
   int freed = 0;
-  Dispatcher dispatcher{{registry, http, credentials, identities, retry_policy, timers},
+  Dispatcher dispatcher{{registry, http, credentials, identities, lanes, retry_policy, timers},
                         {[this](JobOutcome outcome) { outcomes.push_back(std::move(outcome)); }, [this] { ++freed; }}};
 };
 

@@ -37,11 +37,13 @@ class FakeGateway final : public Gateway {
  public:
   bool can_claim() const override { return connected; }
   bool can_record() const override { return connected; }
-  void claim_jobs(int slots, DbCallback<std::vector<ClaimedJob>> callback) override {
-    claims.push_back({slots, std::move(callback)});
+  void claim_jobs(const ClaimRequest& request, DbCallback<std::vector<ClaimedJob>> callback) override {
+    last_claim = request;
+    claims.push_back({request.slots, std::move(callback)});
   }
-  void announce_sleep(DbCallback<std::optional<std::chrono::milliseconds>> callback) override {
-    sleeps.push_back({0, std::move(callback)});
+  void announce_sleep(const std::vector<std::string>& full_lanes,
+                      DbCallback<std::optional<std::chrono::milliseconds>> callback) override {
+    sleeps.push_back({full_lanes, std::move(callback)});
   }
   void open_credentials(const std::vector<CredentialRef>& refs,
                         DbCallback<std::vector<OpenedCredential>> callback) override {
@@ -63,8 +65,9 @@ class FakeGateway final : public Gateway {
   }
 
   bool connected = true;
+  ClaimRequest last_claim;
   std::deque<FakeCall<int, std::vector<ClaimedJob>>> claims;
-  std::deque<FakeCall<int, std::optional<std::chrono::milliseconds>>> sleeps;
+  std::deque<FakeCall<std::vector<std::string>, std::optional<std::chrono::milliseconds>>> sleeps;
   std::deque<FakeCall<std::vector<CredentialRef>, std::vector<OpenedCredential>>> opens;
   std::deque<FakeCall<std::vector<JobOutcome>, int>> records;
   std::deque<FakeCall<std::string, int>> heartbeats;

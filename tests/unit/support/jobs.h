@@ -22,6 +22,7 @@ inline ClaimedJob make_job(std::shared_ptr<const Claim> claim, const std::string
   job.org_id = "org-1";
   job.id = id;
   job.provider = "twilio";
+  job.lane = "lane-1";
   job.credential_id = "credential-1";
   job.credential_version = 1;
   job.to_number = "+15005550010";

@@ -1,0 +1,34 @@
+// How many requests of each lane are in flight.
+#pragma once
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "../db/job.h"
+
+namespace byocd {
+
+/// A lane is an account of an organization, as the database sees it. One whose provider is slow must not take every
+/// slot, so each has a limit below the whole.
+class LaneLoads {
+ public:
+  explicit LaneLoads(int limit) : limit_(limit) {}
+
+  void add(const std::string& lane) { ++loads_[lane]; }
+  void remove(const std::string& lane);
+
+  int limit() const { return limit_; }
+  /// How many more requests the lane may have.
+  int room(const std::string& lane) const;
+  /// The room of each lane that has requests in flight.
+  std::vector<LaneRoom> rooms() const;
+  /// Lanes without room.
+  std::vector<std::string> full() const;
+
+ private:
+  int limit_;
+  std::unordered_map<std::string, int> loads_;
+};
+
+}  // namespace byocd
