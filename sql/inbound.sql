@@ -62,13 +62,13 @@ BEGIN
     -- What waits must not go out either.
     WITH unsent AS (
         DELETE FROM byoc.schedule s WHERE s.org_id = opt_out.org_id AND s.to_number = opt_out.number
-        RETURNING s.org_id, s.id, s.to_number, s.body, s.credential_id, s.attempts, s.source_table, s.idempotency_key, s.created_at, s.send_at, s.expires_at
+        RETURNING s.org_id, s.id, s.to_number, s.body, s.credential_id, s.attempts, s.source_table, s.idempotency_key, s.created_at, s.send_at, s.expires_at, s.segments
     ), queued AS (
         DELETE FROM byoc.queue q WHERE q.org_id = opt_out.org_id AND q.to_number = opt_out.number
-        RETURNING q.org_id, q.id, q.to_number, q.body, q.credential_id, q.attempts, q.source_table, q.idempotency_key, q.created_at, q.send_at, q.expires_at
+        RETURNING q.org_id, q.id, q.to_number, q.body, q.credential_id, q.attempts, q.source_table, q.idempotency_key, q.created_at, q.send_at, q.expires_at, q.segments
     ), stored AS (
         INSERT INTO byoc.messages (org_id, id, to_number, body, credential_id, attempts, source_table, idempotency_key, created_at, send_at,
-                                   expires_at, status, finished_at, error_code, error_message)
+                                   expires_at, segments, status, finished_at, error_code, error_message)
         SELECT u.*, 'failed', clock_timestamp(), '21610', reason FROM (TABLE unsent UNION ALL TABLE queued) AS u
         RETURNING messages.org_id, messages.id, messages.attempts
     )

@@ -110,14 +110,14 @@ BEGIN
     LOOP
         WITH unsent AS (
             DELETE FROM byoc.schedule s WHERE s.org_id = told.org_id AND s.id = told.id AND s.attempts = told.attempt
-            RETURNING s.org_id, s.id, s.to_number, s.body, s.credential_id, s.attempts, s.source_table, s.idempotency_key, s.created_at, s.send_at, s.expires_at
+            RETURNING s.org_id, s.id, s.to_number, s.body, s.credential_id, s.attempts, s.source_table, s.idempotency_key, s.created_at, s.send_at, s.expires_at, s.segments
         ), queued AS (
             DELETE FROM byoc.queue q
             WHERE q.org_id = told.org_id AND q.lane = ANY (byoc.lanes_of(told.org_id)) AND q.id = told.id AND q.attempts = told.attempt
-            RETURNING q.org_id, q.id, q.to_number, q.body, q.credential_id, q.attempts, q.source_table, q.idempotency_key, q.created_at, q.send_at, q.expires_at
+            RETURNING q.org_id, q.id, q.to_number, q.body, q.credential_id, q.attempts, q.source_table, q.idempotency_key, q.created_at, q.send_at, q.expires_at, q.segments
         )
         INSERT INTO byoc.messages (org_id, id, to_number, body, credential_id, attempts, source_table, idempotency_key, created_at, send_at,
-                                   expires_at, status, finished_at)
+                                   expires_at, segments, status, finished_at)
         SELECT u.*, 'unknown', clock_timestamp() FROM (TABLE unsent UNION ALL TABLE queued) AS u;
     END LOOP;
 END
@@ -145,7 +145,7 @@ BEGIN
     WITH told AS MATERIALIZED (
         SELECT t.* FROM ROWS FROM (jsonb_to_recordset(receipts) AS (org_id uuid, id uuid, settle boolean)) WITH ORDINALITY AS t (org_id, id, settle, n)
     ), locked AS MATERIALIZED (
-        SELECT m.org_id, m.id, EXISTS (SELECT FROM byoc.claims c WHERE c.org_id = m.org_id AND c.id = m.claim_id AND c.lease_until > now) AS in_flight
+        SELECT m.org_id, m.id, EXISTS (SELECT FROM byoc.claims c WHERE c.id = m.claim_id AND c.lease_until > now) AS in_flight
         FROM (SELECT DISTINCT d.org_id, d.id FROM told d) AS t
         JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id
         FOR NO KEY UPDATE OF m SKIP LOCKED
