@@ -58,13 +58,21 @@ AS $$
 DECLARE
     reason text := byoc.receipt_reason('21610');
 BEGIN
-    INSERT INTO byoc.opt_outs (org_id, number, source) VALUES (opt_out.org_id, opt_out.number, opt_out.source) ON CONFLICT DO NOTHING;
-    -- What waits must not go out either.
+    -- No waiting for an open transaction of the tenant, which would hold up everybody's receipts.
+    PERFORM FROM byoc.opt_outs o WHERE o.org_id = opt_out.org_id AND o.number = opt_out.number FOR KEY SHARE NOWAIT;
+    IF NOT FOUND THEN
+        INSERT INTO byoc.opt_outs (org_id, number, source) VALUES (opt_out.org_id, opt_out.number, opt_out.source) ON CONFLICT DO NOTHING;
+    END IF;
+    -- What waits must not go out either. What is locked is being claimed or cancelled.
     WITH unsent AS (
-        DELETE FROM byoc.schedule s WHERE s.org_id = opt_out.org_id AND s.to_number = opt_out.number
+        DELETE FROM byoc.schedule s
+        WHERE s.ctid = ANY (ARRAY(SELECT w.ctid FROM byoc.schedule w WHERE w.org_id = opt_out.org_id AND w.to_number = opt_out.number
+                                  FOR UPDATE SKIP LOCKED))
         RETURNING s.org_id, s.id, s.to_number, s.body, s.credential_id, s.attempts, s.source_table, s.idempotency_key, s.created_at, s.send_at, s.expires_at, s.segments
     ), queued AS (
-        DELETE FROM byoc.queue q WHERE q.org_id = opt_out.org_id AND q.to_number = opt_out.number
+        DELETE FROM byoc.queue q
+        WHERE q.ctid = ANY (ARRAY(SELECT w.ctid FROM byoc.queue w WHERE w.org_id = opt_out.org_id AND w.to_number = opt_out.number
+                                  FOR UPDATE SKIP LOCKED))
         RETURNING q.org_id, q.id, q.to_number, q.body, q.credential_id, q.attempts, q.source_table, q.idempotency_key, q.created_at, q.send_at, q.expires_at, q.segments
     ), stored AS (
         INSERT INTO byoc.messages (org_id, id, to_number, body, credential_id, attempts, source_table, idempotency_key, created_at, send_at,
@@ -76,7 +84,8 @@ BEGIN
     SELECT s.org_id, s.id, byoc.uuid_v7(), 'refused', s.attempts, '21610', reason FROM stored s;
 END
 $$;
-COMMENT ON FUNCTION byoc.opt_out(uuid, text, text) IS 'Internal: notes an opt-out, and fails the messages to that number that wait.';
+COMMENT ON FUNCTION byoc.opt_out(uuid, text, text) IS 'Internal: notes an opt-out, and fails the messages to that number that wait. Raises 55P03 while '
+    'it is being lifted.';
 
 CREATE FUNCTION byoc.lift_opt_out(number text, org_id uuid DEFAULT byoc.current_org_id()) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -131,7 +140,9 @@ BEGIN
     IF keyword = 'stop' THEN
         PERFORM byoc.opt_out(org_id, from_number, 'inbound');
     ELSIF keyword = 'start' THEN
-        DELETE FROM byoc.opt_outs o WHERE o.org_id = record_inbound.org_id AND o.number = record_inbound.from_number;
+        DELETE FROM byoc.opt_outs o
+        WHERE o.ctid = (SELECT w.ctid FROM byoc.opt_outs w WHERE w.org_id = record_inbound.org_id AND w.number = record_inbound.from_number
+                        FOR UPDATE SKIP LOCKED);
     END IF;
     RETURN problem;
 END
@@ -148,7 +159,8 @@ BEGIN
     PERFORM byoc.opt_out(m.org_id, m.to_number, 'provider')
     FROM unnest(org_ids, ids) AS t (org_id, id)
     JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id
-    WHERE m.status = 'failed' AND m.error_code = '21610';
+    WHERE m.status = 'failed' AND m.error_code = '21610'
+      AND NOT EXISTS (SELECT FROM byoc.opt_outs o WHERE o.org_id = m.org_id AND o.number = m.to_number);
 END
 $$;
 COMMENT ON FUNCTION byoc.note_refusals(uuid[], uuid[]) IS 'For byocd: messages that the provider refused; those with 21610 tell who has opted out.';

@@ -60,6 +60,8 @@ BEGIN
     WHERE m.status = 'sending';
     DELETE FROM byoc.claims;
     DELETE FROM byoc.reconciliations;
+    DELETE FROM byoc.receipt_watches;
+    DELETE FROM byoc.status_checks;
     DELETE FROM byoc.lanes;
     DELETE FROM byoc.wakeups;
     DELETE FROM byoc.installation;

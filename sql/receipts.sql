@@ -94,12 +94,13 @@ RETURN CASE provider_status
 COMMENT ON FUNCTION byoc.receipt_result(text) IS 'Internal: the final message status that a provider''s status means; NULL: not final.';
 
 -- A message waits for another attempt although the last one reached the provider: nobody knew, until this receipt.
-CREATE FUNCTION byoc.recall_waiting(receipts jsonb) RETURNS void
+CREATE FUNCTION byoc.recall_waiting(receipts jsonb) RETURNS uuid[]
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     told record;
+    busy uuid[] := '{}';
 BEGIN
     FOR told IN
         SELECT DISTINCT t.org_id, t.id, t.attempt FROM jsonb_to_recordset(receipts) AS t (org_id uuid, id uuid, attempt integer)
@@ -109,21 +110,33 @@ BEGIN
                           WHERE e.org_id = t.org_id AND e.message_id = t.id AND e.attempt = t.attempt AND e.provider_sid IS NOT NULL)
     LOOP
         WITH unsent AS (
-            DELETE FROM byoc.schedule s WHERE s.org_id = told.org_id AND s.id = told.id AND s.attempts = told.attempt
+            DELETE FROM byoc.schedule s
+            WHERE s.ctid = (SELECT w.ctid FROM byoc.schedule w WHERE w.org_id = told.org_id AND w.id = told.id AND w.attempts = told.attempt
+                            FOR UPDATE SKIP LOCKED)
             RETURNING s.org_id, s.id, s.to_number, s.body, s.credential_id, s.attempts, s.source_table, s.idempotency_key, s.created_at, s.send_at, s.expires_at, s.segments
         ), queued AS (
             DELETE FROM byoc.queue q
-            WHERE q.org_id = told.org_id AND q.lane = ANY (byoc.lanes_of(told.org_id)) AND q.id = told.id AND q.attempts = told.attempt
+            WHERE q.ctid = (SELECT w.ctid FROM byoc.queue w
+                            WHERE w.org_id = told.org_id AND w.lane = ANY (byoc.lanes_of(told.org_id)) AND w.id = told.id AND w.attempts = told.attempt
+                            FOR UPDATE SKIP LOCKED)
             RETURNING q.org_id, q.id, q.to_number, q.body, q.credential_id, q.attempts, q.source_table, q.idempotency_key, q.created_at, q.send_at, q.expires_at, q.segments
         )
         INSERT INTO byoc.messages (org_id, id, to_number, body, credential_id, attempts, source_table, idempotency_key, created_at, send_at,
-                                   expires_at, segments, status, finished_at)
-        SELECT u.*, 'unknown', clock_timestamp() FROM (TABLE unsent UNION ALL TABLE queued) AS u;
+                                   expires_at, segments, status, finished_at, claimed_at)
+        SELECT u.*, 'unknown', clock_timestamp(), clock_timestamp() FROM (TABLE unsent UNION ALL TABLE queued) AS u;
+        -- Somebody has it locked, and perhaps an open transaction of its tenant: nobody waits for that.
+        IF NOT FOUND AND (EXISTS (SELECT FROM byoc.schedule s WHERE s.org_id = told.org_id AND s.id = told.id AND s.attempts = told.attempt)
+                          OR EXISTS (SELECT FROM byoc.queue q WHERE q.org_id = told.org_id AND q.lane = ANY (byoc.lanes_of(told.org_id))
+                                                                AND q.id = told.id AND q.attempts = told.attempt)) THEN
+            busy := busy || told.id;
+        END IF;
     END LOOP;
+    RETURN busy;
 END
 $$;
 COMMENT ON FUNCTION byoc.recall_waiting(jsonb) IS
-    'Internal: takes messages out of the queue whose last attempt, by these receipts, did reach the provider; they are unknown until the receipts settle them.';
+    'Internal: takes messages out of the queue whose last attempt, by these receipts, did reach the provider; they are unknown until the receipts settle them. '
+    'Returns those that are locked.';
 
 CREATE FUNCTION byoc.record_receipts(receipts jsonb) RETURNS integer[]
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -136,25 +149,34 @@ SET jit = off
 AS $$
 DECLARE
     now CONSTANT timestamptz := clock_timestamp();
+    busy CONSTANT uuid[] := byoc.recall_waiting(receipts);
+    sought uuid[];
     ready bigint[];
     held integer[];
 BEGIN
-    PERFORM byoc.recall_waiting(receipts);
+    -- Its row is locked while a message list settles a message, and before the message: of two attempts that look alike the list
+    -- must not take this one's message for the other's.
+    sought := ARRAY(SELECT r.message_id FROM byoc.reconciliations r
+                    JOIN (SELECT DISTINCT t.org_id, t.id FROM jsonb_to_recordset(receipts) AS t (org_id uuid, id uuid)) AS t
+                      ON r.org_id = t.org_id AND r.message_id = t.id
+                    FOR UPDATE OF r SKIP LOCKED);
     -- Whoever has a message locked is about to change it, most likely with the outcome of the very attempt: no waiting, so no
     -- deadlock, but again a moment later. For the same reason a message that a live claim is sending waits unless told to settle.
     WITH told AS MATERIALIZED (
         SELECT t.* FROM ROWS FROM (jsonb_to_recordset(receipts) AS (org_id uuid, id uuid, settle boolean)) WITH ORDINALITY AS t (org_id, id, settle, n)
     ), locked AS MATERIALIZED (
-        SELECT m.org_id, m.id, EXISTS (SELECT FROM byoc.claims c WHERE c.id = m.claim_id AND c.lease_until > now) AS in_flight
+        SELECT m.org_id, m.id, k.is_sought, NOT k.is_sought AND EXISTS (SELECT FROM byoc.claims c WHERE c.id = m.claim_id AND c.lease_until > now) AS in_flight
         FROM (SELECT DISTINCT d.org_id, d.id FROM told d) AS t
         JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id
+        CROSS JOIN LATERAL byoc.is_reconciling(m.org_id, m.id, m.claim_id) AS k (is_sought)
         FOR NO KEY UPDATE OF m SKIP LOCKED
+    ), sorted AS (
+        SELECT t.n, CASE WHEN l.is_sought THEN t.id = ANY (sought) ELSE l.id IS NOT NULL AND (NOT l.in_flight OR coalesce(t.settle, false)) END AS is_ready
+        FROM told t
+        LEFT JOIN locked l ON l.org_id = t.org_id AND l.id = t.id
+        WHERE t.id = ANY (busy) OR EXISTS (SELECT FROM byoc.messages m WHERE m.org_id = t.org_id AND m.id = t.id)
     )
-    SELECT array_agg(t.n) FILTER (WHERE NOT l.in_flight OR t.settle), array_agg(t.n - 1) FILTER (WHERE (l.in_flight AND t.settle IS NOT TRUE) OR l.id IS NULL)
-    INTO ready, held
-    FROM told t
-    JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id
-    LEFT JOIN locked l ON l.org_id = t.org_id AND l.id = t.id;
+    SELECT array_agg(s.n) FILTER (WHERE s.is_ready), array_agg(s.n - 1) FILTER (WHERE NOT s.is_ready) INTO ready, held FROM sorted s;
 
     WITH told AS MATERIALIZED (
         SELECT t.org_id, t.id, t.attempt, t.provider_sid, t.status, t.error_code, t.from_number, t.n,
@@ -182,6 +204,8 @@ BEGIN
         FROM news n
         WHERE m.org_id = n.org_id AND m.id = n.id
         RETURNING m.org_id, m.id, m.attempts, m.provider_sid, n.before, n.result
+    ), found AS (
+        DELETE FROM byoc.reconciliations r USING changed c WHERE r.org_id = c.org_id AND r.message_id = c.id AND c.id = ANY (sought)
     ), answered AS (
         DELETE FROM byoc.status_checks s USING changed c WHERE s.org_id = c.org_id AND s.id = c.id AND c.result IS NOT NULL
     ), watched AS (

@@ -152,7 +152,8 @@ BEGIN
         SELECT a.attrelid::regclass AS relation, string_agg(format('ALTER COLUMN %I SET STATISTICS 0', a.attname), ', ') AS changes
         FROM pg_catalog.pg_attribute a
         WHERE a.attnum > 0 AND a.attrelid IN ('byoc.organizations'::regclass, 'byoc.organization_api_credentials'::regclass,
-            'byoc.messages'::regclass, 'byoc.message_events'::regclass, 'byoc.queue'::regclass, 'byoc.schedule'::regclass)
+            'byoc.messages'::regclass, 'byoc.message_events'::regclass, 'byoc.queue'::regclass, 'byoc.schedule'::regclass,
+            'byoc.inbound_messages'::regclass, 'byoc.opt_outs'::regclass)
         GROUP BY a.attrelid
     LOOP
         EXECUTE format('ALTER TABLE %s %s', storage.relation, storage.changes);

@@ -38,6 +38,7 @@ function argument({ type, name }, ids, envelope) {
     case 'bytea': return `'${envelope}'`;
     case 'integer': case 'bigint': return '1';
     case 'boolean': return 'true';
+    case 'boolean[]': return 'ARRAY[true]';
     case 'interval': return `'1 hour'`;
     case 'timestamp with time zone': return name === 'send_at' ? 'now()' : 'NULL';
     case 'regclass': return `'leads'`;

@@ -1,7 +1,7 @@
 -- Delivery receipts: tokens, what a receipt does to a message, and asking for the status instead.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(73);
+SELECT plan(86);
 
 SELECT byoc_test.add_twilio(byoc_test.org_a(), 1) AS credential \gset
 CREATE FUNCTION byoc_test.sid(n integer) RETURNS text LANGUAGE sql IMMUTABLE RETURN 'SM' || lpad(n::text, 32, '0');
@@ -127,6 +127,18 @@ SELECT is(byoc.record_outcomes(jsonb_build_array(jsonb_build_object('org_id', by
     'the outcome that comes after all changes nothing');
 SELECT is(byoc_test.status(:'m') || ': ' || byoc_test.events(:'m'), 'delivered: settled, delivered', 'the message is delivered');
 SELECT is((SELECT count(*) FROM byoc.claims WHERE id = :'claim'), 0::bigint, 'and its claim ends');
+-- Another message of the same claim: the claim lives until its dispatcher has spoken of both.
+SELECT byoc.send_sms('+15005550006', 'x', org_id => byoc_test.org_a()) AS n \gset
+SELECT byoc_test.sending() AS m \gset
+SELECT claim_id AS claim FROM byoc.messages WHERE id = :'m' \gset
+SELECT byoc_test.receive(byoc_test.receipt(:'m', 19, 'delivered', '{"settle": true}')) AS x \gset
+SELECT is((SELECT unsettled FROM byoc.claims WHERE id = :'claim'), 2, 'a receipt leaves the claim alone');
+SELECT is(byoc_test.record(:'n', 'accepted', jsonb_build_object('provider_sid', byoc_test.sid(20))), 1, 'the other message''s answer');
+SELECT is((SELECT unsettled FROM byoc.claims WHERE id = :'claim'), 1, 'does not end it');
+SELECT is(byoc.record_outcomes(jsonb_build_array(jsonb_build_object('org_id', byoc_test.org_a(), 'id', :'m', 'claim_id', :'claim', 'attempt', 1, 'outcome', 'accepted',
+                                                                   'provider_sid', byoc_test.sid(19)))), 0, 'the late answer of the first');
+SELECT is_empty(format('SELECT FROM byoc.claims WHERE id = %L', :'claim'), 'does');
+SELECT is(byoc_test.events(:'m'), 'settled, delivered', 'and says nothing new');
 SELECT byoc_test.sending() AS m \gset
 UPDATE byoc.claims SET lease_until = clock_timestamp() - interval '1 second';
 SELECT is(byoc_test.receive(byoc_test.receipt(:'m', 12, 'sent')), '{}', 'a dead dispatcher''s answer is not awaited');
@@ -134,23 +146,35 @@ SELECT is(byoc_test.status(:'m'), 'sent', 'the message is settled at once');
 SELECT is(byoc.rescue_expired() >= 0 AND byoc_test.status(:'m') = 'sent', true, 'and is not rescued');
 SELECT byoc_test.sending() AS m \gset
 SELECT byoc_test.record(:'m', 'unknown', '{"error_code": "timeout"}') AS x \gset
-SELECT byoc_test.receive(byoc_test.receipt(:'m', 13, 'sent')) AS x \gset
+SELECT is(byoc_test.receive(byoc_test.receipt(:'m', 13, 'sent')), '{}', 'a message that is looked for in the account''s list');
 SELECT results_eq(format('SELECT status, provider_sid, error_code FROM byoc.sms_messages WHERE id = %L', :'m'),
-    format('VALUES (%L, %L, NULL::text)', 'sent', byoc_test.sid(13)), 'an unknown message is known by its receipt');
+    format('VALUES (%L, %L, NULL::text)', 'sent', byoc_test.sid(13)), 'is known by its receipt');
+SELECT is(byoc_test.events(:'m'), 'unknown, settled, sent', 'as its history says');
+SELECT is_empty('SELECT FROM byoc.reconciliations', 'it is looked for no more');
+SELECT is(byoc.recorded_sids(byoc_test.org_a(), ARRAY[byoc_test.sid(13)], clock_timestamp()), ARRAY[byoc_test.sid(13)], 'and no list takes its SID for another''s');
+SELECT byoc_test.sending() AS m \gset
+SELECT byoc_test.record(:'m', 'unknown', '{"error_code": "timeout"}') AS x \gset
+SELECT byoc.give_up_reconciling(byoc_test.org_a(), :'m', 'x') AS x \gset
+SELECT byoc_test.receive(byoc_test.receipt(:'m', 18, 'sent')) AS x \gset
+SELECT results_eq(format('SELECT status, provider_sid, error_code FROM byoc.sms_messages WHERE id = %L', :'m'),
+    format('VALUES (%L, %L, NULL::text)', 'sent', byoc_test.sid(18)), 'an unknown message is known by its receipt');
 SELECT byoc_test.sending() AS m \gset
 SELECT byoc_test.record(:'m', 'unknown') AS x \gset
+SELECT byoc.give_up_reconciling(byoc_test.org_a(), :'m', 'x') AS x \gset
 SELECT byoc.resolve_unknown_sms(:'m', 'sent');
 SELECT byoc_test.receive(byoc_test.receipt(:'m', 14, 'delivered')) AS x \gset
 SELECT is(byoc_test.status(:'m'), 'delivered', 'also when a person had said so');
 
 -- An attempt that was thought to have failed
 SELECT byoc_test.sending() AS m \gset
-SELECT byoc_test.record(:'m', 'unavailable', '{"retry_ms": 60000, "http_status": 500}') AS x \gset
+SELECT byoc_test.record(:'m', 'unavailable', '{"retry_ms": 60000}') AS x \gset
 SELECT is(byoc_test.receive(byoc_test.receipt(:'m', 15, 'sent', '{"attempt": 2}')), '{}', 'a receipt of an attempt that was not made');
 SELECT is(byoc_test.status(:'m'), 'queued', 'leaves the message waiting');
 SELECT byoc_test.receive(byoc_test.receipt(:'m', 15, 'delivered')) AS x \gset
 SELECT is(byoc_test.status(:'m') || ': ' || byoc_test.events(:'m'), 'delivered: unavailable, settled, delivered', 'one of the last attempt keeps it from being sent twice');
 SELECT is_empty(format('SELECT FROM byoc.schedule WHERE id = %L', :'m'), 'it waits no more');
+SELECT is(byoc.recorded_sids(byoc_test.org_a(), ARRAY[byoc_test.sid(15)], clock_timestamp()), ARRAY[byoc_test.sid(15)], 'its SID is on record');
+SELECT is((SELECT segments FROM byoc.messages WHERE id = :'m'), 1::smallint, 'with its segments');
 SELECT byoc_test.sending() AS m \gset
 SELECT byoc_test.record(:'m', 'unavailable', '{"retry_ms": 0}') AS x \gset
 SELECT byoc.promote_due(100) AS x \gset
