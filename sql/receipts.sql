@@ -103,12 +103,17 @@ DECLARE
     busy uuid[] := '{}';
 BEGIN
     FOR told IN
-        SELECT DISTINCT t.org_id, t.id, t.attempt FROM jsonb_to_recordset(receipts) AS t (org_id uuid, id uuid, attempt integer)
+        SELECT DISTINCT t.org_id, t.id, t.attempt, t.provider_sid
+        FROM jsonb_to_recordset(receipts) AS t (org_id uuid, id uuid, attempt integer, provider_sid text)
         WHERE NOT EXISTS (SELECT FROM byoc.messages m WHERE m.org_id = t.org_id AND m.id = t.id)
           -- With a provider's id on record the attempt was known, and the message waits because somebody wants it sent again.
           AND NOT EXISTS (SELECT FROM byoc.message_events e
                           WHERE e.org_id = t.org_id AND e.message_id = t.id AND e.attempt = t.attempt AND e.provider_sid IS NOT NULL)
     LOOP
+        -- One that looks the same got this id from the message list: the two have changed places, and this one is to be sent.
+        CONTINUE WHEN byoc.recorded_sids(told.org_id, ARRAY[told.provider_sid],
+            (SELECT min(e.at) - interval '10 minutes' FROM byoc.message_events e
+             WHERE e.org_id = told.org_id AND e.message_id = told.id AND e.attempt = told.attempt)) <> '{}';
         WITH unsent AS (
             DELETE FROM byoc.schedule s
             WHERE s.ctid = (SELECT w.ctid FROM byoc.schedule w WHERE w.org_id = told.org_id AND w.id = told.id AND w.attempts = told.attempt
@@ -193,6 +198,8 @@ BEGIN
         FROM told t
         JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id
         WHERE m.attempts = t.attempt AND coalesce(m.provider_sid, t.provider_sid) = t.provider_sid
+          -- The id of another message belongs to one that looks the same: the two have changed places (byoc.without_exchanged).
+          AND CASE WHEN m.provider_sid IS NULL THEN byoc.recorded_sids(m.org_id, ARRAY[t.provider_sid], m.claimed_at) = '{}' ELSE true END
           AND (m.status IN ('sending', 'unknown') OR (m.status = 'sent' AND (t.result IS NOT NULL OR m.provider_sid IS NULL)))
         ORDER BY m.org_id, m.id, t.result IS NULL, t.n
     ), changed AS (
