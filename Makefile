@@ -6,7 +6,7 @@
 
 # The SQL sources in the order in which they make up the extension's script.
 SQL_PARTS = schema providers organizations keys credential_fields credentials messages jobs limits enqueue claim outcome \
-            receipts inbound maintenance views key_rotation privileges
+            reconcile settle receipts inbound audit maintenance views key_rotation privileges
 
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" extension/pg_byoc.control)
 PG_CONFIG  ?= $(firstword $(wildcard /usr/lib/postgresql/15/bin/pg_config) pg_config)
@@ -23,7 +23,7 @@ ifndef BUILD
 build = @mkdir -p build && flock build/.lock $(MAKE) -s --no-print-directory -j$(shell nproc) BUILD=1
 
 .PHONY: deps all install uninstall clean stage demo demo-stop installcheck check \
-        check-version check-pgtap check-unit check-e2e check-asan bench fuzz format
+        check-version check-pgtap check-unit check-e2e check-attacks check-asan bench fuzz format
 
 deps:
 	@scripts/deps
@@ -50,9 +50,9 @@ demo-stop:
 	@rm -f build/demo.env
 
 check: stage
-	@scripts/check version pgtap unit e2e asan
+	@scripts/check version pgtap unit e2e attacks asan
 
-check-version check-pgtap check-unit check-e2e check-asan: check-%: stage
+check-version check-pgtap check-unit check-e2e check-attacks check-asan: check-%: stage
 	@scripts/check $*
 
 # Against a server that is already running (PGHOST, PGPORT, ...) and has pg_byoc installed and preloaded.

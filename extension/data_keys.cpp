@@ -25,8 +25,9 @@ struct CacheKey {
 
 struct CacheEntry {
   CacheKey key;
-  int32 key_id;  // the real id, also for active_key
-  AeadKey* aead;
+  int32 key_id;     // the real id, also for active_key
+  AeadKey* aead;    // of an organization
+  AuditKey* audit;  // of the installation
 };
 
 HTAB* cache = nullptr;
@@ -40,7 +41,10 @@ void drop_cache() {
   if (cache != nullptr) {
     HASH_SEQ_STATUS scan;
     hash_seq_init(&scan, cache);
-    while (auto* entry = static_cast<CacheEntry*>(hash_seq_search(&scan))) AeadKey::destroy(entry->aead);
+    while (auto* entry = static_cast<CacheEntry*>(hash_seq_search(&scan))) {
+      AeadKey::destroy(entry->aead);
+      AuditKey::destroy(entry->audit);
+    }
     hash_destroy(cache);
     cache = nullptr;  // making the new one may raise
     latest = nullptr;
@@ -183,13 +187,19 @@ void unwrap(const pg_uuid_t* organization, int32 key_id, std::string_view envelo
   }
 }
 
-AeadKey* load_key(const pg_uuid_t* organization, const KeyRow& row) {
+bool is_installation(const pg_uuid_t* organization) {
+  return memcmp(organization->data, installation.data, UUID_LEN) == 0;
+}
+
+// Makes the key of `entry` ready: one for envelopes, or of the installation the one for the audit trail.
+void load_key(const pg_uuid_t* organization, const KeyRow& row, CacheEntry& entry) {
   uint8 key[envelope_key_size];
   unwrap(organization, row.key_id, {reinterpret_cast<const char*>(row.wrapped), row.wrapped_size}, key);
-  AeadKey* aead = AeadKey::create(key);
+  entry.aead = is_installation(organization) ? nullptr : AeadKey::create(key);
+  entry.audit = is_installation(organization) ? AuditKey::create(key) : nullptr;
   OPENSSL_cleanse(key, sizeof key);
-  if (aead == nullptr) ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION), errmsg("OpenSSL failed")));
-  return aead;
+  if (entry.aead == nullptr && entry.audit == nullptr)
+    ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION), errmsg("OpenSSL failed")));
 }
 
 // (wrapping_key_id text, wrapped_key bytea) of `key`, wrapped by the ring's active master key. Wipes `key`.
@@ -246,21 +256,26 @@ CacheEntry* find_key(const pg_uuid_t* organization, int32 wanted) {
     ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
                     errmsg("key %d of organization %s was destroyed", row.key_id, organization_text(organization))));
   }
-  AeadKey* aead = load_key(organization, row);
+  CacheEntry loaded = {};
+  load_key(organization, row, loaded);
   bool found = false;
   // Reading the row may have processed invalidations; what was loaded is not older than they are.
   auto* entry = static_cast<CacheEntry*>(hash_search(cache, &key, HASH_ENTER_NULL, &found));
   if (entry == nullptr) {
-    AeadKey::destroy(aead);
+    AeadKey::destroy(loaded.aead);
+    AuditKey::destroy(loaded.audit);
     ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
   }
   entry->key_id = row.key_id;
-  entry->aead = aead;
+  entry->aead = loaded.aead;
+  entry->audit = loaded.audit;
   latest = entry;
   return entry;
 }
 
 }  // namespace
+
+const pg_uuid_t installation = {};
 
 EncodedKeyId::EncodedKeyId(int32 key_id) {
   for (int i = 0; i < 4; ++i) bytes[i] = static_cast<char>(static_cast<uint32>(key_id) >> (24 - 8 * i));
@@ -303,7 +318,7 @@ WrappingKey* count_wrapping_keys(int* count) {
 }
 
 AeadKey* sealing_key(const pg_uuid_t* organization, int32* key_id) {
-  const CacheEntry* entry = find_key(organization, active_key);
+  const CacheEntry* entry = is_installation(organization) ? nullptr : find_key(organization, active_key);
   if (entry == nullptr) {
     ereport(ERROR,
             (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -315,12 +330,17 @@ AeadKey* sealing_key(const pg_uuid_t* organization, int32* key_id) {
 }
 
 AeadKey* opening_key(const pg_uuid_t* organization, int32 key_id) {
-  const CacheEntry* entry = key_id > 0 ? find_key(organization, key_id) : nullptr;
+  const CacheEntry* entry = key_id > 0 && !is_installation(organization) ? find_key(organization, key_id) : nullptr;
   if (entry == nullptr) {
     ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
                     errmsg("could not decrypt: organization %s has no such key", organization_text(organization))));
   }
   return entry->aead;
+}
+
+AuditKey* audit_key() {
+  const CacheEntry* entry = find_key(&installation, active_key);
+  return entry == nullptr ? nullptr : entry->audit;
 }
 
 void install_data_key_callbacks() {

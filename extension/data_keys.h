@@ -1,6 +1,7 @@
 // The organizations' data keys, unwrapped and kept ready in this backend.
 #pragma once
 
+#include "crypto/audit_mac.h"
 #include "crypto/envelope.h"
 #include "crypto/keyring.h"
 #include "pg_boundary.h"
@@ -12,6 +13,12 @@ AeadKey* sealing_key(const pg_uuid_t* organization, int32* key_id);
 
 // The organization's key with this id, for decrypting. Raises when it is unknown or destroyed.
 AeadKey* opening_key(const pg_uuid_t* organization, int32 key_id);
+
+// The nil UUID: the installation itself. Its data key is the audit key, and encrypts nothing.
+extern const pg_uuid_t installation;
+
+// The audit key; null when none was made yet. Raises when it cannot be unwrapped.
+AuditKey* audit_key();
 
 // A key id as it stands in an envelope's header: four bytes, big endian.
 struct EncodedKeyId {

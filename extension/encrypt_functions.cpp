@@ -1,5 +1,6 @@
 // byoc.encrypt, byoc.decrypt and the internal byoc.seal, byoc.unseal: envelopes as SQL functions.
 
+#include "audit.h"
 #include "crypto/envelope.h"
 #include "data_keys.h"
 #include "pg_boundary.h"
@@ -11,6 +12,7 @@
 namespace byoc {
 namespace {
 
+constexpr std::string_view credential_place = "organization_api_credentials.encrypted_fields";
 constexpr std::string_view application_place = "application";  // envelopes in an application's own columns
 
 NonceSource nonces;
@@ -154,6 +156,34 @@ Datum byoc_reseal(PG_FUNCTION_ARGS) {
   { OPENSSL_cleanse(VARDATA(plaintext), VARSIZE_ANY_EXHDR(plaintext)); }
   PG_END_TRY();
   PG_RETURN_BYTEA_P(envelope);
+}
+
+PG_FUNCTION_INFO_V1(byoc_decrypted_fields);
+// byoc.decrypted_fields(org_id uuid, id uuid, version int, envelope bytea) -> jsonb: for byoc.decrypted_credentials
+// only, which a caller must be allowed to read. In C, since a SECURITY DEFINER function does not see whose rights the
+// view was read with.
+Datum byoc_decrypted_fields(PG_FUNCTION_ARGS) {
+  const pg_uuid_t* organization = PG_GETARG_UUID_P(0);
+  const pg_uuid_t* credential = PG_GETARG_UUID_P(1);
+  const Oid view = get_relname_relid("decrypted_credentials", get_namespace_oid("byoc", false));
+  if (!OidIsValid(view) || pg_class_aclcheck(view, GetUserId(), ACL_SELECT) != ACLCHECK_OK) {
+    aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_VIEW, "decrypted_credentials");
+  }
+  require_organization(organization, OrganizationRole::member);
+  const Datum version =
+      DirectFunctionCall1(jsonb_in, CStringGetDatum(psprintf("{\"version\": %d}", PG_GETARG_INT32(2))));
+  append_audit_entry({organization, "credential.decrypted", credential, DatumGetJsonbP(version), nullptr});
+  const auto text_of = [](const pg_uuid_t* id) {
+    return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
+  };
+  log_audit(psprintf("credential %s of organization %s was decrypted", text_of(credential), text_of(organization)),
+            current_actor());
+  text* plaintext = open(organization, credential_place, row_context(credential), view_of(PG_GETARG_TEXT_PP(3)));
+  char* json = text_to_cstring(plaintext);
+  OPENSSL_cleanse(VARDATA(plaintext), VARSIZE_ANY_EXHDR(plaintext));
+  const Datum fields = DirectFunctionCall1(jsonb_in, CStringGetDatum(json));
+  OPENSSL_cleanse(json, strlen(json));
+  PG_RETURN_DATUM(fields);
 }
 
 PG_FUNCTION_INFO_V1(byoc_envelope_key_id);

@@ -164,7 +164,7 @@ void enqueue(const NewMessage& message, pg_uuid_t* id) {
     execute(queue_plan, values, nulls);
   }
   end_owner_rights(saved);
-  note_enqueued(message.organization);
+  note_enqueued();
 }
 
 void store_failed(const NewMessage& message, const char* code, const char* reason, pg_uuid_t* id) {

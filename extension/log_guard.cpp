@@ -115,8 +115,9 @@ bool may_hold_secret(const ErrorData* error) {
          is_bad_argument_of_call(error);
 }
 
+bool inside = false;  // a line of our own is being written
+
 void guard(ErrorData* error) {
-  static bool inside = false;
   if (!inside && error->output_to_server) {
     inside = true;
     PG_TRY();
@@ -131,6 +132,15 @@ void guard(ErrorData* error) {
 }
 
 }  // namespace
+
+void log_unguarded(const char* line) {
+  inside = true;
+  PG_TRY();
+  { ereport(LOG_SERVER_ONLY, (errhidestmt(true), errhidecontext(true), errmsg_internal("%s", line))); }
+  PG_FINALLY();
+  { inside = false; }
+  PG_END_TRY();
+}
 
 void install_log_guard() {
   previous_hook = emit_log_hook;

@@ -108,9 +108,9 @@ void copy_keyring(Keyring& copy) {
 
 extern "C" {
 
-PG_FUNCTION_INFO_V1(byoc_reload_keyring);
-// byoc.reload_keyring() -> text: the active master key's id
-Datum byoc_reload_keyring(PG_FUNCTION_ARGS) {
+PG_FUNCTION_INFO_V1(byoc_load_keyring);
+// byoc.load_keyring() -> text: the active master key's id
+Datum byoc_load_keyring(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   SharedState* state = shared_state();
   KeyList removed = {};

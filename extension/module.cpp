@@ -1,7 +1,9 @@
 // Entry point of the shared library.
 
 #include "data_keys.h"
+#include "failed_authentication.h"
 #include "key_check.h"
+#include "lock_guard.h"
 #include "log_guard.h"
 #include "pg_boundary.h"
 #include "secret_statements.h"
@@ -23,9 +25,11 @@ void _PG_init(void) {
   install_shared_state_hooks();
   register_start_check();
   install_data_key_callbacks();
+  install_failed_authentication_callbacks();
   install_wakeup_callbacks();
   install_trigger_callbacks();
   install_log_guard();
   install_statistics_guard();
+  install_lock_guard();
 }
 }

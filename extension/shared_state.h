@@ -1,7 +1,9 @@
-// What all backends share: the key ring, the generation of the data keys, and who sleeps.
+// What all backends share: the key ring, the generation of the data keys, who sleeps, and refused
+// tokens that wait for the audit trail.
 #pragma once
 
 #include "crypto/keyring.h"
+#include "failed_authentication.h"
 #include "pg_boundary.h"
 
 namespace byoc {
@@ -32,6 +34,8 @@ struct SharedState {
   pg_atomic_uint64 key_generation;
   KeyCheck key_check;
   DatabaseWakeup wakeups[wakeup_capacity];
+  uint64 last_failure;
+  FailedAuthentication failures[failure_capacity];
 };
 
 // The shared state; an error that names the missing line of postgresql.conf when the library was not preloaded.

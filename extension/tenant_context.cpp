@@ -1,6 +1,8 @@
 #include "tenant_context.h"
 
 #include "crypto/jwt.h"
+#include "data_keys.h"
+#include "failed_authentication.h"
 #include "jwks_file.h"
 #include "master_keys.h"
 #include "secret_statements.h"
@@ -17,18 +19,6 @@ constexpr char set_org_hint[] =
 
 const TenantContext* context = nullptr;  // the setting's parsed value; owned by the setting
 
-const char* role_name(OrganizationRole role) {
-  switch (role) {
-    case OrganizationRole::owner:
-      return "owner";
-    case OrganizationRole::admin:
-      return "admin";
-    case OrganizationRole::member:
-      break;
-  }
-  return "member";
-}
-
 OrganizationRole role_from_name(const char* name) {
   for (auto role : {OrganizationRole::member, OrganizationRole::admin, OrganizationRole::owner}) {
     if (strcmp(name, role_name(role)) == 0) return role;
@@ -38,6 +28,7 @@ OrganizationRole role_from_name(const char* name) {
 }
 
 bool reject(int sqlstate, const char* reason) {
+  note_failed_authentication(reason);
   GUC_check_errcode(sqlstate);
   GUC_check_errmsg("byoc.token is not accepted: %s", reason);  // the default message would print the token
   return false;
@@ -153,9 +144,25 @@ bool check_session_token(const char* value, const Keyring& ring, TenantContext& 
 
 }  // namespace
 
+const char* role_name(OrganizationRole role) {
+  switch (role) {
+    case OrganizationRole::owner:
+      return "owner";
+    case OrganizationRole::admin:
+      return "admin";
+    case OrganizationRole::member:
+      break;
+  }
+  return "member";
+}
+
 bool check_token_setting(char** value, void** extra, GucSource source) {
   if (*value == nullptr || (*value)[0] == '\0') return true;
-  if (is_published_source(source)) return reject("it can only be set within a session");
+  if (is_published_source(source)) {
+    GUC_check_errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION);
+    GUC_check_errmsg("byoc.token is not accepted: it can only be set within a session");
+    return false;
+  }
   Keyring ring;
   copy_keyring(ring);
   TenantContext parsed;
@@ -163,6 +170,7 @@ bool check_token_setting(char** value, void** extra, GucSource source) {
       is_session_token(*value) ? check_session_token(*value, ring, parsed) : check_jwt(value, ring, parsed);
   cleanse(ring);
   if (!good) return false;
+  if (memcmp(parsed.organization, installation.data, UUID_LEN) == 0) return reject("no organization has the nil UUID");
   void* kept = allocate_for_setting(sizeof parsed);
   if (kept == nullptr) return false;
   memcpy(kept, &parsed, sizeof parsed);
@@ -176,6 +184,10 @@ void assign_token_setting(const char*, void* extra) {
 
 const char* show_token_setting() {
   return context == nullptr ? "" : "(hidden)";
+}
+
+const TenantContext* stated_context() {
+  return context;
 }
 
 const TenantContext* current_context() {
@@ -300,6 +312,7 @@ PG_FUNCTION_INFO_V1(byoc_authenticate);
 Datum byoc_authenticate(PG_FUNCTION_ARGS) {
   char* token = PG_ARGISNULL(0) ? nullptr : text_to_cstring(PG_GETARG_TEXT_PP(0));
   if (token == nullptr || token[0] == '\0') {
+    note_failed_authentication("no token is given");
     ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION), errmsg("no token is given")));
   }
   set_token(token, true);

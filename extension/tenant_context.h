@@ -15,6 +15,12 @@ const char* show_token_setting();
 // The proved context; null when there is none. Raises 28000 when it has expired.
 const TenantContext* current_context();
 
+// The context as it was set, also one that has expired: for the record only. Null when there is none.
+const TenantContext* stated_context();
+
+// "owner", "admin" or "member".
+const char* role_name(OrganizationRole role);
+
 // True when the session has no context and its user may see past row-level security. False within maintenance commands
 // (ANALYZE, REINDEX, autovacuum), which run a table owner's functions while the session's user is a superuser.
 bool sees_all_organizations();

@@ -11,8 +11,6 @@ constexpr int64 sweep_interval = USECS_PER_SEC;
 constexpr int64 committers_patience = USECS_PER_SEC;  // past it the poll of the dispatcher has to do
 
 bool enqueued = false;  // by this transaction
-bool several_organizations = false;
-pg_uuid_t organization_enqueued;
 bool counted_as_committing = false;
 bool sleeping = false;  // this session is a dispatcher and asked to be notified
 
@@ -43,18 +41,13 @@ void before_commit() {
     }
     pg_atomic_fetch_sub_u32(&wakeup->committing, 1);
   }
-  const char* payload = "";
-  if (!several_organizations) {
-    payload = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&organization_enqueued)));
-  }
-  Async_Notify(channel, payload);
+  Async_Notify(channel, "");  // every role may LISTEN: whose work it is, is nobody else's business
 }
 
 void after_transaction() {
   if (counted_as_committing) pg_atomic_fetch_sub_u32(&find_wakeup()->committing, 1);
   counted_as_committing = false;
   enqueued = false;
-  several_organizations = false;
 }
 
 void on_transaction_event(XactEvent event, void*) {
@@ -85,12 +78,7 @@ void on_exit(int, Datum) {
 
 }  // namespace
 
-void note_enqueued(const pg_uuid_t* organization) {
-  if (!enqueued) {
-    organization_enqueued = *organization;
-  } else if (memcmp(&organization_enqueued, organization, UUID_LEN) != 0) {
-    several_organizations = true;
-  }
+void note_enqueued() {
   enqueued = true;
 }
 
@@ -124,7 +112,7 @@ Datum byoc_announce_sleep(PG_FUNCTION_ARGS) {
 PG_FUNCTION_INFO_V1(byoc_wake_dispatcher);
 // byoc.wake_dispatcher(org_id uuid) -> void: for work that SQL leaves, such as a verification.
 Datum byoc_wake_dispatcher(PG_FUNCTION_ARGS) {
-  note_enqueued(PG_GETARG_UUID_P(0));
+  note_enqueued();
   PG_RETURN_VOID();
 }
 

@@ -12,8 +12,8 @@
 
 namespace byoc {
 
-// This transaction enqueued work of the organization.
-void note_enqueued(const pg_uuid_t* organization);
+// This transaction enqueued work.
+void note_enqueued();
 
 // Registers the callbacks; called once at load.
 void install_wakeup_callbacks();

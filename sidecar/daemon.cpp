@@ -21,9 +21,11 @@
 #include "queue/identities.h"
 #include "queue/receipt_addresses.h"
 #include "queue/receipt_recorder.h"
+#include "queue/reconciler.h"
 #include "queue/recorder.h"
 #include "queue/rescuer.h"
 #include "queue/retry_policy.h"
+#include "queue/sealer.h"
 #include "queue/status_poller.h"
 #include "queue/verifier.h"
 #include "version.h"
@@ -85,7 +87,9 @@ class Daemon {
   Dispatcher dispatcher_;
   Claimer claimer_;
   Rescuer rescuer_;
+  Sealer sealer_;
   Verifier verifier_;
+  Reconciler reconciler_;
   Server server_;
   std::unique_ptr<SignalWatch> on_term_;
   std::unique_ptr<SignalWatch> on_int_;
@@ -128,9 +132,10 @@ Daemon::Daemon(const Config& config)
                 [this] { return dispatcher_.typical_duration(); },
                 [this](std::vector<ClaimedJob> jobs) { on_jobs(std::move(jobs)); }},
                {config.max_in_flight, config.poll_interval}),
-      rescuer_(gateway_, loop_, identities_,
-               {[this] { return recorder_.unrecorded() == 0; }, [this] { claimer_.wake(); }}, config.lease),
+      rescuer_(gateway_, loop_, identities_, {[this] { return recorder_.unrecorded() == 0; }}, config.lease),
+      sealer_(gateway_, loop_),
       verifier_({gateway_, registry_, http_, credentials_, loop_}, config.poll_interval),
+      reconciler_({gateway_, registry_, http_, credentials_, loop_}, config.poll_interval),
       server_(loop_, config.http_host, config.http_port),
       on_term_(loop_.on_signal(SIGTERM, [this] { on_signal(); })),
       on_int_(loop_.on_signal(SIGINT, [this] { on_signal(); })),
@@ -168,9 +173,11 @@ void Daemon::connection_changed() {
   // What is known goes to the database before leases are renewed, and before anything is rescued or claimed.
   recorder_.connection_changed();
   rescuer_.connection_changed();
+  sealer_.connection_changed();
   if (draining_) return;
   claimer_.connection_changed();
   verifier_.connection_changed();
+  reconciler_.connection_changed();
 }
 
 void Daemon::receipt_connection_changed() {
@@ -217,6 +224,7 @@ void Daemon::begin_drain() {
   drain_deadline_ = loop_.now() + config_.drain_timeout;
   claimer_.stop();
   verifier_.stop();
+  reconciler_.stop();
   status_poller_.stop();
   status_webhook_.stop();
   dispatcher_.drain();
@@ -225,7 +233,7 @@ void Daemon::begin_drain() {
 
 bool Daemon::settled() const {
   return !claimer_.claiming() && dispatcher_.in_flight() == 0 && verifier_.running() == 0 &&
-         recorder_.unrecorded() == 0 && receipt_recorder_.unrecorded() == 0 && status_webhook_.pending() == 0 &&
+         reconciler_.running() == 0 && recorder_.unrecorded() == 0 && receipt_recorder_.unrecorded() == 0 && status_webhook_.pending() == 0 &&
          (status_poller_.settled() || !receipt_gateway_.ready());
 }
 
@@ -248,6 +256,7 @@ void Daemon::leave(int exit_code) {
   log::info("stopped");
   exit_code_ = exit_code;
   rescuer_.stop();
+  sealer_.stop();
   loop_.stop();
 }
 

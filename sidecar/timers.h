@@ -1,14 +1,12 @@
 // Time as the queue sees it: an interface, so that tests turn the clock by hand.
 #pragma once
 
-#include <chrono>
 #include <functional>
 #include <memory>
 
-namespace byocd {
+#include "clock.h"
 
-/// Monotonic: it goes on while the process is stopped, and never jumps with the wall clock.
-using Clock = std::chrono::steady_clock;
+namespace byocd {
 
 /// One timer, fires once for each start. Destroying it stops it.
 class Timer {

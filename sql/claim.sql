@@ -172,11 +172,13 @@ BEGIN
             SELECT n.ctid AS place, n.id, n.segments, sum(n.segments) OVER (ORDER BY n.id) AS total
             FROM (SELECT w.ctid, w.id, w.segments FROM byoc.queue w
                   WHERE w.org_id = s.org_id AND w.lane = s.lane AND w.id >= s.cursor
-                  ORDER BY w.id LIMIT s.size) AS n) AS q
+                  -- Not what a tenant is cancelling: an open transaction of one must not hold up the others' messages.
+                  ORDER BY w.id LIMIT s.size FOR UPDATE SKIP LOCKED) AS n) AS q
     ), served AS (
         UPDATE byoc.lanes l
-        SET cursor = coalesce(p.last_id, l.cursor), busy = p.size = s.size OR p.missing IS NOT NULL,
-            next_at = CASE WHEN p.missing IS NULL THEN started
+        SET cursor = coalesce(p.last_id, l.cursor), busy = p.size = s.size OR p.missing IS NOT NULL OR h.held,
+            next_at = CASE WHEN h.held THEN started + interval '1 second'
+                           WHEN p.missing IS NULL THEN started
                            ELSE started + (least(p.missing, s.burst) - s.tokens) / s.segments_per_second * interval '1 second' END,
             tokens = CASE WHEN s.segments_per_second IS NOT NULL THEN s.tokens - coalesce(p.taken, 0) END,
             tokens_at = CASE WHEN s.segments_per_second IS NOT NULL THEN started END
@@ -184,6 +186,9 @@ BEGIN
             SELECT count(*) AS size, (array_agg(i.id ORDER BY i.id DESC) FILTER (WHERE i.fits))[1] AS last_id,
                    max(i.total) FILTER (WHERE i.fits) AS taken, min(i.total) FILTER (WHERE NOT i.fits) AS missing
             FROM picked i WHERE i.org_id = s.org_id AND i.lane = s.lane) AS p
+        CROSS JOIN LATERAL (
+            SELECT p.size < s.size AND p.size < (SELECT count(*) FROM (SELECT FROM byoc.queue n WHERE n.org_id = s.org_id AND n.lane = s.lane
+                                                                         AND n.id >= s.cursor LIMIT p.size + 1) AS f) AS held) AS h
         WHERE l.org_id = s.org_id AND l.lane = s.lane
     ), moved AS MATERIALIZED (
         DELETE FROM byoc.queue q USING picked p
@@ -196,11 +201,12 @@ BEGIN
         SELECT new_claim, claim_jobs.dispatcher, started + claim_jobs.lease, array_agg(m.org_id), array_agg(m.id), count(*)
         FROM moved m WHERE NOT m.expired HAVING count(*) > 0
     ), stored AS (
-        INSERT INTO byoc.messages (org_id, id, to_number, body, status, credential_id, used_credential_id, claim_id, attempts, segments,
-                                   source_table, idempotency_key, created_at, send_at, expires_at, finished_at)
+        INSERT INTO byoc.messages (org_id, id, to_number, body, status, credential_id, used_credential_id, used_credential_version, claim_id,
+                                   claimed_at, attempts, segments, source_table, idempotency_key, created_at, send_at, expires_at, finished_at)
         SELECT m.org_id, m.id, m.to_number, m.body, CASE WHEN m.expired THEN 'expired' ELSE 'sending' END, m.credential_id, m.sender_id,
-               CASE WHEN NOT m.expired THEN new_claim END, CASE WHEN m.expired THEN m.attempts ELSE least(m.attempts + 1, 32767) END,
-               m.segments, m.source_table, m.idempotency_key, m.created_at, m.send_at, m.expires_at, CASE WHEN m.expired THEN started END
+               m.sender_version, CASE WHEN NOT m.expired THEN new_claim END, started,
+               CASE WHEN m.expired THEN m.attempts ELSE least(m.attempts + 1, 32767) END, m.segments, m.source_table, m.idempotency_key,
+               m.created_at, m.send_at, m.expires_at, CASE WHEN m.expired THEN started END
         FROM moved m
     ), expired AS (
         INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt)
@@ -236,6 +242,13 @@ BEGIN
     IF next_due IS NULL THEN
         RETURN NULL;
     END IF;
+    -- What is overdue and locked is being changed by a tenant: not a reason to try again all the time.
+    IF next_due <= clock_timestamp() AND NOT EXISTS (SELECT FROM byoc.lanes l WHERE l.busy AND l.next_at <= clock_timestamp()) THEN
+        PERFORM FROM byoc.schedule s WHERE s.due_at <= clock_timestamp() LIMIT 1 FOR UPDATE SKIP LOCKED;
+        IF NOT FOUND THEN
+            RETURN 1000;
+        END IF;
+    END IF;
     -- A time that is too far away for an integer of milliseconds is as good as a day.
     RETURN greatest(0, ceil(extract(epoch FROM least(next_due, clock_timestamp() + interval '1 day') - clock_timestamp()) * 1000))::integer;
 END
@@ -257,41 +270,3 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION byoc.heartbeat(uuid, interval) IS 'For byocd: renews the leases of its claims; returns how many it has.';
-
-CREATE FUNCTION byoc.rescue_expired() RETURNS integer
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-SET enable_hashjoin = off
-SET enable_mergejoin = off
-AS $$
-DECLARE
-    rescued integer;
-BEGIN
-    WITH dead AS MATERIALIZED (
-        DELETE FROM byoc.claims c
-        USING (SELECT x.id FROM byoc.claims x WHERE x.lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED) AS e
-        WHERE c.id = e.id
-        RETURNING c.id, c.org_ids, c.message_ids
-    ), member AS MATERIALIZED (
-        SELECT m.org_id, d.id AS claim_id, m.id FROM dead d CROSS JOIN unnest(d.org_ids, d.message_ids) AS m (org_id, id)
-    ), lost AS (
-        DELETE FROM byoc.messages m USING member d
-        WHERE m.org_id = d.org_id AND m.id = d.id AND m.claim_id = d.claim_id
-        RETURNING m.*
-    ), waiting AS (
-        INSERT INTO byoc.schedule (org_id, id, due_at, to_number, body, segments, credential_id, attempts, source_table, idempotency_key,
-                                   created_at, send_at, expires_at)
-        SELECT l.org_id, l.id, clock_timestamp(), l.to_number, l.body, coalesce(l.segments, 1), l.credential_id, l.attempts, l.source_table, l.idempotency_key,
-               l.created_at, l.send_at, l.expires_at
-        FROM lost l
-    ), noted AS (
-        INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt)
-        SELECT l.org_id, l.id, byoc.uuid_v7(), 'rescued', l.attempts FROM lost l
-        RETURNING org_id
-    )
-    SELECT count(byoc.wake_dispatcher(n.org_id)) INTO rescued FROM noted n;
-    RETURN rescued;
-END
-$$;
-COMMENT ON FUNCTION byoc.rescue_expired() IS
-    'For byocd: gives back the messages of dispatchers whose lease ran out; returns how many. Their last attempt may have reached the provider.';

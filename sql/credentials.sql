@@ -81,6 +81,8 @@ BEGIN
          NOT EXISTS (SELECT FROM byoc.organization_api_credentials c
                      WHERE c.org_id = add_credential.org_id AND c.credential_type = add_credential.credential_type AND c.is_default),
          now(), coalesce(byoc.current_user_id(), byoc.invoking_role()::text));
+    PERFORM byoc.audit(org_id, 'credential.added', new_id,
+                       jsonb_build_object('type', credential_type, 'fields', (SELECT jsonb_agg(k) FROM jsonb_object_keys(fields) AS k)));
     PERFORM byoc.wake_dispatcher(org_id);
     RETURN new_id;
 END
@@ -110,6 +112,7 @@ DECLARE
     credential byoc.organization_api_credentials;
     plain jsonb;
     field record;
+    changed text[] := '{}';
 BEGIN
     PERFORM byoc.require_organization(org_id, 'admin');
     PERFORM byoc.check_display_name(display_name);
@@ -130,8 +133,10 @@ BEGIN
         FOR field IN SELECT c.key, c.value FROM jsonb_each(changes) AS c LOOP
             IF field.value = 'null' THEN
                 plain := plain - field.key;
+                changed := changed || field.key;
             ELSIF field.value IS DISTINCT FROM credential.fields -> field.key THEN
                 plain := jsonb_set(plain, ARRAY[field.key], field.value);
+                changed := changed || field.key;
             END IF;
         END LOOP;
         PERFORM byoc.check_fields(credential.credential_type, plain);
@@ -140,9 +145,14 @@ BEGIN
             encrypted_fields = byoc.seal_fields(c.org_id, c.id, plain),
             version = c.version + 1, verification_status = 'pending', verification_error = NULL, verification_due_at = now()
         WHERE c.org_id = credential.org_id AND c.id = credential.id;
+        PERFORM byoc.audit(credential.org_id, 'credential.changed', credential.id, jsonb_build_object('fields', to_jsonb(changed)));
         PERFORM byoc.wake_dispatcher(credential.org_id);
     END IF;
+    IF display_name <> credential.display_name THEN
+        PERFORM byoc.audit(credential.org_id, 'credential.renamed', credential.id);
+    END IF;
     IF is_default THEN
+        PERFORM byoc.audit(credential.org_id, 'credential.made_default', credential.id);
         UPDATE byoc.organization_api_credentials c SET is_default = false, updated_at = now()
         WHERE c.org_id = credential.org_id AND c.credential_type = credential.credential_type AND c.is_default AND c.id <> credential.id;
     END IF;
@@ -209,6 +219,7 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'credential % does not exist or is revoked', id USING ERRCODE = 'no_data_found';
     END IF;
+    PERFORM byoc.audit(of_org, 'credential.verification_requested', id);
     PERFORM byoc.wake_dispatcher(of_org);
 END
 $$;
@@ -229,6 +240,7 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'credential % does not exist or is revoked', id USING ERRCODE = 'no_data_found';
     END IF;
+    PERFORM byoc.audit(of_org, 'credential.revoked', id);
 END
 $$;
 COMMENT ON FUNCTION byoc.revoke_credential(uuid) IS
@@ -238,7 +250,7 @@ COMMENT ON FUNCTION byoc.revoke_credential(uuid) IS
 
 CREATE FUNCTION byoc.open_credentials(org_ids uuid[], ids uuid[])
 RETURNS TABLE (org_id uuid, id uuid, provider text, version integer, fields jsonb, error text)
-LANGUAGE plpgsql STABLE SECURITY DEFINER
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
@@ -262,12 +274,16 @@ BEGIN
             fields := NULL;
             error := SQLERRM;
         END;
+        IF error IS NULL THEN
+            PERFORM byoc.audit(credential.org_id, 'credential.leased', credential.id, jsonb_build_object('version', credential.version));
+        END IF;
         RETURN NEXT;
     END LOOP;
 END
 $$;
 COMMENT ON FUNCTION byoc.open_credentials(uuid[], uuid[]) IS
-    'For byocd: the fields of active credentials in plaintext, or the error that keeps one from being opened.';
+    'For byocd: the fields of active credentials in plaintext, or the error that keeps one from being opened. The audit trail records '
+    'that a dispatcher has it from now on, not each use.';
 
 CREATE FUNCTION byoc.claim_verifications(dispatcher uuid, max_count integer, lease interval)
 RETURNS TABLE (org_id uuid, id uuid, provider text, version integer)
@@ -292,13 +308,22 @@ BEGIN
     IF status NOT IN ('verified', 'failed', 'retry') THEN
         RAISE EXCEPTION 'unknown verification status "%"', status USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    -- A tenant that is changing the credential must not hold up the dispatcher: this result would be outdated anyway.
+    PERFORM FROM byoc.organization_api_credentials c
+    WHERE c.org_id = record_verification.org_id AND c.id = record_verification.id FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
     UPDATE byoc.organization_api_credentials c
     SET verification_status = CASE status WHEN 'retry' THEN c.verification_status ELSE status END,
         verification_error = CASE status WHEN 'verified' THEN NULL ELSE error END,
         verification_due_at = CASE status WHEN 'retry' THEN clock_timestamp() + interval '30 seconds' END,
         last_verified_at = CASE status WHEN 'verified' THEN clock_timestamp() ELSE c.last_verified_at END
     WHERE c.org_id = record_verification.org_id AND c.id = record_verification.id AND c.version = record_verification.version AND c.is_active;
+    IF FOUND AND status <> 'retry' THEN
+        PERFORM byoc.audit(org_id, CASE status WHEN 'verified' THEN 'credential.verified' ELSE 'credential.verification_failed' END, id);
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION byoc.record_verification(uuid, uuid, integer, text, text) IS
-    'For byocd: result of a check: verified, failed (error is a sentence for the tenant) or retry in 30 seconds. Ignored when the credential changed meanwhile.';
+    'For byocd: result of a check: verified, failed (error is a sentence for the tenant) or retry in 30 seconds. Ignored when the credential changed meanwhile or is being changed.';

@@ -98,6 +98,10 @@ BEGIN
     IF NOT has_table_privilege(byoc.invoking_role()::oid, target, 'TRIGGER') THEN
         RAISE EXCEPTION 'permission denied to define triggers on %', target USING ERRCODE = 'insufficient_privilege';
     END IF;
+    -- TRIGGER lets a role add to another's table, never change what its owner or others put there.
+    IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = register_sms_trigger.target AND t.tgname = register_sms_trigger.name) THEN
+        RAISE EXCEPTION 'trigger "%" of % exists already', name, target USING ERRCODE = 'duplicate_object';
+    END IF;
     DELETE FROM byoc.sms_trigger_definitions d
     WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = d.target AND t.tgname = d.name)
        OR (d.target = register_sms_trigger.target AND d.name = register_sms_trigger.name);
@@ -109,22 +113,22 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION byoc.register_sms_trigger(regclass, name, text, text, text, text, text, text) IS
-    'Internal: stores a definition for whoever may create triggers on the table.';
+    'Internal: stores the definition of a trigger that is about to be created, for whoever may create triggers on the table.';
 
 CREATE FUNCTION byoc.unregister_sms_trigger(target regclass, name name) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF NOT has_table_privilege(byoc.invoking_role()::oid, target, 'TRIGGER') THEN
-        RAISE EXCEPTION 'permission denied to drop triggers of %', target USING ERRCODE = 'insufficient_privilege';
+    IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = target AND pg_has_role(byoc.invoking_role()::oid, c.relowner, 'USAGE')) THEN
+        RAISE EXCEPTION 'must be owner of table %', target USING ERRCODE = 'insufficient_privilege';
     END IF;
     DELETE FROM byoc.sms_trigger_definitions d
     WHERE d.target = unregister_sms_trigger.target AND d.name = unregister_sms_trigger.name;
     RETURN FOUND;
 END
 $$;
-COMMENT ON FUNCTION byoc.unregister_sms_trigger(regclass, name) IS 'Internal: removes a definition; false when there was none.';
+COMMENT ON FUNCTION byoc.unregister_sms_trigger(regclass, name) IS 'Internal: removes a definition for the table''s owner; false when there was none.';
 
 -- Turns 'INSERT OR UPDATE OF status, score' into the clause of CREATE TRIGGER, with every word checked.
 CREATE FUNCTION byoc.trigger_events_clause(events text) RETURNS text
@@ -136,8 +140,8 @@ DECLARE
     columns text[];
     clauses text[] := '{}';
 BEGIN
-    FOREACH event IN ARRAY regexp_split_to_array(btrim(events), '\s+or\s+', 'i') LOOP
-        columns := regexp_match(event, '^update\s+of\s+(.+)$', 'i');
+    FOREACH event IN ARRAY regexp_split_to_array(btrim(events), '[[:space:]]+or[[:space:]]+', 'i') LOOP
+        columns := regexp_match(event, '^update[[:space:]]+of[[:space:]]+(.+)$', 'i');
         IF columns IS NOT NULL THEN
             clauses := clauses || ('UPDATE OF ' || (SELECT string_agg(quote_ident((parse_ident(c))[1]), ', ')
                                                     FROM regexp_split_to_table(columns[1], ',') AS c));
@@ -182,9 +186,9 @@ BEGIN
             trigger_name := NULL;
         END IF;
     END LOOP;
+    PERFORM byoc.register_sms_trigger(target, trigger_name, to_number, body, org_id, condition, on_error, search_path);
     EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s FOR EACH ROW EXECUTE FUNCTION byoc.enqueue_sms_trigger()',
                    trigger_name, byoc.trigger_events_clause(events), target);
-    PERFORM byoc.register_sms_trigger(target, trigger_name, to_number, body, org_id, condition, on_error, search_path);
     RETURN trigger_name;
 END
 $$;

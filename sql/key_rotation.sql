@@ -22,11 +22,28 @@ LEFT JOIN (SELECT a.org_id, byoc.envelope_key_id(a.encrypted_fields) AS key_id, 
            FROM byoc.organization_api_credentials a WHERE a.encrypted_fields IS NOT NULL
            GROUP BY a.org_id, byoc.envelope_key_id(a.encrypted_fields)) AS c ON c.org_id = k.org_id AND c.key_id = k.key_id;
 COMMENT ON VIEW byoc.key_status IS
-    'Data keys of all organizations: which master key wraps each, what byoc.rewrap_keys() and byoc.reencrypt() still have to do. '
+    'Data keys of all organizations, and of the installation (nil UUID: it signs the audit trail): which master key wraps each, what byoc.rewrap_keys() and byoc.reencrypt() still have to do. '
     'Envelopes in an application''s own columns are not counted: byoc.envelope_key_id() finds those.';
 COMMENT ON COLUMN byoc.key_status.state IS 'active: encrypts. retired: still decrypts. destroyed: what it encrypted is lost.';
 COMMENT ON COLUMN byoc.key_status.master_key_state IS 'active, retired, or missing from the key ring; NULL once the data key is destroyed.';
 COMMENT ON COLUMN byoc.key_status.credentials IS 'Credentials that it encrypts.';
+
+CREATE FUNCTION byoc.reload_keyring() RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    active text;
+BEGIN
+    active := byoc.load_keyring();
+    PERFORM byoc.audit_if_possible('keyring.reloaded', jsonb_build_object('active', active));
+    RETURN active;
+END
+$$;
+COMMENT ON FUNCTION byoc.reload_keyring() IS
+    'Reads byoc.keyring_file or runs byoc.keyring_command again, for the whole server and at once: a rollback does not undo it. '
+    'Returns the active master key''s id. A ring that cannot be read, or from which a master key was removed that still wraps '
+    'data keys in any database of the server, is refused with the list, and the old one stays in force.';
 
 CREATE FUNCTION byoc.require_master_keys() RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -73,6 +90,8 @@ BEGIN
     SELECT count(*) INTO remaining FROM byoc.organization_keys k WHERE k.wrapped_key IS NOT NULL AND k.wrapping_key_id <> active;
     IF rewrapped = 0 AND remaining > 0 THEN
         PERFORM byoc.require_master_keys(); -- else a concurrent call has the rest
+    ELSIF rewrapped > 0 THEN
+        PERFORM byoc.audit(NULL, 'keys.rewrapped', NULL, jsonb_build_object('count', rewrapped, 'remaining', remaining, 'active', active));
     END IF;
     RETURN remaining;
 END
@@ -112,6 +131,7 @@ BEGIN
     INSERT INTO byoc.organization_keys (org_id, key_id, wrapping_key_id, wrapped_key, state)
     SELECT rotate_organization_key.org_id, new_id, k.wrapping_key_id, k.wrapped_key, 'active'
     FROM byoc.new_data_key(rotate_organization_key.org_id, new_id) AS k;
+    PERFORM byoc.audit(org_id, 'key.rotated', NULL, jsonb_build_object('key_id', new_id));
     RETURN new_id;
 END
 $$;
@@ -125,6 +145,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     active integer;
+    reencrypted integer;
     remaining bigint;
 BEGIN
     IF batch IS NULL OR batch < 1 THEN
@@ -139,8 +160,13 @@ BEGIN
       AND c.id IN (SELECT o.id FROM byoc.organization_api_credentials o
                    WHERE o.org_id = reencrypt.org_id AND o.encrypted_fields IS NOT NULL
                      AND byoc.envelope_key_id(o.encrypted_fields) <> active LIMIT reencrypt.batch);
+    GET DIAGNOSTICS reencrypted = ROW_COUNT;
     SELECT count(*) INTO remaining FROM byoc.organization_api_credentials c
     WHERE c.org_id = reencrypt.org_id AND c.encrypted_fields IS NOT NULL AND byoc.envelope_key_id(c.encrypted_fields) <> active;
+    IF reencrypted > 0 THEN
+        PERFORM byoc.audit(org_id, 'credentials.reencrypted', NULL,
+                           jsonb_build_object('count', reencrypted, 'remaining', remaining, 'key_id', active));
+    END IF;
     RETURN remaining;
 END
 $$;
@@ -174,6 +200,7 @@ BEGIN
     END IF;
     UPDATE byoc.organization_keys k SET wrapped_key = NULL, state = 'destroyed'
     WHERE k.org_id = destroy_unused_key.org_id AND k.key_id = destroy_unused_key.key_id;
+    PERFORM byoc.audit(org_id, 'key.destroyed', NULL, jsonb_build_object('key_id', key_id));
 END
 $$;
 COMMENT ON FUNCTION byoc.destroy_unused_key(uuid, integer) IS
@@ -213,9 +240,10 @@ BEGIN
     INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, error_code, error_message)
     SELECT s.org_id, s.id, byoc.uuid_v7(), 'cancelled', s.attempts, 'shredded', reason FROM (TABLE stored UNION ALL TABLE paused) AS s;
     UPDATE byoc.organizations o SET shredded_at = clock_timestamp() WHERE o.id = shred_organization.id;
+    PERFORM byoc.audit(id, 'organization.shredded');
 END
 $$;
 COMMENT ON FUNCTION byoc.shred_organization(uuid) IS
     'Destroys the organization''s keys: every secret of it, also in your own columns, is unreadable for good, in every session once '
-    'this commits. Its credentials are revoked, its waiting messages cancelled; ids, names and message history stay. Backups and WAL '
+    'this commits. Its credentials are revoked, its waiting messages cancelled; ids, names, message history and audit trail stay. Backups and WAL '
     'still hold the wrapped key: they are final only once the master key that wrapped it is destroyed too.';

@@ -59,10 +59,12 @@ BEGIN
         error_message = 'it was being sent when the copy was made'
     WHERE m.status = 'sending';
     DELETE FROM byoc.claims;
+    DELETE FROM byoc.reconciliations;
     DELETE FROM byoc.lanes;
     DELETE FROM byoc.wakeups;
     DELETE FROM byoc.installation;
     PERFORM byoc.record_installation();
+    PERFORM byoc.audit_if_possible('installation.adopted', jsonb_build_object('paused', paused));
     RETURN paused;
 END
 $$;
@@ -81,6 +83,9 @@ BEGIN
     SELECT count(*) INTO resumed FROM byoc.messages m
     WHERE m.status = 'queued' AND (org_id IS NULL OR m.org_id = resume_restored.org_id)
       AND byoc.requeue(m.org_id, m.id, ARRAY['queued'], 'resumed');
+    IF resumed > 0 THEN
+        PERFORM byoc.audit(org_id, 'messages.resumed', NULL, jsonb_build_object('count', resumed));
+    END IF;
     RETURN resumed;
 END
 $$;

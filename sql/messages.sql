@@ -4,8 +4,9 @@
 CREATE DOMAIN byoc.message_status AS text
     CHECK (VALUE IN ('scheduled', 'queued', 'sending', 'sent', 'delivered', 'undelivered', 'failed', 'cancelled', 'expired', 'unknown'));
 COMMENT ON DOMAIN byoc.message_status IS
-    'State of a message. sent: the provider took it. unknown: a request was made and its answer lost; a person decides '
-    '(byoc.resolve_unknown_sms), it is never sent again by itself.';
+    'State of a message. sending: claimed, or perhaps sent and looked for in the provider''s message list. sent: the provider took it. '
+    'unknown: a request was made, its answer lost and the list could not tell; a person decides (byoc.resolve_unknown_sms), it is never '
+    'sent again by itself.';
 
 CREATE TABLE byoc.messages (
     org_id uuid NOT NULL,
@@ -16,7 +17,9 @@ CREATE TABLE byoc.messages (
     status byoc.message_status NOT NULL,
     credential_id uuid,
     used_credential_id uuid,
+    used_credential_version integer,
     claim_id uuid,
+    claimed_at timestamptz,
     attempts smallint NOT NULL,
     provider_sid text,
     segments smallint,
@@ -38,9 +41,13 @@ COMMENT ON TABLE byoc.messages IS
     'Messages that were claimed or are final. Status queued or scheduled here means paused: a restored message without a job.';
 COMMENT ON COLUMN byoc.messages.credential_id IS 'Credential that the sender asked for; NULL: the organization''s default.';
 COMMENT ON COLUMN byoc.messages.used_credential_id IS 'Credential of the last attempt.';
+COMMENT ON COLUMN byoc.messages.used_credential_version IS 'Its version when the attempt was claimed.';
 COMMENT ON COLUMN byoc.messages.claim_id IS 'Claim that is sending it; a result from any other claim is ignored.';
 COMMENT ON COLUMN byoc.messages.segments IS 'Segments that the provider billed, or our own count until it says.';
+COMMENT ON COLUMN byoc.messages.claimed_at IS 'When the last attempt was claimed; the request was made soon after.';
 COMMENT ON COLUMN byoc.messages.finished_at IS 'When the message left the job engine: sent, or given up.';
+-- Rows come in by this time, so that a few bytes find what was claimed lately.
+CREATE INDEX messages_claimed ON byoc.messages USING brin (claimed_at) WITH (autosummarize = on, pages_per_range = 32);
 ALTER TABLE byoc.messages ENABLE ROW LEVEL SECURITY;
 SELECT pg_extension_config_dump('byoc.messages', '');
 
@@ -60,8 +67,8 @@ CREATE TABLE byoc.message_events (
 );
 COMMENT ON TABLE byoc.message_events IS
     'History of messages: one row for each attempt''s outcome (accepted, rejected, throttled, unavailable, unknown, returned) and '
-    'each other change (refused, rescued, expired, cancelled, retried, resolved), what the provider reported later (sent, delivered, '
-    'undelivered, failed, ...), and settled: a report that proved an attempt whose answer was lost.';
+    'each other change (refused, rescued, found, not_found, undecided, late, expired, cancelled, retried, resolved), what the provider '
+    'reported later (sent, delivered, undelivered, failed, ...), and settled: a report that proved an attempt whose answer was lost.';
 COMMENT ON COLUMN byoc.message_events.duration_ms IS 'From the request''s start to its outcome, in milliseconds.';
 ALTER TABLE byoc.message_events ENABLE ROW LEVEL SECURITY;
 SELECT pg_extension_config_dump('byoc.message_events', '');

@@ -1,7 +1,7 @@
--- Organizations: the tenants.
+-- Organizations: the tenants. The nil UUID stands for the installation itself (see audit.sql) and can be none.
 
 CREATE TABLE byoc.organizations (
-    id uuid PRIMARY KEY,
+    id uuid PRIMARY KEY CHECK (id <> '00000000-0000-0000-0000-000000000000'),
     name text NOT NULL CHECK (length(name) BETWEEN 1 AND 200),
     settings jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(settings) = 'object'),
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -24,6 +24,7 @@ BEGIN
     INSERT INTO byoc.organization_keys (org_id, key_id, wrapping_key_id, wrapped_key, state)
     SELECT create_organization.id, 1, k.wrapping_key_id, k.wrapped_key, 'active'
     FROM byoc.new_data_key(create_organization.id, 1) AS k;
+    PERFORM byoc.audit(create_organization.id, 'organization.created');
     RETURN create_organization.id;
 END
 $$;

@@ -75,7 +75,7 @@ BEGIN
     PERFORM FROM byoc.claims c
     WHERE c.id IN (SELECT t.claim_id FROM jsonb_to_recordset(outcomes) AS t (claim_id uuid)) ORDER BY c.id FOR UPDATE;
     PERFORM byoc.open_breakers(outcomes);
-    -- Final: the provider refused it for good, or nobody knows.
+    -- Final: the provider refused it for good.
     WITH told AS MATERIALIZED (
         SELECT t.*, t.outcome IN ('throttled', 'unavailable')
                     OR (t.outcome = 'rejected'
@@ -87,12 +87,11 @@ BEGIN
         WHERE t.outcome NOT IN ('accepted', 'returned')
     ), final AS (
         UPDATE byoc.messages m
-        SET status = CASE WHEN t.outcome = 'unknown' THEN 'unknown'
-                          WHEN m.expires_at <= clock_timestamp() AND t.retryable THEN 'expired' ELSE 'failed' END,
+        SET status = CASE WHEN m.expires_at <= clock_timestamp() AND t.retryable THEN 'expired' ELSE 'failed' END,
             claim_id = NULL, finished_at = clock_timestamp(), from_number = t.from_number, error_code = t.error_code,
             error_message = t.error_message
         FROM told t
-        WHERE m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id
+        WHERE m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id AND NOT byoc.is_ambiguous(t.outcome, t.http_status)
           AND (NOT t.retryable
                OR coalesce(m.expires_at, greatest(m.send_at, m.created_at) + byoc.retry_window()) <= clock_timestamp())
         RETURNING m.org_id, m.id, m.attempts, t.outcome, t.http_status, t.error_code, t.error_message, t.duration_ms
@@ -103,10 +102,15 @@ BEGIN
         RETURNING 1
     )
     SELECT count(*) INTO finished FROM noted;
-    returned := byoc.take_back(outcomes);
+    -- The rest is tried again, or was never tried, or nobody knows.
+    returned := byoc.take_back(outcomes) + byoc.reconcile_later(outcomes);
+    IF finished + returned < jsonb_array_length(outcomes) THEN
+        PERFORM byoc.note_late(outcomes);
+    END IF;
     UPDATE byoc.claims c
     SET unsettled = (SELECT count(*) FROM unnest(c.org_ids, c.message_ids) AS i (org_id, id)
-                     JOIN byoc.messages m ON m.org_id = i.org_id AND m.id = i.id AND m.claim_id = c.id)
+                     JOIN byoc.messages m ON m.org_id = i.org_id AND m.id = i.id AND m.claim_id = c.id
+                     WHERE NOT byoc.is_reconciling(i.org_id, i.id, c.id))
     WHERE c.id IN (SELECT t.claim_id FROM jsonb_to_recordset(outcomes) AS t (claim_id uuid));
     DELETE FROM byoc.claims c
     WHERE c.unsettled = 0 AND c.id IN (SELECT t.claim_id FROM jsonb_to_recordset(outcomes) AS t (claim_id uuid));
@@ -126,7 +130,7 @@ BEGIN
         SELECT t.* FROM jsonb_to_recordset(outcomes) AS t (
             org_id uuid, id uuid, claim_id uuid, outcome text, error_code text, error_message text, http_status smallint,
             retry_ms integer, duration_ms integer)
-        WHERE t.outcome <> 'accepted'
+        WHERE t.outcome <> 'accepted' AND NOT byoc.is_ambiguous(t.outcome, t.http_status)
     ), back AS (
         DELETE FROM byoc.messages m USING told t
         WHERE m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id

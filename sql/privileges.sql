@@ -9,19 +9,20 @@ DECLARE
     grantee text := role::text; -- regrole prints a quoted name
 BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA byoc TO %s', grantee);
-    EXECUTE format('GRANT SELECT ON byoc.organizations, byoc.providers, byoc.provider_errors, byoc.sms_events, byoc.inbound_messages, byoc.opt_outs TO %s', grantee);
+    EXECUTE format('GRANT SELECT ON byoc.organizations, byoc.providers, byoc.provider_errors, byoc.sms_events, byoc.audit_log, byoc.inbound_messages, byoc.opt_outs TO %s', grantee);
     EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON byoc.credentials TO %s', grantee);
     EXECUTE format('GRANT SELECT, INSERT ON byoc.sms_messages TO %s', grantee);
     EXECUTE format(
         'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.authenticate(text), byoc.current_org_id(), byoc.current_user_id(), byoc.current_org_role(), '
         'byoc.sees_all_organizations(), byoc.require_organization(uuid, text), byoc.invoking_role(), '
         'byoc.encrypt(uuid, text, text), byoc.decrypt(uuid, bytea, text), byoc.encrypt_bytes(uuid, bytea, text), byoc.decrypt_bytes(uuid, bytea, text), '
-        'byoc.envelope_key_id(bytea), byoc.sms_segments(text), '
+        'byoc.envelope_key_id(bytea), byoc.sms_segments(text), byoc.decrypted_fields(uuid, uuid, integer, bytea), '
         'byoc.add_credential(text, jsonb, text, uuid), byoc.add_credential(text, text, text, uuid), byoc.parse_fields(text), '
         'byoc.update_credential(uuid, jsonb), byoc.update_credential(uuid, text), byoc.change_credential(uuid, uuid, jsonb, text, boolean), '
         'byoc.credential_org(uuid), byoc.verify_credential(uuid), byoc.revoke_credential(uuid), '
         'byoc.send_sms(text, text, timestamptz, uuid, text, timestamptz, uuid), byoc.cancel_sms(uuid), byoc.retry_sms(uuid), '
         'byoc.resolve_unknown_sms(uuid, text), byoc.lift_opt_out(text, uuid) TO %s', grantee);
+    PERFORM byoc.audit_if_possible('privileges.granted', jsonb_build_object('to', grantee, 'as', 'tenant'));
 END
 $$;
 COMMENT ON FUNCTION byoc.grant_tenant(regrole) IS
@@ -45,7 +46,8 @@ BEGIN
         'byoc.register_sms_trigger(regclass, name, text, text, text, text, text, text), byoc.unregister_sms_trigger(regclass, name), '
         'byoc.keyring(), byoc.reload_keyring(), byoc.rewrap_keys(), byoc.rotate_organization_key(uuid), byoc.reencrypt(uuid, integer), '
         'byoc.destroy_unused_key(uuid, integer), byoc.shred_organization(uuid), '
-        'byoc.adopt_installation(), byoc.resume_restored(uuid) TO %s', grantee);
+        'byoc.adopt_installation(), byoc.resume_restored(uuid), byoc.seal_audit_log() TO %s', grantee);
+    PERFORM byoc.audit_if_possible('privileges.granted', jsonb_build_object('to', grantee, 'as', 'admin'));
 END
 $$;
 COMMENT ON FUNCTION byoc.grant_admin(regrole) IS
@@ -62,24 +64,60 @@ BEGIN
     EXECUTE format(
         'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.register_dispatcher(uuid), byoc.claim_jobs(uuid, integer, interval, uuid[], integer[], integer), '
         'byoc.dispatcher_sleep(uuid[]), byoc.heartbeat(uuid, interval), byoc.rescue_expired(), '
+        'byoc.claim_reconciliations(integer, interval), byoc.record_reconciliation(uuid, text, text, timestamptz, jsonb, text, text), '
         'byoc.record_outcomes(jsonb), byoc.open_credentials(uuid[], uuid[]), byoc.claim_verifications(uuid, integer, interval), '
-        'byoc.record_verification(uuid, uuid, integer, text, text), '
+        'byoc.record_verification(uuid, uuid, integer, text, text), byoc.seal_audit_log(), '
         'byoc.receipt_key(), byoc.open_receipts(text[]), byoc.record_receipts(jsonb), byoc.expect_receipts(uuid[], uuid[], boolean[]), '
         'byoc.claim_status_checks(integer), byoc.inbound_credential(uuid), '
         'byoc.record_inbound(uuid, uuid, text, text, text, text, text), byoc.note_refusals(uuid[], uuid[]) TO %s', grantee);
+    PERFORM byoc.audit_if_possible('privileges.granted', jsonb_build_object('to', grantee, 'as', 'dispatcher'));
 END
 $$;
 COMMENT ON FUNCTION byoc.grant_dispatcher(regrole) IS 'Gives a role what byocd needs: functions only, no table.';
 
+CREATE FUNCTION byoc.grant_auditor(role regrole) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    grantee text := role::text;
+BEGIN
+    EXECUTE format('GRANT USAGE ON SCHEMA byoc TO %s', grantee);
+    EXECUTE format('GRANT SELECT ON byoc.audit_log, byoc.audit_heads, byoc.organizations, byoc.key_status, byoc.master_keys TO %s', grantee);
+    EXECUTE format(
+        'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.verify_audit_log(uuid, bigint, bytea), byoc.keyring(), byoc.envelope_key_id(bytea), '
+        'byoc.current_org_id(), byoc.current_org_role(), byoc.sees_all_organizations() TO %s', grantee);
+    PERFORM byoc.audit_if_possible('privileges.granted', jsonb_build_object('to', grantee, 'as', 'auditor'));
+END
+$$;
+COMMENT ON FUNCTION byoc.grant_auditor(regrole) IS
+    'Gives a role what an auditor needs: the audit trail of all organizations and its verification, the state of keys; no secret, '
+    'no credential, no message.';
+
+-- Nobody but the owner starts with anything: PostgreSQL's defaults open functions and types to PUBLIC, and the default
+-- privileges of who runs CREATE EXTENSION may open the rest to others. Row types count: a table with a column of one would
+-- keep ours from being altered.
 DO $$
 DECLARE
-    routine regprocedure;
+    opened record;
 BEGIN
-    FOR routine IN SELECT p.oid FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'byoc'::regnamespace LOOP
-        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', routine);
+    FOR opened IN
+        WITH object (kind, name, owner, acl) AS (
+            SELECT 'SCHEMA', n.nspname::text, n.nspowner, n.nspacl FROM pg_catalog.pg_namespace n WHERE n.nspname = 'byoc'
+            UNION ALL
+            SELECT 'FUNCTION', p.oid::regprocedure::text, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
+            FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'byoc'::regnamespace
+            UNION ALL
+            SELECT 'TABLE', c.oid::regclass::text, c.relowner, c.relacl
+            FROM pg_catalog.pg_class c WHERE c.relnamespace = 'byoc'::regnamespace AND c.relkind IN ('r', 'v')
+            UNION ALL
+            SELECT 'TYPE', t.oid::regtype::text, t.typowner, coalesce(t.typacl, acldefault('T', t.typowner))
+            FROM pg_catalog.pg_type t WHERE t.typnamespace = 'byoc'::regnamespace AND t.typcategory <> 'A'
+        )
+        SELECT DISTINCT o.kind, o.name, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS grantee
+        FROM object o, aclexplode(o.acl) AS a WHERE a.grantee <> o.owner
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s %s FROM %s', opened.kind, opened.name, opened.grantee);
     END LOOP;
 END
 $$;
-REVOKE ALL ON SCHEMA byoc FROM PUBLIC;
-REVOKE ALL ON ALL TABLES IN SCHEMA byoc FROM PUBLIC;
-REVOKE ALL ON TYPE byoc.message_status, byoc.error_class FROM PUBLIC;

@@ -114,12 +114,9 @@ CREATE FUNCTION byoc.keyring() RETURNS TABLE (id text, state text, created text)
 LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'byoc_keyring';
 COMMENT ON FUNCTION byoc.keyring() IS 'Ids, states (active, retired) and dates of the master keys in the key ring; never a key.';
 
-CREATE FUNCTION byoc.reload_keyring() RETURNS text
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_reload_keyring';
-COMMENT ON FUNCTION byoc.reload_keyring() IS
-    'Reads byoc.keyring_file or runs byoc.keyring_command again, for the whole server and at once: a rollback does not undo it. '
-    'Returns the active master key''s id. A ring that cannot be read, or from which a master key was removed that still wraps '
-    'data keys in any database of the server, is refused with the list, and the old one stays in force.';
+CREATE FUNCTION byoc.load_keyring() RETURNS text
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_load_keyring';
+COMMENT ON FUNCTION byoc.load_keyring() IS 'Internal: what byoc.reload_keyring() does, without an audit entry.';
 
 -- Ids and wake-up
 

@@ -1,7 +1,11 @@
 -- What tenants see. The views run with their owner's rights and show the rows of the tenant context's organization; a role
 -- that bypasses row-level security and has no context sees all. Each branch is a plain scan by org_id, or nothing at all.
+--
+-- WITH is there to keep the barrier: PostgreSQL pulls a view that is a plain UNION ALL up into the query, security_barrier or
+-- not, and runs a cheap function of the query on all rows before it compares org_id. With a WITH it leaves the view alone.
 
 CREATE VIEW byoc.credentials WITH (security_barrier) AS
+WITH barrier AS (SELECT)
 SELECT c.id, c.org_id, c.credential_type, c.display_name, c.fields, c.is_active, c.is_default, c.verification_status,
        c.verification_error, c.last_verified_at, c.created_by, c.created_at, c.updated_at
 FROM byoc.organization_api_credentials c WHERE c.org_id = (SELECT byoc.current_org_id())
@@ -88,6 +92,7 @@ FROM byoc.schedule s;
 COMMENT ON VIEW byoc.all_sms_messages IS 'Internal: messages of all organizations.';
 
 CREATE VIEW byoc.sms_messages WITH (security_barrier) AS
+WITH barrier AS (SELECT)
 SELECT m.* FROM byoc.all_sms_messages m WHERE m.org_id = (SELECT byoc.current_org_id())
 UNION ALL
 SELECT m.* FROM byoc.all_sms_messages m WHERE (SELECT byoc.sees_all_organizations());
@@ -116,6 +121,7 @@ COMMENT ON FUNCTION byoc.sms_messages_insert() IS 'Internal: INSERT on byoc.sms_
 CREATE TRIGGER sms_messages_insert INSTEAD OF INSERT ON byoc.sms_messages FOR EACH ROW EXECUTE FUNCTION byoc.sms_messages_insert();
 
 CREATE VIEW byoc.sms_events WITH (security_barrier) AS
+WITH barrier AS (SELECT)
 SELECT e.id, e.org_id, e.message_id, e.at, e.event, e.attempt::integer AS attempt, e.http_status::integer AS http_status, e.error_code,
        e.error_message, e.provider_sid, e.duration_ms
 FROM byoc.message_events e WHERE e.org_id = (SELECT byoc.current_org_id())
@@ -125,8 +131,8 @@ SELECT e.id, e.org_id, e.message_id, e.at, e.event, e.attempt::integer, e.http_s
 FROM byoc.message_events e WHERE (SELECT byoc.sees_all_organizations());
 COMMENT ON VIEW byoc.sms_events IS
     'History of the organization''s SMS: one row for each attempt''s outcome (accepted, rejected, throttled, unavailable, unknown, returned) '
-    'and each other change (refused, rescued, expired, cancelled, retried, resolved, resumed), what the provider reported later (sent, '
-    'delivered, undelivered, failed, ...), and settled: a report that proved an attempt whose answer was lost.';
+    'and each other change (refused, rescued, found, not_found, undecided, late, expired, cancelled, retried, resolved, resumed), what the provider '
+    'reported later (sent, delivered, undelivered, failed, ...), and settled: a report that proved an attempt whose answer was lost.';
 
 CREATE VIEW byoc.sms_triggers AS
 SELECT d.target, d.name::text AS name, d.to_number, d.body, d.org_column AS org_id, d.condition, d.on_error,
@@ -136,7 +142,26 @@ JOIN pg_trigger t ON t.tgrelid = d.target AND t.tgname = d.name
 WHERE has_table_privilege(d.target, 'SELECT, TRIGGER');
 COMMENT ON VIEW byoc.sms_triggers IS 'Triggers made by byoc.create_sms_trigger on tables that the current role can read or put triggers on.';
 
+-- Row estimates of EXPLAIN are made from statistics of all organizations: without these nobody can ask whether a number, a
+-- name or an organization is among them. The primary keys decide every plan that matters.
+DO $$
+DECLARE
+    storage record;
+BEGIN
+    FOR storage IN
+        SELECT a.attrelid::regclass AS relation, string_agg(format('ALTER COLUMN %I SET STATISTICS 0', a.attname), ', ') AS changes
+        FROM pg_catalog.pg_attribute a
+        WHERE a.attnum > 0 AND a.attrelid IN ('byoc.organizations'::regclass, 'byoc.organization_api_credentials'::regclass,
+            'byoc.messages'::regclass, 'byoc.message_events'::regclass, 'byoc.queue'::regclass, 'byoc.schedule'::regclass)
+        GROUP BY a.attrelid
+    LOOP
+        EXECUTE format('ALTER TABLE %s %s', storage.relation, storage.changes);
+    END LOOP;
+END
+$$;
+
 ALTER TABLE byoc.organizations ENABLE ROW LEVEL SECURITY;
--- Whoever may create organizations administers them all; everybody else sees the one of the tenant context.
+-- Whoever may create organizations administers them all; everybody else sees the one of the tenant context. The function is
+-- looked up now, as regprocedure: text would be by each caller's search_path, with the caller's types.
 CREATE POLICY own_or_administered ON byoc.organizations
-    USING (id = (SELECT byoc.current_org_id()) OR (SELECT has_function_privilege('byoc.create_organization(text, uuid)', 'EXECUTE')));
+    USING (id = (SELECT byoc.current_org_id()) OR (SELECT has_function_privilege('byoc.create_organization(text, uuid)'::regprocedure, 'EXECUTE')));

@@ -39,13 +39,22 @@ class Gateway {
 
   /// byoc.heartbeat: renews the claims of this dispatcher identity.
   virtual void heartbeat(const std::string& dispatcher, DbCallback<int> callback) = 0;
-  /// byoc.rescue_expired: gives back jobs whose lease ran out.
+  /// byoc.rescue_expired: takes over jobs whose lease ran out.
   virtual void rescue_expired(DbCallback<int> callback) = 0;
+
+  /// byoc.seal_audit_log: answers how many entries were sealed; more may wait unless it is 0.
+  virtual void seal_audit_log(DbCallback<int> callback) = 0;
 
   /// byoc.claim_verifications and byoc.record_verification (`status`: verified, failed, retry).
   virtual void claim_verifications(int max_count, DbCallback<std::vector<VerificationJob>> callback) = 0;
   virtual void record_verification(const VerificationJob& job, const std::string& status,
                                    const std::optional<std::string>& error, DbCallback<Done> callback) = 0;
+
+  /// byoc.claim_reconciliations: message lists to read.
+  virtual void claim_reconciliations(int max_count, DbCallback<std::vector<ReconciliationJob>> callback) = 0;
+  /// byoc.record_reconciliation: answers how many messages were settled by it.
+  virtual void record_reconciliation(const ReconciliationJob& job, const MessageListing& listing,
+                                     DbCallback<int> callback) = 0;
 };
 
 }  // namespace byocd

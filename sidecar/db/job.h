@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "../clock.h"
 #include "../secret.h"
 
 namespace byocd {
@@ -19,7 +20,7 @@ struct Claim {
   std::string dispatcher;
   /// Until when nobody else takes its jobs, unless a heartbeat renews it. By the local monotonic clock, on the early
   /// side.
-  std::chrono::steady_clock::time_point leased_until;
+  Clock::time_point leased_until;
 };
 
 /// One message that is ours until its lease ends.
@@ -119,6 +120,55 @@ struct VerificationJob {
   std::string id;
   std::string provider;
   int version = 0;
+};
+
+/// A message list to be read: what an account sent to one number.
+struct ReconciliationJob {
+  std::string org_id;
+  std::string credential_id;
+  int credential_version = 0;
+  std::string provider;
+  /// The account whose list it is; the credential may have another one by now.
+  std::string account;
+  std::string to_number;
+  /// What was made before is of no interest.
+  std::chrono::sys_seconds since;
+  /// The database's time of the claim, as text for byoc.record_reconciliation.
+  std::string read_at;
+};
+
+/// One message of the provider's list.
+struct ListedMessage {
+  std::string sid;
+  /// The number it was sent from, when the list says so.
+  std::optional<std::string> sender;
+  /// What may have been asked for: the text, and the text without what the provider adds.
+  std::vector<std::string> texts;
+  /// The provider does not show the text.
+  bool text_is_hidden = false;
+  std::chrono::sys_seconds created_at;
+  /// sent, delivered, undelivered or failed.
+  std::string status;
+  std::optional<int> segments;
+  std::optional<std::string> error_code;
+  std::optional<std::string> error_message;
+};
+
+/// What reading a list came to.
+struct MessageListing {
+  enum class State {
+    complete,
+    /// Too long to be read to its end.
+    incomplete,
+    /// It may not be read, or was not understood.
+    refused,
+    /// Not now: ask again.
+    unavailable,
+  };
+  State state = State::unavailable;
+  /// Why it is not complete.
+  std::string problem;
+  std::vector<ListedMessage> messages;
 };
 
 }  // namespace byocd

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "../log.h"
+#include "listing_json.h"
 #include "outcome_json.h"
 
 namespace byocd {
@@ -22,11 +23,19 @@ constexpr Statement open_statement{
 constexpr Statement record_statement{"record_outcomes", "SELECT byoc.record_outcomes($1::jsonb)"};
 constexpr Statement heartbeat_statement{"heartbeat", "SELECT byoc.heartbeat($1::uuid, $2::interval)"};
 constexpr Statement rescue_statement{"rescue_expired", "SELECT byoc.rescue_expired()"};
+constexpr Statement seal_statement{"seal_audit_log", "SELECT byoc.seal_audit_log()"};
 constexpr Statement claim_verifications_statement{
     "claim_verifications",
     "SELECT org_id, id, provider, version FROM byoc.claim_verifications($1::uuid, $2::int, $3::interval)"};
 constexpr Statement record_verification_statement{
     "record_verification", "SELECT byoc.record_verification($1::uuid, $2::uuid, $3::int, $4::text, $5::text)"};
+constexpr Statement claim_reconciliations_statement{
+    "claim_reconciliations",
+    "SELECT org_id, credential_id, credential_version, provider, account, to_number,"
+    " floor(extract(epoch FROM since))::bigint, read_at FROM byoc.claim_reconciliations($1::int, $2::interval)"};
+constexpr Statement record_reconciliation_statement{
+    "record_reconciliation",
+    "SELECT byoc.record_reconciliation($1::uuid, $2::text, $3::text, $4::timestamptz, $5::jsonb, $6::text, $7::text)"};
 
 // Makes a typed callback out of an untyped one.
 template <class T, class Read>
@@ -107,6 +116,23 @@ std::vector<VerificationJob> read_verifications(const Rows& rows) {
   for (int row = 0; row < rows.count(); ++row)
     jobs.push_back({std::string(rows.text(row, 0)), std::string(rows.text(row, 1)), std::string(rows.text(row, 2)),
                     rows.integer(row, 3)});
+  return jobs;
+}
+
+std::vector<ReconciliationJob> read_reconciliations(const Rows& rows) {
+  std::vector<ReconciliationJob> jobs;
+  for (int row = 0; row < rows.count(); ++row) {
+    ReconciliationJob job;
+    job.org_id = rows.text(row, 0);
+    job.credential_id = rows.text(row, 1);
+    job.credential_version = rows.integer(row, 2);
+    job.provider = rows.text(row, 3);
+    job.account = rows.text(row, 4);
+    job.to_number = rows.text(row, 5);
+    job.since = std::chrono::sys_seconds(std::chrono::seconds(rows.long_integer(row, 6)));
+    job.read_at = rows.text(row, 7);
+    jobs.push_back(std::move(job));
+  }
   return jobs;
 }
 
@@ -206,6 +232,10 @@ void PgGateway::rescue_expired(DbCallback<int> callback) {
   record_.query(rescue_statement, {}, typed<int>(std::move(callback), first_integer));
 }
 
+void PgGateway::seal_audit_log(DbCallback<int> callback) {
+  record_.query(seal_statement, {}, typed<int>(std::move(callback), first_integer));
+}
+
 void PgGateway::claim_verifications(int max_count, DbCallback<std::vector<VerificationJob>> callback) {
   record_.query(claim_verifications_statement, {options_.identity(), std::to_string(max_count), lease_text()},
                 typed<std::vector<VerificationJob>>(std::move(callback), read_verifications));
@@ -215,6 +245,19 @@ void PgGateway::record_verification(const VerificationJob& job, const std::strin
                                     const std::optional<std::string>& error, DbCallback<Done> callback) {
   record_.query(record_verification_statement, {job.org_id, job.id, std::to_string(job.version), status, error},
                 typed<Done>(std::move(callback), [](Rows&) { return Done{}; }));
+}
+
+void PgGateway::claim_reconciliations(int max_count, DbCallback<std::vector<ReconciliationJob>> callback) {
+  record_.query(claim_reconciliations_statement, {std::to_string(max_count), lease_text()},
+                typed<std::vector<ReconciliationJob>>(std::move(callback), read_reconciliations));
+}
+
+void PgGateway::record_reconciliation(const ReconciliationJob& job, const MessageListing& listing,
+                                      DbCallback<int> callback) {
+  record_.query(record_reconciliation_statement,
+                {job.org_id, job.account, job.to_number, job.read_at, messages_to_json(listing.messages),
+                 to_string(listing.state), storable_text(listing.problem)},
+                typed<int>(std::move(callback), first_integer));
 }
 
 }  // namespace byocd

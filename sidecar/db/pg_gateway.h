@@ -44,9 +44,13 @@ class PgGateway final : public Gateway {
   void record_outcomes(const std::vector<JobOutcome>& outcomes, DbCallback<int> callback) override;
   void heartbeat(const std::string& dispatcher, DbCallback<int> callback) override;
   void rescue_expired(DbCallback<int> callback) override;
+  void seal_audit_log(DbCallback<int> callback) override;
   void claim_verifications(int max_count, DbCallback<std::vector<VerificationJob>> callback) override;
   void record_verification(const VerificationJob& job, const std::string& status,
                            const std::optional<std::string>& error, DbCallback<Done> callback) override;
+  void claim_reconciliations(int max_count, DbCallback<std::vector<ReconciliationJob>> callback) override;
+  void record_reconciliation(const ReconciliationJob& job, const MessageListing& listing,
+                             DbCallback<int> callback) override;
 
  private:
   std::string lease_text() const;

@@ -37,8 +37,12 @@ std::string_view Rows::text(int row, int column) const {
 }
 
 int Rows::integer(int row, int column) const {
+  return static_cast<int>(long_integer(row, column));
+}
+
+std::int64_t Rows::long_integer(int row, int column) const {
   const auto digits = text(row, column);
-  int value = 0;
+  std::int64_t value = 0;
   std::from_chars(digits.data(), digits.data() + digits.size(), value);
   return value;
 }

@@ -1,6 +1,7 @@
 // What a query answered.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -38,6 +39,7 @@ class Rows {
   std::string_view text(int row, int column) const;
   /// 0 when the text is not a number.
   int integer(int row, int column) const;
+  std::int64_t long_integer(int row, int column) const;
   /// Wipes the values, for results that hold secrets. libpq's own receive buffer is not reachable: it is overwritten by
   /// the next answers on that connection.
   void cleanse();

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "../clock.h"
 #include "../result.h"
 #include "../secret.h"
 
@@ -20,6 +21,8 @@ struct HttpRequest {
   SecretString password;
   /// Form-encoded, for a POST.
   std::string body;
+  /// It is not written any more after this time, as when the process was stopped while it connected.
+  std::optional<Clock::time_point> not_after;
 };
 
 /// A complete answer, whatever its status.
@@ -43,6 +46,8 @@ struct HttpFailure {
     connection_lost,
     /// cancel_all() came first; `possibly_written` tells the rest.
     cancelled,
+    /// Not written: `not_after` was over.
+    too_late,
   };
   Kind kind = Kind::connect_failed;
   bool possibly_written = false;

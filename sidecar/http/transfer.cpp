@@ -1,15 +1,22 @@
 #include "transfer.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <algorithm>
 #include <stdexcept>
 
 namespace byocd {
 
 namespace {
 
-// Twilio's answers are a few kilobytes; pages of its lists stay below this.
-constexpr std::size_t longest_body = 1 << 20;
+// Twilio's answers are a few kilobytes; a page of 200 long messages stays below this.
+constexpr std::size_t longest_body = 4 << 20;
 // A server may drop idle connections without a word; older ones are not used again.
 constexpr long longest_idle_s = 30;
+// Less than the time after which a message that the provider does not list counts as not sent.
+constexpr std::chrono::milliseconds longest_unacknowledged{10'000};
 
 template <class Value>
 void set(CURL* easy, CURLoption option, Value value) {
@@ -18,7 +25,7 @@ void set(CURL* easy, CURLoption option, Value value) {
 
 }  // namespace
 
-Transfer::Transfer(const Options& options) : easy_(curl_easy_init()) {
+Transfer::Transfer(const Options& options) : request_timeout_(options.request_timeout), easy_(curl_easy_init()) {
   if (!easy_) throw std::runtime_error("no memory for a libcurl handle");
   CURL* easy = easy_.get();
   set(easy, CURLOPT_NOSIGNAL, 1L);
@@ -28,6 +35,8 @@ Transfer::Transfer(const Options& options) : easy_(curl_easy_init()) {
   set(easy, CURLOPT_FOLLOWLOCATION, 0L);
   set(easy, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
   set(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+  set(easy, CURLOPT_SOCKOPTDATA, this);
+  set(easy, CURLOPT_SOCKOPTFUNCTION, &Transfer::on_socket_made);
   set(easy, CURLOPT_MAXAGE_CONN, longest_idle_s);
   set(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(options.request_timeout.count()));
   set(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.request_timeout.count()));
@@ -46,6 +55,7 @@ void Transfer::start(HttpRequest request, HttpCallback callback) {
   callback_ = std::move(callback);
   response_ = {};
   requests_begun_ = 0;
+  too_late_ = false;
   error_[0] = '\0';
 
   CURL* easy = easy_.get();
@@ -81,6 +91,8 @@ HttpResult Transfer::finish(CURLcode code, bool cancelled) {
     if (retry_after > 0) response_.retry_after = std::chrono::seconds(retry_after);
     return std::exchange(response_, {});
   }
+  if (too_late_)
+    return fail(HttpFailure{HttpFailure::Kind::too_late, false, "its time was over before it was written"});
   if (!written) return fail(HttpFailure{HttpFailure::Kind::connect_failed, false, message});
   const auto kind = code == CURLE_OPERATION_TIMEDOUT ? HttpFailure::Kind::timeout : HttpFailure::Kind::connection_lost;
   return fail(HttpFailure{kind, true, message});
@@ -101,6 +113,15 @@ std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, v
   return response.truncated ? 0 : bytes;
 }
 
+int Transfer::on_socket_made(void* self, curl_socket_t socket, curlsocktype) {
+  // What was written while the network was cut must not arrive after we gave up waiting: not even when this process is
+  // dead, and the kernel alone goes on retransmitting.
+  const auto limit =
+      static_cast<unsigned>(std::min(static_cast<Transfer*>(self)->request_timeout_, longest_unacknowledged).count());
+  (void)::setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof limit);
+  return CURL_SOCKOPT_OK;
+}
+
 int Transfer::on_before_request(void* self, char*, char*, int, int) {
   // libcurl sends a request again by itself when a kept connection breaks before any answer, a POST too
   // (Curl_retry_request). The first copy may have been acted upon, so a second is refused; unless not a byte of the
@@ -109,6 +130,8 @@ int Transfer::on_before_request(void* self, char*, char*, int, int) {
   long bytes = 0;
   curl_easy_getinfo(transfer.easy(), CURLINFO_REQUEST_SIZE, &bytes);
   if (bytes > 0) return CURL_PREREQFUNC_ABORT;
+  transfer.too_late_ = transfer.request_.not_after && Clock::now() > *transfer.request_.not_after;
+  if (transfer.too_late_) return CURL_PREREQFUNC_ABORT;
   ++transfer.requests_begun_;
   return CURL_PREREQFUNC_OK;
 }

@@ -44,14 +44,17 @@ class Transfer {
 
  private:
   static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self);
+  static int on_socket_made(void* self, curl_socket_t socket, curlsocktype purpose);
   static int on_before_request(void* self, char*, char*, int, int);
   bool possibly_written() const;
 
+  std::chrono::milliseconds request_timeout_;
   std::unique_ptr<CURL, EasyFree> easy_;
   HttpRequest request_;
   HttpCallback callback_;
   HttpResponse response_;
   int requests_begun_ = 0;
+  bool too_late_ = false;
   std::array<char, CURL_ERROR_SIZE> error_{};
 };
 

@@ -22,6 +22,9 @@ Outcome outcome_of_failure(const HttpFailure& failure) {
       outcome.kind = failure.possibly_written ? OutcomeKind::unknown : OutcomeKind::returned;
       if (failure.possibly_written) outcome.error_code = "timeout";
       break;
+    case HttpFailure::Kind::too_late:
+      outcome.kind = OutcomeKind::returned;
+      break;
   }
   return outcome;
 }

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "../db/job.h"
 #include "../db/receipt.h"
@@ -32,6 +33,22 @@ struct Verdict {
   std::string sentence;
 };
 
+/// One page of a message list.
+struct ListedPage {
+  std::vector<ListedMessage> messages;
+  /// What prepare_list needs for the next page; empty: this was the last.
+  std::string next;
+  /// Nothing on later pages is newer than this.
+  std::optional<std::chrono::sys_seconds> oldest;
+};
+
+/// Why a page is missing.
+struct ListProblem {
+  MessageListing::State state = MessageListing::State::unavailable;
+  /// A sentence's rest: `the list ...`.
+  std::string message;
+};
+
 /// One way to send messages. Implementations are stateless but for their base URL.
 class Provider {
  public:
@@ -51,6 +68,13 @@ class Provider {
                                                                  int step) const = 0;
   virtual Verdict interpret_verification(const CredentialFields& credential, int step,
                                          const HttpResult& result) const = 0;
+
+  /// The request for a page of the account's message list, newest first: the first one, or the one that `next` of the
+  /// page before leads to.
+  virtual Result<HttpRequest, PrepareError> prepare_list(const ReconciliationJob& job,
+                                                         const CredentialFields& credential,
+                                                         const std::string& next) const = 0;
+  virtual Result<ListedPage, ListProblem> interpret_list(const HttpResult& result) const = 0;
 
   /// Whether this credential has the secret that callbacks about its messages are signed with.
   virtual bool verifies_callbacks(const CredentialFields& credential) const = 0;

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "form.h"
+#include "json_members.h"
 
 namespace byocd {
 
@@ -17,26 +17,6 @@ using nlohmann::json;
 // ValidityPeriod's range in seconds.
 constexpr int shortest_validity = 1;
 constexpr int longest_validity = 36'000;
-
-std::optional<std::string> text_member(const json& document, const char* name) {
-  const auto found = document.find(name);
-  if (found == document.end() || !found->is_string() || found->get_ref<const std::string&>().empty())
-    return std::nullopt;
-  return found->get<std::string>();
-}
-
-// Twilio gives some numbers as text.
-std::optional<int> number_member(const json& document, const char* name) {
-  const auto found = document.find(name);
-  if (found == document.end()) return std::nullopt;
-  if (found->is_number_integer()) return found->get<int>();
-  if (!found->is_string()) return std::nullopt;
-  const auto& text = found->get_ref<const std::string&>();
-  int value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
 
 Outcome accepted(const json& message, int status) {
   Outcome outcome;
@@ -80,17 +60,22 @@ Result<HttpRequest, PrepareError> Twilio::request_for(const CredentialFields& cr
                                                       const std::string& rest) const {
   const SecretString* account = find_field(credential, "account_sid");
   if (!account) return fail(PrepareError{"credential_incomplete", "the credential has no account_sid"});
-  const SecretString* user = account;
+  return request_to(credential, "/2010-04-01/Accounts/" + percent_encoded(account->reveal()) + rest);
+}
+
+Result<HttpRequest, PrepareError> Twilio::request_to(const CredentialFields& credential,
+                                                     const std::string& path) const {
+  const SecretString* user = find_field(credential, "account_sid");
   const SecretString* password = find_field(credential, "auth_token");
   if (const SecretString* key = find_field(credential, "api_key_sid")) {
     user = key;
     password = find_field(credential, "api_key_secret");
   }
-  if (!password)
+  if (!user || !password)
     return fail(PrepareError{"credential_incomplete", "the credential has neither auth_token nor api_key_secret"});
 
   HttpRequest request;
-  request.url = base_url_ + "/2010-04-01/Accounts/" + percent_encoded(account->reveal()) + rest;
+  request.url = base_url_ + path;
   request.user = user->reveal();
   request.password = password->copy();
   return request;

@@ -23,12 +23,20 @@ class Twilio final : public Provider {
   Result<HttpRequest, PrepareError> prepare_verification(const CredentialFields& credential, int step) const override;
   Verdict interpret_verification(const CredentialFields& credential, int step, const HttpResult& result) const override;
 
+  /// All messages to the number, the last ones first.
+  Result<HttpRequest, PrepareError> prepare_list(const ReconciliationJob& job, const CredentialFields& credential,
+                                                 const std::string& next) const override;
+  Result<ListedPage, ListProblem> interpret_list(const HttpResult& result) const override;
+
   bool verifies_callbacks(const CredentialFields& credential) const override;
   Result<HttpRequest, PrepareError> prepare_status(const CredentialFields& credential,
                                                    const std::string& provider_sid) const override;
   std::optional<ReceiptFacts> interpret_status(const HttpResult& result) const override;
 
  private:
+  /// A request for `path`, below the base URL, with the credential's user and password.
+  Result<HttpRequest, PrepareError> request_to(const CredentialFields& credential, const std::string& path) const;
+  /// For the credential's own account: `rest` follows its SID.
   Result<HttpRequest, PrepareError> request_for(const CredentialFields& credential, const std::string& rest) const;
 
   std::string base_url_;

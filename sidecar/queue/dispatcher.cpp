@@ -77,6 +77,7 @@ void Dispatcher::send(const Job& job, const Provider& provider, const OpenedCred
   const bool called_back = addressed.receipt_address.has_value();
   auto request = provider.prepare(addressed, credential.fields);
   if (!request) return finish(job, with_code(OutcomeKind::rejected, request.error().code, request.error().message));
+  request->not_after = parts_.identities.held_until(*job->claim);
   parts_.http.send(std::move(*request), [this, job, &provider, begin, called_back](const HttpResult& result) {
     const auto duration = std::chrono::duration_cast<microseconds>(parts_.timers.now() - begin);
     typical_duration_ = typical_duration_.count() == 0 ? duration : (typical_duration_ * 15 + duration) / 16;

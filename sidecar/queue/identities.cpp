@@ -31,10 +31,14 @@ void Identities::renewed(const std::string& identity, Clock::time_point sent) {
 }
 
 bool Identities::surely_held(const Claim& claim, Clock::time_point now) const {
+  return now + lease_ / 3 <= held_until(claim);
+}
+
+Clock::time_point Identities::held_until(const Claim& claim) const {
   auto until = claim.leased_until;
   if (const auto renewed = renewed_until_.find(claim.dispatcher); renewed != renewed_until_.end())
     until = std::max(until, renewed->second);
-  return now + lease_ / 3 <= until;
+  return until;
 }
 
 }  // namespace byocd

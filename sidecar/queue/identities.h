@@ -35,6 +35,8 @@ class Identities {
   /// Whether the claim is surely ours for a third of a lease from `now` (a request takes at most half of one).
   /// A process that was stopped or cut off finds out here, before it sends what somebody else may have been given.
   bool surely_held(const Claim& claim, Clock::time_point now) const;
+  /// Until when it is surely ours, unless it is renewed.
+  Clock::time_point held_until(const Claim& claim) const;
 
  private:
   std::chrono::milliseconds lease_;

@@ -56,8 +56,7 @@ void Rescuer::rescue() {
     if (!result) {
       if (!result.error().connection_lost) log::error("rescuing expired jobs failed: {}", result.error().text());
     } else if (*result > 0) {
-      log::warn("rescued {} jobs whose lease had run out", *result);
-      hooks_.on_rescued();
+      log::warn("took over {} jobs whose lease had run out", *result);
     }
   });
 }

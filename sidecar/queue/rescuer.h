@@ -1,4 +1,4 @@
-// Keeps our leases alive, and gives back the jobs of dispatchers that died.
+// Keeps our leases alive, and takes over the jobs of dispatchers that died.
 #pragma once
 
 #include <chrono>
@@ -18,8 +18,6 @@ class Rescuer {
   struct Hooks {
     /// False while outcomes of ours wait.
     std::function<bool()> may_rescue;
-    /// Jobs went back to the queue.
-    std::function<void()> on_rescued;
   };
 
   Rescuer(Gateway& gateway, Timers& timers, Identities& identities, Hooks hooks, std::chrono::milliseconds lease);

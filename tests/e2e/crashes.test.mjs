@@ -1,4 +1,4 @@
-// Nothing is lost when a part dies. (That nothing is doubled is shown elsewhere.)
+// Nothing is lost and nothing doubled when a part dies.
 
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
@@ -10,6 +10,7 @@ let a;
 after(() => stack.end());
 before(async () => {
   await stack.start();
+  await stack.reconcileAfter(200, 400, 800);
   a = await stack.organization(1);
   await stack.db.query(`SELECT byoc.create_sms_trigger('leads', '{{phone}}', '{{name}}')`);
 });
@@ -18,12 +19,13 @@ beforeEach(() => stack.latency(0));
 
 const insert = (db, marker, count) => db.query(`
   INSERT INTO leads (org_id, name, phone) SELECT $1, $2 || i, '+1555' || lpad(i::text, 7, '0') FROM generate_series(1, $3::int) AS i`, [a.id, marker, count]);
-const sent = (marker) => stack.count(`status = 'sent' AND body LIKE $1`, [`${marker}%`]);
+const sent = (marker) => stack.count(`status IN ('sent', 'delivered') AND body LIKE $1`, [`${marker}%`]);
 
 async function expectAll(marker, count) {
   await until(`all ${count} of ${marker}`, async () => (await sent(marker)) === count, { timeout: 60_000, every: 50 });
-  const bodies = new Set((await stack.simulator.messages()).map((m) => m.body).filter((body) => body.startsWith(marker)));
-  assert.equal(bodies.size, count, 'distinct messages at the provider');
+  const bodies = (await stack.simulator.messages()).map((m) => m.body).filter((body) => body.startsWith(marker));
+  assert.equal(bodies.length, count, 'messages at the provider');
+  assert.equal(new Set(bodies).size, count, 'none twice');
 }
 
 test('kill -9 of byocd with 1,000 jobs queued: all reach a final state after a restart', async () => {
@@ -48,7 +50,6 @@ test('SIGTERM finishes what is in flight, gives the rest back and exits 0', asyn
   await stack.latency(0);
   await stack.startByocd();
   await expectAll('term ', 500);
-  assert.equal((await stack.simulator.messages()).filter((m) => m.body.startsWith('term ')).length, 500, 'none twice');
 });
 
 test('lost database connections are made again', async () => {
@@ -85,7 +86,7 @@ for (const mode of ['fast', 'immediate']) {
     // A commit whose answer was lost counts as not committed here, so there may be one more.
     await until('everything that was committed', async () => (await sent(`${mode} `)) >= committed, { timeout: 60_000, every: 50 });
     const inserted = await stack.db.value('SELECT count(*)::int FROM leads WHERE name LIKE $1', [`${mode} %`]);
-    await until('all rows to be sent', async () => (await sent(`${mode} `)) === inserted, { timeout: 60_000, every: 50 });
+    await expectAll(`${mode} `, inserted);
     assert.equal(stack.byocd.program.ended, null, 'byocd never stopped');
   });
 }

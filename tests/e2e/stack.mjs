@@ -72,6 +72,13 @@ export class Stack {
     }, { timeout });
   }
 
+  // Times in ms after which a lost message is looked for, instead of the seconds that a real provider may need.
+  reconcileAfter(...times) {
+    const intervals = times.map((ms) => `interval '${ms} milliseconds'`).join(', ');
+    return this.db.query(`CREATE OR REPLACE FUNCTION byoc.reconciliation_schedule() RETURNS interval[]
+      LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN ARRAY[${intervals}]`);
+  }
+
   count(where, params) {
     return this.db.value(`SELECT count(*)::int FROM byoc.sms_messages WHERE ${where}`, params);
   }

@@ -1,7 +1,7 @@
 -- SMS triggers: which rows become messages, and that a bad row never aborts the application's statement.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(134);
+SELECT plan(135);
 
 CREATE TABLE byoc_test.leads (id serial PRIMARY KEY, org_id uuid, name text, phone text, score int DEFAULT 50, status text);
 CREATE FUNCTION byoc_test.messages() RETURNS SETOF text LANGUAGE sql AS $$
@@ -57,6 +57,13 @@ FROM (VALUES
     ($$events => 'UPDATE OF nonsense'$$, '42703', 'nonsense'),
     ($$events => 'UPDATE OF status ON x; DROP TABLE byoc_test.leads; --'$$, '22023', 'not a valid identifier'),
     ($$events => 'UPDATE OF'$$, '22023', 'unknown trigger event')) AS v (arguments, state, pattern);
+CREATE TABLE byoc_test.old_style (org_id uuid, phone text);
+SET LOCAL standard_conforming_strings = off;
+SET LOCAL escape_string_warning = off;
+SELECT byoc.create_sms_trigger('byoc_test.old_style', '{{phone}}', 'x', events => 'INSERT OR UPDATE OF phone');
+SET LOCAL standard_conforming_strings = on;
+SELECT is((SELECT count(*) FROM pg_trigger WHERE tgrelid = 'byoc_test.old_style'::regclass), 1::bigint, 'events are understood with standard_conforming_strings off, too');
+DROP TABLE byoc_test.old_style;
 
 -- Conditions are one boolean expression, checked at creation.
 CREATE FUNCTION byoc_test.condition(condition text, path text DEFAULT 'public') RETURNS text LANGUAGE sql AS $$

@@ -1,7 +1,7 @@
 -- SMS triggers lend no power: who may create and drop them, and with whose rights they run.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(29);
+SELECT plan(31);
 
 CREATE ROLE byoc_test_writer;
 GRANT CREATE, USAGE ON SCHEMA byoc_test TO byoc_test_admin;
@@ -26,14 +26,17 @@ SELECT byoc_test.refused($$SELECT byoc.register_sms_trigger('byoc_test.foreign_t
 RESET ROLE;
 SELECT byoc.create_sms_trigger('byoc_test.foreign_table', '{{phone}}', '{{body}}', name => 'of_owner');
 SET LOCAL ROLE byoc_test_admin;
-SELECT byoc_test.refused($$SELECT byoc.unregister_sms_trigger('byoc_test.foreign_table', 'of_owner')$$, '42501', 'permission denied to drop triggers', 'nor take a definition away');
-SELECT byoc_test.refused($$SELECT byoc.drop_sms_trigger('byoc_test.foreign_table', 'of_owner')$$, '42501', 'permission denied', 'nor drop it');
+SELECT byoc_test.refused($$SELECT byoc.unregister_sms_trigger('byoc_test.foreign_table', 'of_owner')$$, '42501', 'must be owner of table', 'nor take a definition away');
+SELECT byoc_test.refused($$SELECT byoc.drop_sms_trigger('byoc_test.foreign_table', 'of_owner')$$, '42501', 'must be owner', 'nor drop it');
 RESET ROLE;
 GRANT TRIGGER ON byoc_test.foreign_table TO byoc_test_admin;
 SET LOCAL ROLE byoc_test_admin;
 SELECT is(byoc.create_sms_trigger('byoc_test.foreign_table', '{{phone}}', 'second', name => 'of_admin'), 'of_admin', 'with the TRIGGER privilege an admin may create one on another''s table');
 SELECT byoc_test.refused($$SELECT byoc.create_sms_trigger('byoc_test.foreign_table', '{{phone}}', 'mine', name => 'of_owner')$$, '42710', 'of_owner', 'but not overwrite the owner''s');
 SELECT byoc_test.refused($$SELECT byoc.drop_sms_trigger('byoc_test.foreign_table', 'of_owner')$$, '42501', 'must be owner', 'dropping needs the table''s owner, as DROP TRIGGER does');
+SELECT byoc_test.refused($$SELECT byoc.register_sms_trigger('byoc_test.foreign_table', 'of_owner', '{{phone}}', 'stolen', 'org_id', NULL, 'raise', 'public')$$, '42710', 'exists already',
+    'nor can the internal function put another definition under the owner''s trigger');
+SELECT byoc_test.refused($$SELECT byoc.unregister_sms_trigger('byoc_test.foreign_table', 'of_owner')$$, '42501', 'must be owner of table', 'or take it away');
 RESET ROLE;
 SELECT is((SELECT body FROM byoc.sms_triggers WHERE name = 'of_owner'), '{{body}}', 'the owner''s definition is as it was');
 SELECT is((SELECT created_by FROM byoc.sms_triggers WHERE name = 'of_admin'), 'byoc_test_admin', 'a definition knows who made it');

@@ -1,7 +1,7 @@
 -- Times and dead dispatchers: scheduled messages, heartbeats, leases that ran out.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(44);
+SELECT plan(56);
 
 SELECT byoc_test.add_twilio(byoc_test.org_a(), 1) AS credential \gset
 UPDATE byoc.organization_api_credentials SET verification_due_at = NULL;
@@ -68,14 +68,22 @@ SELECT is(byoc.heartbeat(gen_random_uuid(), '10 hours'), 0, 'another dispatcher'
 SELECT ok((SELECT lease_until - clock_timestamp() < interval '2 hours' FROM byoc.claims), 'does not renew it');
 
 -- Rescue
+CREATE FUNCTION byoc_test.absent() RETURNS integer LANGUAGE sql AS $$
+    -- What the message lists do not show.
+    SELECT count(byoc.settle_absent(r.org_id, r.message_id))::integer FROM byoc.reconciliations r;
+$$;
 UPDATE byoc.claims SET lease_until = clock_timestamp() - interval '1 second';
 SELECT claim_id AS old_claim FROM byoc.messages WHERE id = :'slow' \gset
-SELECT is(byoc.rescue_expired(), 1, 'when the lease ran out the message is given back');
-SELECT is(byoc_test.status(:'slow'), 'queued', 'it waits again');
-SELECT is((SELECT attempts FROM byoc.sms_messages WHERE id = :'slow'), 1, 'the attempt counts: it may have reached the provider');
+SELECT is(byoc.rescue_expired(), 1, 'when the lease ran out the message is taken over');
+SELECT is(byoc_test.status(:'slow'), 'sending', 'it may have been sent, so it is looked for first');
+SELECT is((SELECT reason FROM byoc.reconciliations WHERE message_id = :'slow'), 'lease_expired', 'for the reason that the lease ran out');
+SELECT is((SELECT attempts FROM byoc.sms_messages WHERE id = :'slow'), 1, 'the attempt counts');
 SELECT is(byoc_test.events(:'slow'), 'rescued', 'its history says so');
 SELECT is((SELECT count(*) FROM byoc.claims), 0::bigint, 'the dead claim is gone');
 SELECT is(byoc.rescue_expired(), 0, 'it is rescued once');
+SELECT is_empty($$SELECT * FROM byoc_test.claim(10)$$, 'and not given out');
+SELECT is(byoc_test.absent(), 1, 'when it was not found');
+SELECT is(byoc_test.status(:'slow'), 'queued', 'it waits again');
 SELECT is(byoc.record_outcomes(jsonb_build_array(jsonb_build_object('org_id', byoc_test.org_a(), 'id', :'slow', 'claim_id', :'old_claim', 'outcome', 'accepted', 'last', true))), 0,
     'a late outcome of the dispatcher that was taken for dead is ignored');
 SELECT is(byoc_test.status(:'slow'), 'queued', 'and changes nothing');
@@ -83,22 +91,46 @@ SELECT is((SELECT attempt FROM byoc_test.claim(10) WHERE id = :'slow'), 2, 'the 
 SELECT is(byoc.record_outcomes(jsonb_build_array(jsonb_build_object('org_id', byoc_test.org_a(), 'id', :'slow', 'claim_id', :'old_claim', 'outcome', 'rejected', 'error_code', '21610'))), 0,
     'an outcome of the first claim is ignored while the second one is sending');
 SELECT is(byoc_test.record(:'slow', 'accepted', '{"last": true}'), 1, 'the second one''s counts');
-SELECT is(byoc_test.events(:'slow'), 'rescued, accepted', 'and ends the message');
+SELECT is(byoc_test.events(:'slow'), 'rescued, not_found, accepted', 'and ends the message');
+
+-- A dispatcher that was taken for dead and lives
+SELECT byoc.send_sms('+15005550006', 'alive 1', org_id => byoc_test.org_a()) AS one \gset
+SELECT byoc.send_sms('+15005550006', 'alive 2', org_id => byoc_test.org_a()) AS two \gset
+SELECT byoc.send_sms('+15005550006', 'alive 3', org_id => byoc_test.org_a()) AS three \gset
+SELECT count(*) AS n FROM byoc_test.claim(10, '-1 second') \gset
+SELECT is(byoc.rescue_expired(), 3, 'three messages are taken from it');
+SELECT is(byoc_test.record(:'one', 'accepted', '{"provider_sid": "SM00000000000000000000000000000001", "last": true}'), 1, 'its answer still counts');
+SELECT is(byoc_test.record(:'two', 'returned'), 1, 'what it never sent it gives back');
+SELECT is(byoc_test.record(:'three', 'unknown', '{"error_code": "timeout"}'), 1, 'what it does not know either is looked for from now on');
+SELECT is(byoc_test.status(:'one') || ' ' || byoc_test.status(:'two') || ' ' || byoc_test.status(:'three'), 'sent queued sending', 'each as it says');
+SELECT is((SELECT reason FROM byoc.reconciliations WHERE message_id = :'three'), 'timeout', 'for its reason');
+DELETE FROM byoc.reconciliations;
+DELETE FROM byoc.schedule;
 
 -- A dispatcher that died in the middle of a batch
+SELECT byoc_test.add_twilio(byoc_test.org_b(), 3) AS b \gset
 CREATE TABLE byoc_test.batch AS SELECT n, byoc.send_sms('+15005550006', 'b' || n, org_id => CASE WHEN n % 2 = 0 THEN byoc_test.org_a() ELSE byoc_test.org_b() END) AS id FROM generate_series(1, 40) AS n;
 SELECT count(*) AS n FROM byoc_test.claim(1000, '-1 second') \gset
 SELECT is((SELECT sum(byoc_test.record(id, 'accepted')) FROM byoc_test.batch WHERE n <= 10), 10::bigint, 'it recorded ten of forty outcomes');
 SELECT is(byoc.rescue_expired(), 30, 'the other thirty are rescued, of both organizations');
-SELECT byoc_test.lists($$SELECT m.status || ' ' || count(*) FROM byoc_test.batch b JOIN byoc.sms_messages m USING (id) GROUP BY m.status$$, ARRAY['sent 10', 'queued 30'], 'what was sent stays sent');
+SELECT byoc_test.lists($$SELECT m.status || ' ' || count(*) FROM byoc_test.batch b JOIN byoc.sms_messages m USING (id) GROUP BY m.status$$, ARRAY['sent 10', 'sending 30'], 'what was sent stays sent');
+SELECT is(byoc_test.absent(), 30, 'none is found');
 SELECT is((SELECT count(*) FROM byoc_test.claim(1000)), 30::bigint, 'and all thirty are given out again');
 SELECT is((SELECT count(*) FROM byoc.all_sms_messages JOIN byoc_test.batch USING (id)), 40::bigint, 'none is lost or doubled');
+
+-- A message without a credential was not sent by anybody.
+UPDATE byoc.organization_api_credentials SET is_default = false WHERE org_id = byoc_test.org_b();
+SELECT byoc.send_sms('+15005550006', 'no credential', org_id => byoc_test.org_b()) AS m \gset
+SELECT count(*) AS n FROM byoc_test.claim(10, '-1 second') \gset
+SELECT byoc.rescue_expired() AS n \gset
+SELECT is(byoc_test.status(:'m'), 'queued', 'a rescued message that had no credential waits again at once');
+SELECT byoc.cancel_sms(:'m');
 
 -- A message that expired while its dispatcher was dead
 SELECT byoc.send_sms('+15005550006', 'x', expires_at => now() + interval '1 hour', org_id => byoc_test.org_a()) AS m \gset
 SELECT count(*) AS n FROM byoc_test.claim(10, '-1 second') \gset
 UPDATE byoc.messages SET expires_at = now() - interval '1 second' WHERE id = :'m';
-SELECT byoc.rescue_expired() AS n \gset
+SELECT byoc.rescue_expired() + byoc_test.absent() AS n \gset
 SELECT is_empty($$SELECT * FROM byoc_test.claim(10)$$, 'a rescued message whose expiry passed is not sent');
 SELECT results_eq(format($$SELECT status, attempts FROM byoc.sms_messages WHERE id = %L$$, :'m'), $$VALUES ('expired', 1)$$, 'it is expired, with the attempt that was made');
 

@@ -10,10 +10,12 @@ GRANT USAGE ON SCHEMA byoc_test TO PUBLIC;
 CREATE ROLE byoc_test_tenant;
 CREATE ROLE byoc_test_admin;
 CREATE ROLE byoc_test_dispatcher;
+CREATE ROLE byoc_test_auditor;
 CREATE ROLE byoc_test_stranger;
 SELECT byoc.grant_tenant('byoc_test_tenant');
 SELECT byoc.grant_admin('byoc_test_admin');
 SELECT byoc.grant_dispatcher('byoc_test_dispatcher');
+SELECT byoc.grant_auditor('byoc_test_auditor');
 
 CREATE FUNCTION byoc_test.org_a() RETURNS uuid LANGUAGE sql IMMUTABLE RETURN 'aaaaaaaa-0000-4000-8000-00000000000a'::uuid;
 CREATE FUNCTION byoc_test.org_b() RETURNS uuid LANGUAGE sql IMMUTABLE RETURN 'bbbbbbbb-0000-4000-8000-00000000000b'::uuid;
@@ -103,6 +105,7 @@ RETURNS TABLE (claim_id uuid, org_id uuid, id uuid, provider text, credential_id
 LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM byoc.sweep_lanes();
+    UPDATE byoc.lanes SET failures = 0, next_at = clock_timestamp() WHERE failures > 0; -- breakers have a file of their own
     RETURN QUERY SELECT * FROM byoc.claim_jobs(byoc_test.dispatcher(), slots, lease);
 END
 $$;

@@ -168,13 +168,13 @@ TEST_F(CurlClientTest, AConnectionThatWasClosedWhileIdleIsReplaced) {
 TEST_F(CurlClientTest, CutsALongBodyAndSaysSo) {
   TinyServer server([](Peer& peer) {
     peer.read_request();
-    peer.write("HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + std::string(3'000'000, 'x'));
+    peer.write("HTTP/1.1 200 OK\r\nContent-Length: 6000000\r\n\r\n" + std::string(6'000'000, 'x'));
   });
   const auto result = send(post(server.url()));
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->status, 200);
   EXPECT_TRUE(result->truncated);
-  EXPECT_EQ(result->body.size(), std::size_t{1} << 20);
+  EXPECT_EQ(result->body.size(), std::size_t{4} << 20);
 }
 
 TEST_F(CurlClientTest, DoesNotFollowRedirects) {
@@ -187,6 +187,27 @@ TEST_F(CurlClientTest, DoesNotFollowRedirects) {
   });
   EXPECT_EQ(send(post(server.url()))->status, 307);
   EXPECT_EQ(requests, 1);
+}
+
+TEST_F(CurlClientTest, WhatIsTooLateIsNotWritten) {
+  std::atomic<int> requests{0};
+  TinyServer server([&](Peer& peer) {
+    while (!peer.read_request().empty()) {
+      ++requests;
+      peer.write(ok_answer);
+    }
+  });
+  auto in_time = post(server.url());
+  in_time.not_after = Clock::now() + 10s;
+  EXPECT_TRUE(send(std::move(in_time)).ok());
+  auto late = post(server.url());
+  late.not_after = Clock::now() - 1ms;
+  const auto result = send(std::move(late));
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().kind, Kind::too_late);
+  EXPECT_FALSE(result.error().possibly_written);
+  EXPECT_TRUE(send(post(server.url())).ok());
+  EXPECT_EQ(requests, 2);
 }
 
 TEST_F(CurlClientTest, CancellingTellsWhatWasWritten) {

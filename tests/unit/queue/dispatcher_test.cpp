@@ -124,6 +124,17 @@ TEST_F(DispatcherTest, AJobWhoseLeaseMayHaveRunOutIsNotSent) {
   EXPECT_EQ(outcomes[0].outcome.kind, OutcomeKind::returned);
 }
 
+TEST_F(DispatcherTest, ARequestIsNotWrittenAfterTheLease) {
+  const auto begin = timers.now();
+  dispatcher.dispatch(jobs(1));
+  open_credential();
+  ASSERT_EQ(http.calls.size(), 1u);
+  EXPECT_EQ(http.calls.front().request.not_after, begin + 30s);
+  http.answer(fail(HttpFailure{HttpFailure::Kind::too_late, false, "too late"}));
+  ASSERT_EQ(outcomes.size(), 1u);
+  EXPECT_EQ(outcomes[0].outcome.kind, OutcomeKind::returned);
+}
+
 TEST_F(DispatcherTest, AHeartbeatKeepsAJobSendable) {
   const std::string identity = identities.renew();
   dispatcher.dispatch(make_jobs(make_claim("slow", timers.now() + 30s, identity), 1));

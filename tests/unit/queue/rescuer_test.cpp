@@ -22,8 +22,7 @@ class RescuerTest : public testing::Test {
   FakeGateway gateway;
   Identities identities{30s};
   bool may_rescue = true;
-  int rescued = 0;
-  Rescuer rescuer{gateway, timers, identities, {[this] { return may_rescue; }, [this] { ++rescued; }}, 30s};
+  Rescuer rescuer{gateway, timers, identities, {[this] { return may_rescue; }}, 30s};
 };
 
 TEST_F(RescuerTest, BeatsEveryThirdOfALeaseAndRescuesEveryHalf) {
@@ -47,12 +46,6 @@ TEST_F(RescuerTest, RescuesOnlyAfterOurOwnOutcomesAreRecorded) {
   may_rescue = true;
   timers.pass(200ms);
   EXPECT_EQ(gateway.rescues.size(), 1u);
-}
-
-TEST_F(RescuerTest, TellsWhenJobsWentBack) {
-  rescuer.connection_changed();
-  answer(gateway.rescues, {3});
-  EXPECT_EQ(rescued, 1);
 }
 
 TEST_F(RescuerTest, AHeartbeatProlongsTheLeaseFromWhenItWasSent) {

@@ -56,12 +56,20 @@ class FakeGateway final : public Gateway {
     heartbeats.push_back({dispatcher, std::move(callback)});
   }
   void rescue_expired(DbCallback<int> callback) override { rescues.push_back({0, std::move(callback)}); }
+  void seal_audit_log(DbCallback<int> callback) override { seals.push_back({0, std::move(callback)}); }
   void claim_verifications(int max_count, DbCallback<std::vector<VerificationJob>> callback) override {
     verification_claims.push_back({max_count, std::move(callback)});
   }
   void record_verification(const VerificationJob&, const std::string& status, const std::optional<std::string>& error,
                            DbCallback<Done> callback) override {
     verifications.push_back({{status, error.value_or("")}, std::move(callback)});
+  }
+  void claim_reconciliations(int max_count, DbCallback<std::vector<ReconciliationJob>> callback) override {
+    reconciliation_claims.push_back({max_count, std::move(callback)});
+  }
+  void record_reconciliation(const ReconciliationJob&, const MessageListing& listing,
+                             DbCallback<int> callback) override {
+    listings.push_back({listing, std::move(callback)});
   }
 
   bool connected = true;
@@ -72,8 +80,11 @@ class FakeGateway final : public Gateway {
   std::deque<FakeCall<std::vector<JobOutcome>, int>> records;
   std::deque<FakeCall<std::string, int>> heartbeats;
   std::deque<FakeCall<int, int>> rescues;
+  std::deque<FakeCall<int, int>> seals;
   std::deque<FakeCall<int, std::vector<VerificationJob>>> verification_claims;
   std::deque<FakeCall<std::pair<std::string, std::string>, Done>> verifications;
+  std::deque<FakeCall<int, std::vector<ReconciliationJob>>> reconciliation_claims;
+  std::deque<FakeCall<MessageListing, int>> listings;
 };
 
 }  // namespace byocd
