@@ -139,13 +139,14 @@ SELECT results_eq(format('SELECT status, provider_sid, error_code FROM byoc.sms_
     format('VALUES (%L, %L, NULL::text)', 'sent', byoc_test.sid(13)), 'an unknown message is known by its receipt');
 SELECT byoc_test.sending() AS m \gset
 SELECT byoc_test.record(:'m', 'unknown') AS x \gset
+SELECT byoc.give_up_reconciling(byoc_test.org_a(), :'m', 'x') AS x \gset
 SELECT byoc.resolve_unknown_sms(:'m', 'sent');
 SELECT byoc_test.receive(byoc_test.receipt(:'m', 14, 'delivered')) AS x \gset
 SELECT is(byoc_test.status(:'m'), 'delivered', 'also when a person had said so');
 
 -- An attempt that was thought to have failed
 SELECT byoc_test.sending() AS m \gset
-SELECT byoc_test.record(:'m', 'unavailable', '{"retry_ms": 60000, "http_status": 500}') AS x \gset
+SELECT byoc_test.record(:'m', 'unavailable', '{"retry_ms": 60000}') AS x \gset
 SELECT is(byoc_test.receive(byoc_test.receipt(:'m', 15, 'sent', '{"attempt": 2}')), '{}', 'a receipt of an attempt that was not made');
 SELECT is(byoc_test.status(:'m'), 'queued', 'leaves the message waiting');
 SELECT byoc_test.receive(byoc_test.receipt(:'m', 15, 'delivered')) AS x \gset
