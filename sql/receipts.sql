@@ -126,6 +126,7 @@ BEGIN
                             FOR UPDATE SKIP LOCKED)
             RETURNING q.org_id, q.id, q.to_number, q.body, q.credential_id, q.attempts, q.source_table, q.idempotency_key, q.created_at, q.send_at, q.expires_at, q.segments
         )
+        -- When it was claimed is forgotten. Later than that is good enough for byoc.recorded_sids().
         INSERT INTO byoc.messages (org_id, id, to_number, body, credential_id, attempts, source_table, idempotency_key, created_at, send_at,
                                    expires_at, segments, status, finished_at, claimed_at)
         SELECT u.*, 'unknown', clock_timestamp(), clock_timestamp() FROM (TABLE unsent UNION ALL TABLE queued) AS u;

@@ -1,7 +1,7 @@
 -- Delivery receipts: tokens, what a receipt does to a message, and asking for the status instead.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(86);
+SELECT plan(93);
 
 SELECT byoc_test.add_twilio(byoc_test.org_a(), 1) AS credential \gset
 CREATE FUNCTION byoc_test.sid(n integer) RETURNS text LANGUAGE sql IMMUTABLE RETURN 'SM' || lpad(n::text, 32, '0');
@@ -190,6 +190,29 @@ UPDATE byoc.schedule SET due_at = clock_timestamp() WHERE id = :'m';
 SELECT count(*) AS x FROM byoc_test.claim(100) \gset
 SELECT byoc_test.receive(byoc_test.receipt(:'m', 17, 'delivered', '{"settle": true}')) AS x \gset
 SELECT is(byoc_test.status(:'m'), 'sending', 'nor that it is being sent again');
+
+-- Attempts that look alike, of which the list gave one the other's message
+CREATE FUNCTION byoc_test.lost() RETURNS uuid LANGUAGE plpgsql AS $$
+DECLARE
+    id uuid := byoc.send_sms('+15005550040', 'alike', org_id => byoc_test.org_a());
+BEGIN
+    PERFORM byoc_test.claim(100);
+    PERFORM byoc_test.record(id, 'unknown', '{"error_code": "timeout"}');
+    RETURN id;
+END $$;
+SELECT byoc_test.lost() AS m \gset
+SELECT byoc_test.lost() AS n \gset
+SELECT byoc_test.lost() AS o \gset
+SELECT is(byoc.record_reconciliation(byoc_test.org_a(), byoc_test.twilio(1) ->> 'account_sid', '+15005550040', now() - interval '1 day', clock_timestamp(),
+    jsonb_build_array(jsonb_build_object('sid', byoc_test.sid(40), 'texts', ARRAY['alike'], 'created_at', clock_timestamp(), 'status', 'sent')), 'complete', NULL),
+    1, 'the list has a message for one of three');
+SELECT is(byoc_test.status(:'m'), 'sent', 'the first one gets it');
+SELECT ok(EXISTS (SELECT FROM byoc.receipt_watches WHERE :'m' = ANY (message_ids)), 'and is watched for its final status');
+SELECT is(byoc_test.receive(byoc_test.receipt(:'n', 40, 'delivered')), '{}', 'a receipt says that it was another one''s');
+SELECT is(byoc_test.status(:'n') || ': ' || byoc_test.events(:'n'), 'sending: unknown, delivered', 'the two have changed places, so this one is looked for on');
+SELECT byoc.settle_absent(byoc_test.org_a(), :'o') AS x \gset
+SELECT is(byoc_test.receive(byoc_test.receipt(:'o', 40, 'delivered')), '{}', 'one that was not found');
+SELECT is(byoc_test.status(:'o'), 'queued', 'is sent again');
 
 -- Asking for the status
 DELETE FROM byoc.receipt_watches;
