@@ -110,6 +110,14 @@ Datum byoc_announce_sleep(PG_FUNCTION_ARGS) {
   PG_RETURN_VOID();
 }
 
+PG_FUNCTION_INFO_V1(byoc_sleeping_dispatchers);
+// byoc.sleeping_dispatchers() -> integer
+Datum byoc_sleeping_dispatchers(PG_FUNCTION_ARGS) {
+  DatabaseWakeup* wakeup = find_wakeup();
+  if (wakeup == nullptr) PG_RETURN_NULL();
+  PG_RETURN_INT32(static_cast<int32>(pg_atomic_read_u32(&wakeup->sleepers)));
+}
+
 PG_FUNCTION_INFO_V1(byoc_wake_dispatcher);
 // byoc.wake_dispatcher(org_id uuid) -> void: for work that SQL leaves, such as a verification.
 Datum byoc_wake_dispatcher(PG_FUNCTION_ARGS) {

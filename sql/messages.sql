@@ -83,3 +83,13 @@ CREATE TABLE byoc.idempotency_keys (
 COMMENT ON TABLE byoc.idempotency_keys IS 'Keys that senders gave, unique within an organization: the same key gives the same message.';
 ALTER TABLE byoc.idempotency_keys ENABLE ROW LEVEL SECURITY;
 SELECT pg_extension_config_dump('byoc.idempotency_keys', '');
+
+CREATE TABLE byoc.unknown_messages (
+    org_id uuid NOT NULL,
+    message_id uuid NOT NULL,
+    PRIMARY KEY (org_id, message_id)
+);
+COMMENT ON TABLE byoc.unknown_messages IS
+    'Messages that became unknown, so that they are found without an index on each message''s status. One that is settled may still stand here.';
+ALTER TABLE byoc.unknown_messages ENABLE ROW LEVEL SECURITY;
+SELECT pg_extension_config_dump('byoc.unknown_messages', '');

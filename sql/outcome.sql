@@ -376,6 +376,7 @@ BEGIN
     IF NOT resolved THEN
         PERFORM byoc.refuse_message_state(of_org, id, 'resolved');
     END IF;
+    DELETE FROM byoc.unknown_messages u WHERE u.org_id = of_org AND u.message_id = resolve_unknown_sms.id;
 END
 $$;
 COMMENT ON FUNCTION byoc.resolve_unknown_sms(uuid, text) IS

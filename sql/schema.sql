@@ -133,6 +133,11 @@ CREATE FUNCTION byoc.end_sleep() RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_end_sleep';
 COMMENT ON FUNCTION byoc.end_sleep() IS 'Internal: this session needs no NOTIFY any more; true when it slept until now.';
 
+CREATE FUNCTION byoc.sleeping_dispatchers() RETURNS integer
+LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'byoc_sleeping_dispatchers';
+COMMENT ON FUNCTION byoc.sleeping_dispatchers() IS
+    'Internal: how many sessions wait for a NOTIFY on byoc_jobs; NULL in a database beyond the 64 that the server keeps count of.';
+
 CREATE FUNCTION byoc.is_sweep_due() RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_is_sweep_due';
 COMMENT ON FUNCTION byoc.is_sweep_due() IS 'Internal: true once a second, for a dispatcher that is too busy to sleep.';

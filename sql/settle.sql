@@ -15,6 +15,8 @@ BEGIN
             error_message = 'it may have been sent, and the message list could not tell: ' || problem
         WHERE m.org_id = gone.org_id AND m.id = gone.message_id AND m.claim_id = gone.claim_id
         RETURNING m.org_id, m.id, m.attempts, m.error_code, m.error_message
+    ), listed AS (
+        INSERT INTO byoc.unknown_messages (org_id, message_id) SELECT p.org_id, p.id FROM parked p ON CONFLICT DO NOTHING
     )
     INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, error_code, error_message)
     SELECT p.org_id, p.id, byoc.uuid_v7(), 'unknown', p.attempts, p.error_code, p.error_message FROM parked p;
