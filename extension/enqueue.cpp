@@ -1,5 +1,6 @@
 #include "enqueue.h"
 
+#include "opt_outs.h"
 #include "template/sms_segments.h"
 #include "template/template.h"
 #include "uuid_v7.h"
@@ -38,6 +39,7 @@ enum Parameter {
   p_due,
   p_extra,
   p_segments,
+  p_code,
   parameter_count
 };
 
@@ -59,6 +61,7 @@ void bind(const NewMessage& message, const pg_uuid_t* id, Datum* values, char* n
   set(p_extra, 0, false);
   set(p_segments,
       Int16GetDatum(message.body == nullptr ? 1 : static_cast<int16>(count_segments(view_of(message.body)))), true);
+  set(p_code, 0, false);
 }
 
 void execute(SPIPlanPtr plan, Datum* values, const char* nulls) {
@@ -67,7 +70,7 @@ void execute(SPIPlanPtr plan, Datum* values, const char* nulls) {
 }
 
 Oid types[parameter_count] = {UUIDOID, UUIDOID, TEXTOID,        TEXTOID, UUIDOID, TIMESTAMPTZOID,
-                              TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, INT2OID};
+                              TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, INT2OID, TEXTOID};
 
 // A cached plan is analysed again under the search path of the session that runs it, so a statement that runs with the
 // owner's rights qualifies every function, operator and type: a name of the caller's must never get in.
@@ -101,9 +104,9 @@ const char failed_statement[] =
     "  INSERT INTO byoc.messages (org_id, id, to_number, body, credential_id, expires_at, idempotency_key, "
     "source_table,"
     "                             send_at, status, error_code, error_message, attempts, finished_at, segments)"
-    "  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'failed', 'refused', $10, 0, pg_catalog.clock_timestamp(), $11))"
+    "  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'failed', $12, $10, 0, pg_catalog.clock_timestamp(), $11))"
     " INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, error_code, error_message)"
-    " VALUES ($1, $2, byoc.uuid_v7(), 'refused', 0, 'refused', $10)";
+    " VALUES ($1, $2, byoc.uuid_v7(), 'refused', 0, $12, $10)";
 
 // Organizations whose default lane this transaction left a wake-up row for; a bulk insert needs one a lane, not one a
 // row. A rolled back subtransaction takes its rows along, hence the subtransaction's id. Forgetting one does no harm.
@@ -142,6 +145,8 @@ const char* reason_to_refuse(const NewMessage& message) {
 void enqueue(const NewMessage& message, pg_uuid_t* id) {
   static SPIPlanPtr queue_plan = nullptr;
   static SPIPlanPtr schedule_plan = nullptr;
+  if (has_opted_out(message.organization, message.to_number))
+    return store_failed(message, opted_out_code, opted_out_reason, id);
   make_uuid_v7(id);
   Datum values[parameter_count];
   char nulls[parameter_count];
@@ -162,14 +167,15 @@ void enqueue(const NewMessage& message, pg_uuid_t* id) {
   note_enqueued();
 }
 
-void store_failed(const NewMessage& message, const char* reason, pg_uuid_t* id) {
+void store_failed(const NewMessage& message, const char* code, const char* reason, pg_uuid_t* id) {
   static SPIPlanPtr plan = nullptr;
   make_uuid_v7(id);
   Datum values[parameter_count];
   char nulls[parameter_count];
   bind(message, id, values, nulls);
   values[p_extra] = CStringGetTextDatum(reason);
-  nulls[p_extra] = ' ';
+  values[p_code] = CStringGetTextDatum(code);
+  nulls[p_extra] = nulls[p_code] = ' ';
   const OwnerRights saved = begin_owner_rights();
   if (plan == nullptr) plan = keep_plan(failed_statement, parameter_count, types);
   execute(plan, values, nulls);

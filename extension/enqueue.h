@@ -22,12 +22,16 @@ struct NewMessage {
 // Why the message cannot be sent, as a phrase for people; null when it can.
 const char* reason_to_refuse(const NewMessage& message);
 
-// Queues the message, or schedules it when send_at is in the future; fills `id`. Runs with the rights of the
+// Queues the message, or schedules it when send_at is in the future; fills `id`. One to somebody who opted out fails at
+// once. Runs with the rights of the
 // extension's owner and needs SPI to be connected.
 void enqueue(const NewMessage& message, pg_uuid_t* id);
 
-// Stores the message as failed, with the reason. As enqueue().
-void store_failed(const NewMessage& message, const char* reason, pg_uuid_t* id);
+// Stores the message as failed, with code and reason. As enqueue().
+void store_failed(const NewMessage& message, const char* code, const char* reason, pg_uuid_t* id);
+
+// The code of a message that cannot be sent as it is.
+constexpr char refused_code[] = "refused";
 
 // Prepares a statement of the extension's own and keeps the plan for the session. Every name in it must be qualified.
 SPIPlanPtr keep_plan(const char* statement, int parameters, Oid* types);

@@ -211,7 +211,7 @@ void run(CacheEntry* entry, const RowPair& rows) {
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("no SMS can be made of this row: %s", reason),
                     errhint("The trigger was created with on_error => 'raise'.")));
   } else {
-    store_failed(message, reason, &id);
+    store_failed(message, refused_code, reason, &id);
   }
 }
 

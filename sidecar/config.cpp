@@ -57,6 +57,14 @@ Apply duration(milliseconds Config::*field, milliseconds least, milliseconds mos
   };
 }
 
+Apply yes_or_no(bool Config::*field) {
+  return [=](Config& config, std::string_view text) -> std::optional<std::string> {
+    if (text != "yes" && text != "no") return "yes or no";
+    config.*field = text == "yes";
+    return std::nullopt;
+  };
+}
+
 Apply base_url(std::string Config::*field) {
   return [=](Config& config, std::string_view text) -> std::optional<std::string> {
     const bool web = text.rfind("https://", 0) == 0 || text.rfind("http://", 0) == 0;
@@ -126,8 +134,13 @@ const std::vector<Setting>& settings() {
       {{"log-level", "BYOC_LOG_LEVEL", "debug, info, warn or error (default info)"}, apply_log_level},
       {{"log-format", "BYOC_LOG_FORMAT", "text or json (default text)"}, apply_log_format},
       {{"http-listen", "BYOC_HTTP_LISTEN", "address of the HTTP server (default 127.0.0.1:8080)"}, apply_listen},
-      {{"public-url", "BYOC_PUBLIC_URL", "address by which the internet reaches the HTTP server"},
+      {{"public-url", "BYOC_PUBLIC_URL",
+        "address by which the internet reaches the HTTP server; Twilio is then told to call back there"},
        base_url(&Config::public_url)},
+      {{"accept-unsigned-receipts", "BYOC_ACCEPT_UNSIGNED_RECEIPTS",
+        "yes: believe a status callback by its token alone when the credential is an API key (default no: ask "
+        "instead)"},
+       yes_or_no(&Config::accept_unsigned_receipts)},
   };
   return all;
 }

@@ -38,6 +38,8 @@ struct Config {
   int http_port = 8080;
   /// Where the internet reaches this server; empty when it does not.
   std::string public_url;
+  /// Believe a status callback by its token alone when the credential has no auth token to check its signature with.
+  bool accept_unsigned_receipts = false;
 };
 
 /// A setting that cannot be used: one sentence that names it, where it came from and what is allowed.

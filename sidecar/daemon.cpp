@@ -4,8 +4,12 @@
 #include <cstdlib>
 #include <memory>
 
+#include "api/health.h"
 #include "api/server.h"
+#include "api/twilio_inbound_webhook.h"
+#include "api/twilio_status_webhook.h"
 #include "db/pg_gateway.h"
+#include "db/receipt_gateway.h"
 #include "http/client.h"
 #include "log.h"
 #include "loop.h"
@@ -15,11 +19,14 @@
 #include "queue/credential_cache.h"
 #include "queue/dispatcher.h"
 #include "queue/identities.h"
+#include "queue/receipt_addresses.h"
+#include "queue/receipt_recorder.h"
 #include "queue/reconciler.h"
 #include "queue/recorder.h"
 #include "queue/rescuer.h"
 #include "queue/retry_policy.h"
 #include "queue/sealer.h"
+#include "queue/status_poller.h"
 #include "queue/verifier.h"
 #include "version.h"
 
@@ -51,6 +58,9 @@ class Daemon {
 
  private:
   void connection_changed();
+  void receipt_connection_changed();
+  std::optional<std::string> receipt_address(const ClaimedJob& job, bool verifiable) const;
+  void on_recorded(const std::vector<JobOutcome>& outcomes);
   void on_jobs(std::vector<ClaimedJob> jobs);
   void on_signal();
   void begin_drain();
@@ -65,8 +75,14 @@ class Daemon {
   RetryPolicy retry_policy_;
   Registry registry_;
   PgGateway gateway_;
+  PgReceiptGateway receipt_gateway_;
   CurlClient http_;
   CredentialCache credentials_;
+  ReceiptAddresses receipt_addresses_;
+  ReceiptRecorder receipt_recorder_;
+  StatusPoller status_poller_;
+  TwilioStatusWebhook status_webhook_;
+  TwilioInboundWebhook inbound_webhook_;
   Recorder recorder_;
   Dispatcher dispatcher_;
   Claimer claimer_;
@@ -91,14 +107,28 @@ Daemon::Daemon(const Config& config)
       registry_(make_registry(config)),
       gateway_(loop_, {config.database_url, config.lease, config.poll_interval, [this] { return identities_.renew(); },
                        [this] { return identities_.current(); }}),
+      receipt_gateway_(loop_, config.database_url),
       http_(loop_, {config.request_timeout, config.max_in_flight, std::string("byocd/") + version}),
       credentials_(gateway_, loop_),
-      recorder_(gateway_, loop_, identities_, {[this] { claimer_.advance(); }}),
+      receipt_addresses_(receipt_gateway_, loop_, config.public_url, [this] { claimer_.advance(); }),
+      receipt_recorder_(receipt_gateway_, loop_),
+      status_poller_({receipt_gateway_, registry_, http_, credentials_, receipt_recorder_, loop_}, config.poll_interval,
+                     [this] { return gateway_.can_claim() && gateway_.can_record(); }),
+      status_webhook_({receipt_gateway_, credentials_, receipt_recorder_, loop_},
+                      {config.public_url, config.accept_unsigned_receipts}),
+      inbound_webhook_(receipt_gateway_, credentials_, config.public_url),
+      recorder_(
+          gateway_, loop_, identities_,
+          {[this] { claimer_.advance(); }, [this](const std::vector<JobOutcome>& outcomes) { on_recorded(outcomes); }}),
       dispatcher_({registry_, http_, credentials_, identities_, lanes_, retry_policy_, loop_},
-                  {[this](JobOutcome outcome) { recorder_.add(std::move(outcome)); }, [this] { claimer_.advance(); }}),
+                  {[this](JobOutcome outcome) { recorder_.add(std::move(outcome)); }, [this] { claimer_.advance(); },
+                   [this](const ClaimedJob& job, bool verifiable) { return receipt_address(job, verifiable); }}),
       claimer_(gateway_, loop_, lanes_,
                {[this] { return config_.max_in_flight - dispatcher_.in_flight(); },
-                [this] { return recorder_.unrecorded() < unrecorded_limit(config_.max_in_flight); },
+                [this] {
+                  return recorder_.unrecorded() < unrecorded_limit(config_.max_in_flight) &&
+                         receipt_addresses_.settled();
+                },
                 [this] { return dispatcher_.typical_duration(); },
                 [this](std::vector<ClaimedJob> jobs) { on_jobs(std::move(jobs)); }},
                {config.max_in_flight, config.poll_interval}),
@@ -115,6 +145,15 @@ Daemon::Daemon(const Config& config)
                            claimer_.wake();
                            verifier_.wake();
                          }});
+  receipt_gateway_.set_handler([this] { receipt_connection_changed(); });
+  if (!config.public_url.empty()) {
+    server_.route("POST", "/webhooks/twilio/status/{token}", [this](const ApiRequest& request, Reply reply) {
+      status_webhook_.handle(request, std::move(reply));
+    });
+    server_.route("POST", "/webhooks/twilio/inbound/{credential}", [this](const ApiRequest& request, Reply reply) {
+      inbound_webhook_.handle(request, std::move(reply));
+    });
+  }
   server_.get("/healthz", [] { return health_answer(); });
   server_.get("/readyz", [this] { return readiness_answer({gateway_.can_claim(), gateway_.can_record(), draining_}); });
 }
@@ -123,7 +162,9 @@ int Daemon::run() {
   log::info("byocd {} runs: {} requests in flight at most, HTTP on {} port {}", version, config_.max_in_flight,
             config_.http_host, server_.port());
   gateway_.open();
+  receipt_gateway_.open();
   loop_.run();
+  receipt_gateway_.close();
   gateway_.close();
   return exit_code_;
 }
@@ -137,6 +178,29 @@ void Daemon::connection_changed() {
   claimer_.connection_changed();
   verifier_.connection_changed();
   reconciler_.connection_changed();
+}
+
+void Daemon::receipt_connection_changed() {
+  receipt_addresses_.connection_changed();
+  status_poller_.connection_changed();
+}
+
+std::optional<std::string> Daemon::receipt_address(const ClaimedJob& job, bool verifiable) const {
+  if (!verifiable && !config_.accept_unsigned_receipts) return std::nullopt;
+  return receipt_addresses_.address_for(job);
+}
+
+void Daemon::on_recorded(const std::vector<JobOutcome>& outcomes) {
+  status_poller_.expect(outcomes);
+  std::vector<SentMessage> refused;
+  for (const auto& outcome : outcomes)
+    if (outcome.outcome.kind == OutcomeKind::rejected && outcome.outcome.http_status)
+      refused.push_back({outcome.org_id, outcome.id});
+  if (refused.empty()) return;
+  // Should this be lost, the next message to the same number is refused again, and tells again.
+  receipt_gateway_.note_refusals(refused, [](const Result<Done, DbError>& result) {
+    if (!result && !result.error().connection_lost) log::error("noting refusals failed: {}", result.error().text());
+  });
 }
 
 void Daemon::on_jobs(std::vector<ClaimedJob> jobs) {
@@ -161,13 +225,16 @@ void Daemon::begin_drain() {
   claimer_.stop();
   verifier_.stop();
   reconciler_.stop();
+  status_poller_.stop();
+  status_webhook_.stop();
   dispatcher_.drain();
   check_drain();
 }
 
 bool Daemon::settled() const {
   return !claimer_.claiming() && dispatcher_.in_flight() == 0 && verifier_.running() == 0 &&
-         reconciler_.running() == 0 && recorder_.unrecorded() == 0;
+         reconciler_.running() == 0 && recorder_.unrecorded() == 0 && receipt_recorder_.unrecorded() == 0 &&
+         status_webhook_.pending() == 0 && (status_poller_.settled() || !receipt_gateway_.ready());
 }
 
 void Daemon::check_drain() {

@@ -35,4 +35,16 @@ bool is_uuid(std::string_view text) {
   return true;
 }
 
+bool uuid_bytes(std::string_view text, std::uint8_t (&bytes)[16]) {
+  if (!is_uuid(text)) return false;
+  const auto digit = [](char c) { return c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10; };
+  std::size_t at = 0;
+  for (std::uint8_t& byte : bytes) {
+    if (text[at] == '-') ++at;
+    byte = static_cast<std::uint8_t>(digit(text[at]) << 4 | digit(text[at + 1]));
+    at += 2;
+  }
+  return true;
+}
+
 }  // namespace byocd

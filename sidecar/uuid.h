@@ -1,6 +1,7 @@
 // Random identifiers.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -12,5 +13,8 @@ std::string random_uuid();
 
 /// Whether the text is a UUID in its usual 36 characters, of any version.
 bool is_uuid(std::string_view text);
+
+/// Its 16 bytes; false when the text is none.
+bool uuid_bytes(std::string_view text, std::uint8_t (&bytes)[16]);
 
 }  // namespace byocd

@@ -64,6 +64,8 @@ BEGIN
     INSERT INTO byoc.unknown_messages (org_id, message_id) SELECT u.org_id, u.id FROM unsure u ON CONFLICT DO NOTHING;
     DELETE FROM byoc.claims;
     DELETE FROM byoc.reconciliations;
+    DELETE FROM byoc.receipt_watches;
+    DELETE FROM byoc.status_checks;
     DELETE FROM byoc.lanes;
     DELETE FROM byoc.wakeups;
     DELETE FROM byoc.installation;

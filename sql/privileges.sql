@@ -9,7 +9,8 @@ DECLARE
     grantee text := role::text; -- regrole prints a quoted name
 BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA byoc TO %s', grantee);
-    EXECUTE format('GRANT SELECT ON byoc.organizations, byoc.providers, byoc.provider_errors, byoc.sms_events, byoc.audit_log, byoc.queue_health TO %s', grantee);
+    EXECUTE format('GRANT SELECT ON byoc.organizations, byoc.providers, byoc.provider_errors, byoc.sms_events, byoc.audit_log, byoc.queue_health, '
+        'byoc.inbound_messages, byoc.opt_outs TO %s', grantee);
     EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON byoc.credentials TO %s', grantee);
     EXECUTE format('GRANT SELECT, INSERT ON byoc.sms_messages TO %s', grantee);
     EXECUTE format(
@@ -21,7 +22,7 @@ BEGIN
         'byoc.update_credential(uuid, jsonb), byoc.update_credential(uuid, text), byoc.change_credential(uuid, uuid, jsonb, text, boolean), '
         'byoc.credential_org(uuid), byoc.verify_credential(uuid), byoc.revoke_credential(uuid), '
         'byoc.send_sms(text, text, timestamptz, uuid, text, timestamptz, uuid), byoc.cancel_sms(uuid), byoc.retry_sms(uuid), '
-        'byoc.resolve_unknown_sms(uuid, text), byoc.queue_health() TO %s', grantee);
+        'byoc.resolve_unknown_sms(uuid, text), byoc.lift_opt_out(text, uuid), byoc.queue_health() TO %s', grantee);
     PERFORM byoc.audit_if_possible('privileges.granted', jsonb_build_object('to', grantee, 'as', 'tenant'));
 END
 $$;
@@ -66,7 +67,10 @@ BEGIN
         'byoc.dispatcher_sleep(uuid[]), byoc.heartbeat(uuid, interval), byoc.rescue_expired(), '
         'byoc.claim_reconciliations(integer, interval), byoc.record_reconciliation(uuid, text, text, timestamptz, timestamptz, jsonb, text, text), '
         'byoc.record_outcomes(jsonb), byoc.open_credentials(uuid[], uuid[]), byoc.claim_verifications(uuid, integer, interval), '
-        'byoc.record_verification(uuid, uuid, integer, text, text), byoc.seal_audit_log(), byoc.queue_health(), byoc.stats() TO %s', grantee);
+        'byoc.record_verification(uuid, uuid, integer, text, text), byoc.seal_audit_log(), byoc.queue_health(), byoc.stats(), '
+        'byoc.receipt_key(), byoc.open_receipts(text[]), byoc.record_receipts(jsonb), byoc.expect_receipts(uuid[], uuid[], boolean[]), '
+        'byoc.claim_status_checks(integer), byoc.inbound_credential(uuid), '
+        'byoc.record_inbound(uuid, uuid, text, text, text, text, text), byoc.note_refusals(uuid[], uuid[]) TO %s', grantee);
     PERFORM byoc.audit_if_possible('privileges.granted', jsonb_build_object('to', grantee, 'as', 'dispatcher'));
 END
 $$;

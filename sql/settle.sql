@@ -69,7 +69,10 @@ BEGIN
             delivered_at = CASE state WHEN 'delivered' THEN clock_timestamp() END,
             error_code = listed ->> 'error_code', error_message = listed ->> 'error_message'
         WHERE m.org_id = gone.org_id AND m.id = gone.message_id AND m.claim_id = gone.claim_id
-        RETURNING m.org_id, m.id, m.attempts, m.provider_sid, m.error_code, m.error_message
+        RETURNING m.org_id, m.id, m.status, m.attempts, m.provider_sid, m.error_code, m.error_message
+    ), watched AS (
+        INSERT INTO byoc.receipt_watches (org_id, due_at, message_ids)
+        SELECT s.org_id, clock_timestamp() + interval '10 minutes', ARRAY[s.id] FROM settled s WHERE s.status = 'sent'
     )
     INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, provider_sid, error_code, error_message)
     SELECT s.org_id, s.id, byoc.uuid_v7(), 'found', s.attempts, s.provider_sid, s.error_code, s.error_message FROM settled s;

@@ -131,7 +131,8 @@ SELECT e.id, e.org_id, e.message_id, e.at, e.event, e.attempt::integer, e.http_s
 FROM byoc.message_events e WHERE (SELECT byoc.sees_all_organizations());
 COMMENT ON VIEW byoc.sms_events IS
     'History of the organization''s SMS: one row for each attempt''s outcome (accepted, rejected, throttled, unavailable, unknown, returned) '
-    'and each other change (refused, rescued, found, not_found, late, expired, cancelled, retried, resolved, resumed).';
+    'and each other change (refused, rescued, found, not_found, late, expired, cancelled, retried, resolved, resumed), what the '
+    'provider reported later (sent, delivered, undelivered, failed, ...), and settled: a report that proved an attempt whose answer was lost.';
 
 CREATE VIEW byoc.sms_triggers AS
 SELECT d.target, d.name::text AS name, d.to_number, d.body, d.org_column AS org_id, d.condition, d.on_error,
@@ -151,7 +152,8 @@ BEGIN
         SELECT a.attrelid::regclass AS relation, string_agg(format('ALTER COLUMN %I SET STATISTICS 0', a.attname), ', ') AS changes
         FROM pg_catalog.pg_attribute a
         WHERE a.attnum > 0 AND a.attrelid IN ('byoc.organizations'::regclass, 'byoc.organization_api_credentials'::regclass,
-            'byoc.messages'::regclass, 'byoc.message_events'::regclass, 'byoc.queue'::regclass, 'byoc.schedule'::regclass)
+            'byoc.messages'::regclass, 'byoc.message_events'::regclass, 'byoc.queue'::regclass, 'byoc.schedule'::regclass,
+            'byoc.inbound_messages'::regclass, 'byoc.opt_outs'::regclass)
         GROUP BY a.attrelid
     LOOP
         EXECUTE format('ALTER TABLE %s %s', storage.relation, storage.changes);

@@ -40,6 +40,8 @@ struct ClaimedJob {
   int attempt = 1;
   /// What is left until the message is worthless; nothing: no limit.
   std::optional<int> validity_seconds;
+  /// Where the provider shall call back with the message's status; nothing: nowhere.
+  std::optional<std::string> receipt_address;
 };
 
 /// How many more jobs of a lane may be claimed.
@@ -89,6 +91,8 @@ struct JobOutcome {
   std::chrono::milliseconds duration{0};
   /// The last outstanding job of its claim.
   bool last = false;
+  /// The provider was told where to call back.
+  bool called_back = false;
 };
 
 /// Names one credential of one organization.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../db/job.h"
+#include "../db/receipt.h"
 #include "../http/request.h"
 
 namespace byocd {
@@ -74,6 +75,14 @@ class Provider {
                                                          const CredentialFields& credential,
                                                          const std::string& next) const = 0;
   virtual Result<ListedPage, ListProblem> interpret_list(const HttpResult& result) const = 0;
+
+  /// Whether this credential has the secret that callbacks about its messages are signed with.
+  virtual bool verifies_callbacks(const CredentialFields& credential) const = 0;
+  /// The request that asks for a message's status.
+  virtual Result<HttpRequest, PrepareError> prepare_status(const CredentialFields& credential,
+                                                           const std::string& provider_sid) const = 0;
+  /// What the answer says; nothing when nothing was learned.
+  virtual std::optional<ReceiptFacts> interpret_status(const HttpResult& result) const = 0;
 };
 
 /// The outcome of a request without a complete answer; the same for every provider.

@@ -92,6 +92,7 @@ Result<HttpRequest, PrepareError> Twilio::prepare(const ClaimedJob& job, const C
     return fail(
         PrepareError{"credential_incomplete", "the credential has neither phone_number nor messaging_service_sid"});
   append_field(form, "Body", job.body);
+  if (job.receipt_address) append_field(form, "StatusCallback", *job.receipt_address);
   if (job.validity_seconds)
     append_field(form, "ValidityPeriod",
                  std::to_string(std::clamp(*job.validity_seconds, shortest_validity, longest_validity)));

@@ -28,6 +28,11 @@ class Twilio final : public Provider {
                                                  const std::string& next) const override;
   Result<ListedPage, ListProblem> interpret_list(const HttpResult& result) const override;
 
+  bool verifies_callbacks(const CredentialFields& credential) const override;
+  Result<HttpRequest, PrepareError> prepare_status(const CredentialFields& credential,
+                                                   const std::string& provider_sid) const override;
+  std::optional<ReceiptFacts> interpret_status(const HttpResult& result) const override;
+
  private:
   /// A request for `path`, below the base URL, with the credential's user and password.
   Result<HttpRequest, PrepareError> request_to(const CredentialFields& credential, const std::string& path) const;

@@ -71,17 +71,21 @@ void Dispatcher::send(const Job& job, const Provider& provider, const OpenedCred
     log::warn("message {} of organization {} is not sent: its lease may have run out", job->id, job->org_id);
     return finish(job, returned());
   }
-  auto request = provider.prepare(*job, credential.fields);
+  ClaimedJob addressed = *job;
+  if (hooks_.receipt_address)
+    addressed.receipt_address = hooks_.receipt_address(*job, provider.verifies_callbacks(credential.fields));
+  const bool called_back = addressed.receipt_address.has_value();
+  auto request = provider.prepare(addressed, credential.fields);
   if (!request) return finish(job, with_code(OutcomeKind::rejected, request.error().code, request.error().message));
   request->not_after = parts_.identities.held_until(*job->claim);
-  parts_.http.send(std::move(*request), [this, job, &provider, begin](const HttpResult& result) {
+  parts_.http.send(std::move(*request), [this, job, &provider, begin, called_back](const HttpResult& result) {
     const auto duration = std::chrono::duration_cast<microseconds>(parts_.timers.now() - begin);
     typical_duration_ = typical_duration_.count() == 0 ? duration : (typical_duration_ * 15 + duration) / 16;
-    finish(job, provider.interpret(result), duration);
+    finish(job, provider.interpret(result), duration, called_back);
   });
 }
 
-void Dispatcher::finish(const Job& job, Outcome outcome, microseconds duration) {
+void Dispatcher::finish(const Job& job, Outcome outcome, microseconds duration, bool called_back) {
   report(*job, outcome, duration);
   JobOutcome done;
   done.claim = job->claim;
@@ -91,6 +95,7 @@ void Dispatcher::finish(const Job& job, Outcome outcome, microseconds duration) 
   done.retry_delay = parts_.retry_policy.delay(job->attempt, outcome.retry_after);
   done.duration = std::chrono::duration_cast<std::chrono::milliseconds>(duration);
   done.outcome = std::move(outcome);
+  done.called_back = called_back;
   --in_flight_;
   parts_.lanes.remove(job->lane);
   hooks_.on_outcome(std::move(done));

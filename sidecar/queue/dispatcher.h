@@ -33,6 +33,8 @@ class Dispatcher {
     std::function<void(JobOutcome)> on_outcome;
     /// Called after on_outcome.
     std::function<void()> on_slot_freed;
+    /// Where the provider shall call back; `verifiable`: its signature could be checked with the job's credential.
+    std::function<std::optional<std::string>(const ClaimedJob&, bool verifiable)> receipt_address = nullptr;
   };
 
   Dispatcher(Parts parts, Hooks hooks) : parts_(parts), hooks_(std::move(hooks)) {}
@@ -53,7 +55,7 @@ class Dispatcher {
   void start(const Job& job);
   void on_credential(const Job& job, const CredentialCache::Answer& answer);
   void send(const Job& job, const Provider& provider, const OpenedCredential& credential);
-  void finish(const Job& job, Outcome outcome, std::chrono::microseconds duration = {});
+  void finish(const Job& job, Outcome outcome, std::chrono::microseconds duration = {}, bool called_back = false);
 
   Parts parts_;
   Hooks hooks_;

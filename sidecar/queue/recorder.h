@@ -24,6 +24,8 @@ class Recorder {
   struct Hooks {
     /// Outcomes were recorded.
     std::function<void()> on_progress;
+    /// These are the ones. Called before on_progress.
+    std::function<void(const std::vector<JobOutcome>&)> on_recorded = nullptr;
   };
 
   Recorder(Gateway& gateway, Timers& timers, Identities& identities, Hooks hooks);

@@ -28,7 +28,7 @@ test('LOCK TABLE through views', async (t) => {
       await attempt(t, `LOCK TABLE ${view} IN ${mode} MODE`, '42501', () => session.query(`DO $$ BEGIN LOCK TABLE ${view} IN ${mode} MODE; END $$`));
     }
   }
-  for (const view of ['sms_messages', 'sms_events', 'organizations', 'providers']) {
+  for (const view of ['sms_messages', 'sms_events', 'organizations', 'providers', 'inbound_messages', 'opt_outs']) {
     await attempt(t, `LOCK TABLE byoc.${view}`, '42501', () => session.query(`DO $$ BEGIN LOCK TABLE byoc.${view}; END $$`));
   }
   await attempt(t, 'LOCK TABLE in a transaction', '42501', () => session.query('BEGIN; LOCK TABLE byoc.credentials'));
@@ -96,6 +96,32 @@ test('transactions that a tenant leaves open', async (t) => {
     ['byocd records outcomes', () => {}, `SELECT byoc.record_outcomes('[]')`],
     ['byocd sends heartbeats', () => {}, `SELECT byoc.heartbeat(${ME}, '1 hour')`],
   ]);
+});
+
+test('what comes back for a tenant that leaves a transaction open', async (t) => {
+  const number = (i) => `+155501388${i}`;
+  const waiting = await db.value('SELECT byoc.send_sms($1, $2, send_at => now() + interval \'1 day\', org_id => $3)', [number(70), 'held', A]);
+  const unknown = await db.value(`SELECT id FROM byoc.sms_messages WHERE org_id = '${A}' AND status = 'unknown' LIMIT 1`);
+  const credential = await db.value('SELECT id FROM byoc.credentials WHERE org_id = $1 AND is_active LIMIT 1', [A]);
+  const receipts = [[waiting, 0], [unknown, 1], [ground.victim.message, 1]].map(([id, attempt], i) => ({
+    org_id: i < 2 ? A : B, id, attempt, provider_sid: `SM${'c'.repeat(31)}${i}`, status: 'delivered', settle: true,
+  }));
+  const comesIn = (i, from, body) => `SELECT byoc.record_inbound('${A}', '${credential}', 'SM${'d'.repeat(31)}${i}', '${number(from)}', '${number('00')}', '${body}', NULL) AS problem`;
+  const taken = (rows) => assert.deepEqual(rows, [{ problem: null }]);
+  await whileHolding(t, 'cancels, resolves and lifts an opt-out', `SELECT byoc.cancel_sms('${waiting}'), byoc.resolve_unknown_sms('${unknown}', 'failed'), byoc.lift_opt_out('${number(60)}')`, [
+    ['byocd puts receipts about these off', (rows) => assert.deepEqual(rows, [{ held: 0 }, { held: 1 }]),
+      `SELECT held FROM unnest(byoc.record_receipts('${JSON.stringify(receipts)}')) AS held ORDER BY 1`],
+    ['byocd takes STOP from the recipient of what is cancelled', taken, comesIn(1, 70, 'STOP')],
+    ['byocd takes STOP from somebody else', taken, comesIn(2, 71, 'STOP')],
+    ['byocd leaves it to the provider to bring a STOP again that is being lifted', '55P03', comesIn(3, 60, 'STOP')],
+    ['byocd takes START', taken, comesIn(4, 60, 'START')],
+    ['byocd notes refusals', () => {}, `SELECT byoc.note_refusals(ARRAY['${A}']::uuid[], ARRAY['${unknown}']::uuid[])`],
+    ['byocd looks for statuses to ask for', () => {}, 'SELECT * FROM byoc.claim_status_checks(10)'],
+  ]);
+  await t.test('what was held is recorded', async () => {
+    assert.deepEqual(await dispatcher.rows(`SELECT unnest(byoc.record_receipts('${JSON.stringify(receipts)}')) AS held`), []);
+    assert.equal(await db.value('SELECT status FROM byoc.sms_messages WHERE id = $1', [unknown]), 'delivered');
+  });
 });
 
 test('another organization works on meanwhile', async (t) => {

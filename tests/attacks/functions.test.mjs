@@ -40,6 +40,7 @@ function argument({ type, name }, ids, envelope) {
     case 'integer[]': return 'ARRAY[1]';
     case 'bytea[]': return `ARRAY['${envelope}']::bytea[]`;
     case 'boolean': return 'true';
+    case 'boolean[]': return 'ARRAY[true]';
     case 'interval': return `'1 hour'`;
     case 'timestamp with time zone': return name === 'send_at' ? 'now()' : 'NULL';
     case 'regclass': return `'leads'`;

@@ -71,6 +71,10 @@ export class Ground {
     // Nobody found out about those that were lost, and the breaker is closed again.
     await query(`SELECT byoc.give_up_reconciling(r.org_id, r.message_id, 'the list is hidden') FROM byoc.reconciliations r WHERE r.org_id = $1`, id);
     await query('UPDATE byoc.lanes SET failures = 0, next_at = now() WHERE org_id = $1', id);
+    for (const i of [60, 61]) {
+      await query(`SELECT byoc.record_inbound($1, c.id, $2, $3, $4, 'STOP', NULL) FROM byoc.credentials c WHERE c.org_id = $1 AND c.is_active`,
+        id, `SM${letter.repeat(30)}${i}`, `${numbers}${i}`, `${numbers}00`);
+    }
     return async () => {
       for (let i = 0; i < 10; i += 1) await send(i);
       await send(1, `, send_at => now() + interval '1 day'`);

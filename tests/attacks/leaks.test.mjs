@@ -7,7 +7,7 @@ import { until } from '../../scripts/run.mjs';
 import { A, B, Ground, NOBODY, VICTIM, anything, attempt, nothing, onlyA, outcomeOf, value } from './ground.mjs';
 
 const ground = new Ground('leaks', { settings: { max_worker_processes: 8, max_parallel_workers: 8 } });
-const VIEWS = { credentials: 'display_name', sms_messages: 'body', sms_events: 'error_message', organizations: 'name' };
+const VIEWS = { credentials: 'display_name', sms_messages: 'body', sms_events: 'error_message', organizations: 'name', inbound_messages: 'from_number', opt_outs: 'number' };
 let session;
 
 after(() => ground.end());
@@ -110,6 +110,9 @@ test('planning: leaky operators and estimates', async (t) => {
     'B\'s text': ['byoc.sms_messages WHERE body = $', 'victim body 1', 'nobody body 1'],
     'B\'s messages': ['byoc.sms_messages WHERE org_id = $', B, NOBODY],
     'B\'s message': ['byoc.sms_messages WHERE id = $', victim.message, NOBODY],
+    'who opted out from B': ['byoc.opt_outs WHERE number = $', '+15550139960', '+15550000000'],
+    'who texted B': ['byoc.inbound_messages WHERE from_number = $', '+15550139960', '+15550000000'],
+    'numbers that opted out from B': ['byoc.opt_outs WHERE number >= $', '+15550139960', '+15550000000'],
     'B\'s errors': ['byoc.sms_events WHERE error_message = $', 'victim error', 'nobody error'],
     'B\'s credential': ['byoc.credentials WHERE display_name = $', 'victim main', 'nobody main'],
     'B\'s credentials': ['byoc.credentials WHERE org_id = $', B, NOBODY],

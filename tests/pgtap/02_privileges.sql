@@ -2,7 +2,7 @@
 BEGIN;
 \ir support/setup.sql
 \ir support/grants.sql
-SELECT plan(86);
+SELECT plan(88);
 
 CREATE FUNCTION byoc_test.functions_of(role text) RETURNS SETOF text LANGUAGE sql AS $$
     SELECT p.oid::regprocedure::text FROM pg_proc p
@@ -80,16 +80,16 @@ SELECT is_empty($$SELECT p.oid::regprocedure FROM pg_proc p, aclexplode(p.proacl
 
 -- Storage is closed to tenants, row-level security is its second wall.
 SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c
-                  WHERE c.relnamespace = 'byoc'::regnamespace AND c.relkind = 'r' AND c.relname <> 'organizations'
+                  WHERE c.relnamespace = 'byoc'::regnamespace AND c.relkind = 'r' AND c.relname NOT IN ('organizations', 'inbound_messages', 'opt_outs')
                     AND has_any_column_privilege('byoc_test_tenant', c.oid, 'SELECT, INSERT, UPDATE, REFERENCES')$$,
-    'tenants have no access to any storage table; of organizations they see their own row');
+    'tenants have no access to any storage table but three, of which they see their own rows');
 SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c
                   WHERE c.relnamespace = 'byoc'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity$$,
     'row-level security is enabled on every storage table');
 SELECT byoc_test.lists($$SELECT polrelid::regclass || ' ' || polname FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
                          WHERE c.relnamespace = 'byoc'::regnamespace AND c.relname NOT IN ('provider_overrides', 'provider_error_overrides', 'sender_limits')$$,
-    ARRAY['byoc.organizations own_or_administered', 'byoc.organizations audited'],
-    'of the tables with tenants'' data row-level policies open only organizations, to themselves, administrators and auditors');
+    ARRAY['byoc.organizations own_or_administered', 'byoc.organizations audited', 'byoc.inbound_messages own', 'byoc.opt_outs own'],
+    'of the tables with tenants'' data row-level policies open only organizations, to themselves, administrators and auditors, and to tenants what came in');
 SELECT byoc_test.lists($$SELECT c.oid::regclass || ' ' || coalesce(c.reloptions @> ARRAY['security_barrier=true'], false) FROM pg_class c
                          WHERE c.relnamespace = 'byoc'::regnamespace AND c.relkind = 'v'$$,
     (SELECT array_agg(format('byoc.%s %s', name, is_barrier::text)) FROM byoc_test.relations WHERE is_barrier IS NOT NULL),
@@ -109,7 +109,7 @@ SET LOCAL ROLE byoc_test_tenant;
 SELECT byoc_test.act_as(byoc_test.org_a());
 SELECT byoc_test.refused('SELECT * FROM byoc.' || t, '42501', 'permission denied', 'a tenant cannot read byoc.' || t)
 FROM unnest(ARRAY['organization_api_credentials', 'organization_keys', 'messages', 'message_events', 'queue', 'schedule', 'claims', 'lanes',
-                  'wakeups', 'reconciliations', 'due_reconciliations', 'idempotency_keys', 'sms_trigger_definitions', 'installation', 'all_sms_messages', 'provider_overrides',
+                  'wakeups', 'reconciliations', 'due_reconciliations', 'receipt_watches', 'status_checks', 'idempotency_keys', 'sms_trigger_definitions', 'installation', 'all_sms_messages', 'provider_overrides',
                   'provider_error_overrides', 'shipped_providers', 'shipped_provider_errors', 'sms_triggers']) AS t;
 SELECT byoc_test.refused($$SELECT byoc.set_org(byoc_test.org_b())$$, '42501', 'permission denied', 'a tenant cannot choose its organization');
 SELECT byoc_test.refused($$SELECT byoc.enqueue_sms(byoc_test.org_a(), '+15005550006', 'x', NULL, NULL, NULL, NULL)$$, '42501', 'permission denied',
@@ -169,7 +169,8 @@ RESET ROLE;
 
 SELECT is_empty($$SELECT c.oid::regclass, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
                   WHERE c.oid IN ('byoc.organizations'::regclass, 'byoc.organization_api_credentials'::regclass, 'byoc.messages'::regclass,
-                                  'byoc.message_events'::regclass, 'byoc.queue'::regclass, 'byoc.schedule'::regclass)
+                                  'byoc.message_events'::regclass, 'byoc.queue'::regclass, 'byoc.schedule'::regclass,
+                                  'byoc.inbound_messages'::regclass, 'byoc.opt_outs'::regclass)
                     AND a.attstattarget <> 0$$, 'no statistics are kept of what is behind the tenants'' views: EXPLAIN shows estimates made from them');
 
 -- Roles with awkward names, and twice

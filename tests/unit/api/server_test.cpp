@@ -1,5 +1,7 @@
 #include "api/server.h"
 
+#include "api/health.h"
+
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -13,9 +15,10 @@ using namespace std::chrono_literals;
 
 class ServerTest : public testing::Test {
  protected:
-  HttpResponse send(HttpRequest::Method method, const std::string& path) {
+  HttpResponse send(HttpRequest::Method method, const std::string& path, std::string body = "") {
     HttpRequest request;
     request.method = method;
+    request.body = std::move(body);
     request.url = "http://127.0.0.1:" + std::to_string(server.port()) + path;
     HttpResponse response;
     client.send(std::move(request), [&](HttpResult got) {
@@ -57,6 +60,75 @@ TEST_F(ServerTest, ElsewhereAnswersProblemDocuments) {
   EXPECT_EQ(nlohmann::json::parse(missing.body)["status"], 404);
   server.get("/healthz", [] { return health_answer(); });
   EXPECT_EQ(send(HttpRequest::Method::post, "/healthz").status, 405);
+}
+
+TEST_F(ServerTest, HandlersSeeTheRequestAndMayAnswerLater) {
+  ApiRequest seen;
+  auto later = std::unique_ptr<Timer>();
+  server.route("POST", "/things/{id}/names", [&](const ApiRequest& request, const Reply& reply) {
+    seen = request;
+    later = loop.make_timer([reply] { reply(empty_answer()); });
+    later->start(1ms);
+  });
+  EXPECT_EQ(send(HttpRequest::Method::post, "/things/a%20b/names?x=1", "name=value").status, 204);
+  EXPECT_EQ(seen.method, "POST");
+  EXPECT_EQ(seen.path, "/things/a%20b/names");
+  EXPECT_EQ(seen.query, "x=1");
+  EXPECT_EQ(seen.parameter, "a%20b");
+  EXPECT_EQ(seen.body, "name=value");
+  EXPECT_EQ(seen.header("content-type"), "application/x-www-form-urlencoded");
+  EXPECT_EQ(seen.header("x-absent"), "");
+}
+
+TEST_F(ServerTest, RefusesLongBodies) {
+  int calls = 0;
+  server.route("POST", "/long", [&](const ApiRequest&, const Reply& reply) {
+    ++calls;
+    reply(empty_answer());
+  });
+  EXPECT_EQ(send(HttpRequest::Method::post, "/long", std::string(64 * 1024, 'x')).status, 204);
+  const HttpResponse refused = send(HttpRequest::Method::post, "/long", std::string(64 * 1024 + 1, 'x'));
+  EXPECT_EQ(refused.status, 413);
+  EXPECT_EQ(nlohmann::json::parse(refused.body)["status"], 413);
+  EXPECT_EQ(calls, 1);
+}
+
+TEST_F(ServerTest, AnAnswerWithoutAClientIsDropped) {
+  Reply late;
+  server.route("GET", "/slow", [&](const ApiRequest&, const Reply& reply) { late = reply; });
+  HttpRequest request;
+  request.url = "http://127.0.0.1:" + std::to_string(server.port()) + "/slow";
+  CurlClient impatient(loop, {100ms, 4, "byocd-test"});
+  impatient.send(std::move(request), [&](const HttpResult& got) {
+    EXPECT_FALSE(got.ok());
+    loop.stop();
+  });
+  loop.run();
+  ASSERT_TRUE(late);
+  late(empty_answer());
+  server.get("/healthz", [] { return health_answer(); });
+  EXPECT_EQ(get("/healthz").status, 200);
+  late(empty_answer());
+}
+
+TEST(Server, MayGoWhileARequestIsPending) {
+  Loop loop;
+  CurlClient client(loop, {2s, 4, "byocd-test"});
+  Reply late;
+  {
+    Server server(loop, "127.0.0.1", 0);
+    server.route("GET", "/slow", [&](const ApiRequest&, const Reply& reply) {
+      late = reply;
+      loop.stop();
+    });
+    HttpRequest request;
+    request.url = "http://127.0.0.1:" + std::to_string(server.port()) + "/slow";
+    client.send(std::move(request), [](const HttpResult&) {});
+    loop.run();
+  }
+  ASSERT_TRUE(late);
+  late(empty_answer());
+  client.cancel_all();
 }
 
 TEST(Server, SaysWhichAddressIsTaken) {

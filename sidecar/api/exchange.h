@@ -1,0 +1,44 @@
+// One request to our HTTP server and its answer, as plain data.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+namespace byocd {
+
+struct ApiRequest {
+  /// `GET`, `POST`, ...; `GET` for a HEAD too, whose answer loses its body on the way.
+  std::string method;
+  /// As it stands in the request, not decoded.
+  std::string path;
+  std::string query;
+  /// The path segment that stands where the route has `{name}`, not decoded.
+  std::string parameter;
+  std::string body;
+  /// By lower-case name.
+  std::map<std::string, std::string> headers;
+
+  /// The header's value, empty when it is absent. `name` in lower case.
+  const std::string& header(const std::string& name) const;
+  /// Path and query as they were requested.
+  std::string target() const { return query.empty() ? path : path + "?" + query; }
+};
+
+struct ApiAnswer {
+  int status = 200;
+  std::string content_type;
+  std::string body;
+};
+
+/// Takes the answer, now or later, once. An answer whose client has gone is dropped.
+using Reply = std::function<void(ApiAnswer)>;
+
+/// 204.
+ApiAnswer empty_answer();
+ApiAnswer json_answer(int status, const nlohmann::ordered_json& document);
+/// An error as a problem document (RFC 9457). `detail` is a sentence.
+ApiAnswer problem_answer(int status, const std::string& title, const std::string& detail);
+
+}  // namespace byocd

@@ -1,0 +1,42 @@
+#include "router.h"
+
+namespace byocd {
+
+void Router::add(std::string method, std::string path, Handler handler) {
+  const std::size_t open = path.find('{');
+  const std::size_t close = path.find('}');
+  const bool has_parameter = open != path.npos && close != path.npos;
+  routes_.push_back({std::move(method), path.substr(0, open), has_parameter ? path.substr(close + 1) : std::string(),
+                     has_parameter, std::move(handler)});
+}
+
+bool Router::Route::matches(std::string_view path) const {
+  if (!has_parameter) return path == before;
+  if (path.size() <= before.size() + after.size() || !path.starts_with(before) || !path.ends_with(after)) return false;
+  return path.substr(before.size(), path.size() - before.size() - after.size()).find('/') == path.npos;
+}
+
+std::string Router::allowed(std::string_view path) const {
+  std::string methods;
+  for (const auto& route : routes_) {
+    if (!route.matches(path)) continue;
+    if (!methods.empty()) methods += ", ";
+    methods += route.method == "GET" ? "GET, HEAD" : route.method;
+  }
+  return methods;
+}
+
+void Router::serve(ApiRequest request, const Reply& reply) const {
+  for (const auto& route : routes_) {
+    if (route.method != request.method || !route.matches(request.path)) continue;
+    if (route.has_parameter)
+      request.parameter =
+          request.path.substr(route.before.size(), request.path.size() - route.before.size() - route.after.size());
+    return route.handler(request, reply);
+  }
+  const std::string methods = allowed(request.path);
+  if (methods.empty()) return reply(problem_answer(404, "Not Found", "There is nothing at this address."));
+  reply(problem_answer(405, "Method Not Allowed", "This address answers " + methods + "."));
+}
+
+}  // namespace byocd

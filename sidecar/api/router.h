@@ -1,0 +1,41 @@
+// Which handler serves which method and path.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "exchange.h"
+
+namespace byocd {
+
+class Router {
+ public:
+  using Handler = std::function<void(const ApiRequest&, Reply)>;
+
+  /// `path` has segments as they are, and at most one `{name}` that stands for any segment but an empty one.
+  void add(std::string method, std::string path, Handler handler);
+
+  /// Calls the handler, or answers itself: 404 for an unknown path, 405 for a method that the path does not have.
+  void serve(ApiRequest request, const Reply& reply) const;
+
+  /// The methods of a path, as in the header Allow; empty for an unknown path.
+  std::string allowed(std::string_view path) const;
+
+ private:
+  struct Route {
+    std::string method;
+    // What stands before and after the parameter; `before` is all of it when there is none.
+    std::string before;
+    std::string after;
+    bool has_parameter;
+    Handler handler;
+
+    bool matches(std::string_view path) const;
+  };
+
+  std::vector<Route> routes_;
+};
+
+}  // namespace byocd
