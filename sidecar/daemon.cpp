@@ -1,5 +1,6 @@
 #include "daemon.h"
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <memory>
@@ -40,6 +41,9 @@ using namespace std::chrono_literals;
 constexpr auto record_grace = 5s;
 constexpr auto drain_check = 10ms;
 
+constexpr std::chrono::microseconds longest_wait_for_a_request = 20ms;
+constexpr std::int64_t most_jobs_a_request = 4;
+
 // Outcomes that may wait for the database before claiming stops: bounds memory, and what a crash leaves unknown.
 std::size_t unrecorded_limit(int slots) {
   return std::max<std::size_t>(256, 4 * static_cast<std::size_t>(slots));
@@ -57,6 +61,8 @@ class Daemon {
   int run();
 
  private:
+  int jobs_a_request() const;
+  int slots() const { return config_.max_in_flight * jobs_a_request(); }
   void connection_changed();
   void receipt_connection_changed();
   std::optional<std::string> receipt_address(const ClaimedJob& job, bool verifiable) const;
@@ -72,6 +78,7 @@ class Daemon {
   Loop loop_;
   Identities identities_;
   LaneLoads lanes_;
+  LaneLoads requests_;
   RetryPolicy retry_policy_;
   Registry registry_;
   PgGateway gateway_;
@@ -104,6 +111,7 @@ Daemon::Daemon(const Config& config)
     : config_(config),
       identities_(config.lease),
       lanes_(config.max_in_flight_per_account),
+      requests_(config.max_in_flight_per_account),
       registry_(make_registry(config)),
       gateway_(loop_, {config.database_url, config.lease, config.poll_interval, [this] { return identities_.renew(); },
                        [this] { return identities_.current(); }}),
@@ -120,18 +128,23 @@ Daemon::Daemon(const Config& config)
       recorder_(
           gateway_, loop_, identities_,
           {[this] { claimer_.advance(); }, [this](const std::vector<JobOutcome>& outcomes) { on_recorded(outcomes); }}),
-      dispatcher_({registry_, http_, credentials_, identities_, lanes_, retry_policy_, loop_},
-                  {[this](JobOutcome outcome) { recorder_.add(std::move(outcome)); }, [this] { claimer_.advance(); },
-                   [this](const ClaimedJob& job, bool verifiable) { return receipt_address(job, verifiable); }}),
+      dispatcher_(
+          {registry_, http_, credentials_, identities_, lanes_, requests_, config.max_in_flight, retry_policy_, loop_},
+          {[this](JobOutcome outcome) { recorder_.add(std::move(outcome)); },
+           [this] {
+             lanes_.scale(jobs_a_request());
+             claimer_.advance();
+           },
+           [this](const ClaimedJob& job, bool verifiable) { return receipt_address(job, verifiable); }}),
       claimer_(gateway_, loop_, lanes_,
-               {[this] { return config_.max_in_flight - dispatcher_.in_flight(); },
+               {[this] { return slots(); }, [this] { return slots() - dispatcher_.in_flight(); },
                 [this] {
                   return recorder_.unrecorded() < unrecorded_limit(config_.max_in_flight) &&
                          receipt_addresses_.settled();
                 },
                 [this] { return dispatcher_.typical_duration(); },
                 [this](std::vector<ClaimedJob> jobs) { on_jobs(std::move(jobs)); }},
-               {config.max_in_flight, config.poll_interval}),
+               {config.poll_interval}),
       rescuer_(gateway_, loop_, identities_, {[this] { return recorder_.unrecorded() == 0; }}, config.lease),
       sealer_(gateway_, loop_),
       verifier_({gateway_, registry_, http_, credentials_, loop_}, config.poll_interval),
@@ -167,6 +180,14 @@ int Daemon::run() {
   receipt_gateway_.close();
   gateway_.close();
   return exit_code_;
+}
+
+// A claim costs the more for each message the fewer it brings. Where requests take no time, jobs may wait for a
+// request, as long as a person would not notice; where they take long, no more are claimed than can be sent.
+int Daemon::jobs_a_request() const {
+  const auto typical = dispatcher_.typical_duration();
+  if (typical.count() == 0) return 1;
+  return static_cast<int>(std::clamp<std::int64_t>(longest_wait_for_a_request / typical, 1, most_jobs_a_request));
 }
 
 void Daemon::connection_changed() {

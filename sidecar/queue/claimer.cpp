@@ -59,7 +59,7 @@ void Claimer::advance() {
   const int count = expected();
   if (count <= 0) return;
   // With work waiting, a claim for each freed slot would cost more than the requests themselves.
-  if ((backlog_ || !work_) && !batch_due_ && count * 4 < (work_ ? options_.slots : lanes_.limit())) {
+  if ((backlog_ || !work_) && !batch_due_ && count * 4 < (work_ ? hooks_.slots() : lanes_.limit())) {
     if (!batch_timer_->pending()) batch_timer_->start(batch_wait());
     return;
   }

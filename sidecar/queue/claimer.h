@@ -19,6 +19,8 @@ namespace byocd {
 class Claimer {
  public:
   struct Hooks {
+    /// How many jobs may be held, and how many more now.
+    std::function<int()> slots;
     std::function<int()> free_slots;
     /// False while too many outcomes wait to be recorded.
     std::function<bool()> may_claim;
@@ -27,7 +29,6 @@ class Claimer {
     std::function<void(std::vector<ClaimedJob>)> on_jobs;
   };
   struct Options {
-    int slots = 64;
     std::chrono::milliseconds poll_interval{1'000};
   };
 

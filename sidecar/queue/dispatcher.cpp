@@ -1,5 +1,7 @@
 #include "dispatcher.h"
 
+#include <utility>
+
 #include "../log.h"
 #include "../redact.h"
 
@@ -57,15 +59,42 @@ void Dispatcher::on_credential(const Job& job, const CredentialCache::Answer& an
     if (answer.error().kind != CredentialCache::Problem::Kind::unreadable) return finish(job, returned());
     return finish(job, with_code(OutcomeKind::unavailable, "credential_unreadable", answer.error().message));
   }
-  const OpenedCredential& credential = **answer;
-  const Provider* provider = parts_.registry.find(credential.provider);
+  const Provider* provider = parts_.registry.find((*answer)->provider);
   if (!provider)
     return finish(job, with_code(OutcomeKind::rejected, "unknown_provider",
-                                 "this byocd cannot send through " + credential.provider));
-  send(job, *provider, credential);
+                                 "this byocd cannot send through " + (*answer)->provider));
+  const Ready ready{job, provider, *answer};
+  if (may_send(*job))
+    send(ready);
+  else
+    waiting_.push_back(ready);
 }
 
-void Dispatcher::send(const Job& job, const Provider& provider, const OpenedCredential& credential) {
+bool Dispatcher::may_send(const ClaimedJob& job) const {
+  return requests_ < parts_.most_requests && parts_.requests.room(job.lane) > 0;
+}
+
+void Dispatcher::send_waiting() {
+  for (auto next = waiting_.begin(); next != waiting_.end() && requests_ < parts_.most_requests;) {
+    if (!may_send(*next->job)) {
+      ++next;
+      continue;
+    }
+    const Ready ready = std::move(*next);
+    next = waiting_.erase(next);
+    send(ready);
+  }
+}
+
+void Dispatcher::drain() {
+  draining_ = true;
+  for (const auto& ready : std::exchange(waiting_, {})) finish(ready.job, returned());
+}
+
+void Dispatcher::send(const Ready& ready) {
+  const Job& job = ready.job;
+  const Provider& provider = *ready.provider;
+  const OpenedCredential& credential = *ready.credential;
   const auto begin = parts_.timers.now();
   if (!parts_.identities.surely_held(*job->claim, begin)) {
     log::warn("message {} of organization {} is not sent: its lease may have run out", job->id, job->org_id);
@@ -78,10 +107,15 @@ void Dispatcher::send(const Job& job, const Provider& provider, const OpenedCred
   auto request = provider.prepare(addressed, credential.fields);
   if (!request) return finish(job, with_code(OutcomeKind::rejected, request.error().code, request.error().message));
   request->not_after = parts_.identities.held_until(*job->claim);
+  ++requests_;
+  parts_.requests.add(job->lane);
   parts_.http.send(std::move(*request), [this, job, &provider, begin, called_back](const HttpResult& result) {
+    --requests_;
+    parts_.requests.remove(job->lane);
     const auto duration = std::chrono::duration_cast<microseconds>(parts_.timers.now() - begin);
     typical_duration_ = typical_duration_.count() == 0 ? duration : (typical_duration_ * 15 + duration) / 16;
     finish(job, provider.interpret(result), duration, called_back);
+    send_waiting();
   });
 }
 

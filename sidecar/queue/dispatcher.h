@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -17,7 +18,8 @@
 
 namespace byocd {
 
-/// A job occupies a slot from dispatch() until its outcome is handed over. Each job has exactly one outcome.
+/// A job occupies a slot from dispatch() until its outcome is handed over. Each job has exactly one outcome. There may
+/// be more jobs than requests at a time: then they wait here, in their order.
 class Dispatcher {
  public:
   struct Parts {
@@ -25,7 +27,10 @@ class Dispatcher {
     HttpClient& http;
     CredentialCache& credentials;
     const Identities& identities;
+    /// Jobs by lane, and requests by lane: of these `most_requests` in all.
     LaneLoads& lanes;
+    LaneLoads& requests;
+    int most_requests;
     const RetryPolicy& retry_policy;
     Timers& timers;
   };
@@ -47,19 +52,29 @@ class Dispatcher {
   std::chrono::microseconds typical_duration() const { return typical_duration_; }
 
   /// From now on nothing is sent: jobs that were not are given back.
-  void drain() { draining_ = true; }
+  void drain();
 
  private:
   using Job = std::shared_ptr<const ClaimedJob>;
+  /// A job that can be sent.
+  struct Ready {
+    Job job;
+    const Provider* provider;
+    CredentialCache::Credential credential;
+  };
 
   void start(const Job& job);
   void on_credential(const Job& job, const CredentialCache::Answer& answer);
-  void send(const Job& job, const Provider& provider, const OpenedCredential& credential);
+  bool may_send(const ClaimedJob& job) const;
+  void send(const Ready& ready);
+  void send_waiting();
   void finish(const Job& job, Outcome outcome, std::chrono::microseconds duration = {}, bool called_back = false);
 
   Parts parts_;
   Hooks hooks_;
   int in_flight_ = 0;
+  int requests_ = 0;
+  std::deque<Ready> waiting_;
   bool draining_ = false;
   std::chrono::microseconds typical_duration_{0};
 };

@@ -1,4 +1,4 @@
-// How many requests of each lane are in flight.
+// How many jobs, or requests, of each lane there are.
 #pragma once
 
 #include <string>
@@ -13,7 +13,10 @@ namespace byocd {
 /// slot, so each has a limit below the whole.
 class LaneLoads {
  public:
-  explicit LaneLoads(int limit) : limit_(limit) {}
+  explicit LaneLoads(int limit) : base_(limit), limit_(limit) {}
+
+  /// Makes the limit `times` what it was at first.
+  void scale(int times) { limit_ = base_ * times; }
 
   void add(const std::string& lane) { ++loads_[lane]; }
   void remove(const std::string& lane);
@@ -27,6 +30,7 @@ class LaneLoads {
   std::vector<std::string> full() const;
 
  private:
+  int base_;
   int limit_;
   std::unordered_map<std::string, int> loads_;
 };

@@ -32,12 +32,13 @@ class ClaimerTest : public testing::Test {
   bool may_claim = true;
   std::chrono::microseconds duration{0};
   LaneLoads lanes{slots};
-  Claimer claimer{gateway,
-                  timers,
-                  lanes,
-                  {[this] { return slots - busy; }, [this] { return may_claim; }, [this] { return duration; },
-                   [this](const std::vector<ClaimedJob>& got) { busy += static_cast<int>(got.size()); }},
-                  {slots, 1000ms}};
+  Claimer claimer{
+      gateway,
+      timers,
+      lanes,
+      {[] { return slots; }, [this] { return slots - busy; }, [this] { return may_claim; }, [this] { return duration; },
+       [this](const std::vector<ClaimedJob>& got) { busy += static_cast<int>(got.size()); }},
+      {1000ms}};
 };
 
 TEST_F(ClaimerTest, ClaimsAllFreeSlotsWhenConnected) {

@@ -35,10 +35,11 @@ class DispatcherTest : public testing::Test {
   CredentialCache credentials{gateway, timers};
   Identities identities{30s};
   LaneLoads lanes{4};
+  LaneLoads requests{4};
   RetryPolicy retry_policy{[] { return 0.0; }};
   std::vector<JobOutcome> outcomes;
   int freed = 0;
-  Dispatcher dispatcher{{registry, http, credentials, identities, lanes, retry_policy, timers},
+  Dispatcher dispatcher{{registry, http, credentials, identities, lanes, requests, 6, retry_policy, timers},
                         {[this](JobOutcome outcome) { outcomes.push_back(std::move(outcome)); }, [this] { ++freed; }}};
 };
 
@@ -175,6 +176,35 @@ TEST_F(DispatcherTest, TheRetryDelayGrowsWithTheAttemptAndHonoursRetryAfter) {
   throttled.retry_after = 9s;
   http.answer(HttpResult(throttled));
   EXPECT_EQ(outcomes[1].retry_delay, 9s);
+}
+
+TEST_F(DispatcherTest, JobsBeyondTheRequestsOfAnAccountWaitInTheirOrder) {
+  dispatcher.dispatch(jobs(6));
+  open_credential();
+  EXPECT_EQ(http.calls.size(), 4u);
+  EXPECT_EQ(dispatcher.in_flight(), 6);
+  http.answer(201, R"({"sid": "SM00000000000000000000000000000001", "status": "queued", "num_segments": "1"})");
+  EXPECT_EQ(http.calls.size(), 4u) << "one came back, the next one went out";
+  EXPECT_EQ(dispatcher.in_flight(), 5);
+}
+
+TEST_F(DispatcherTest, AnotherAccountDoesNotWaitForAFullOne) {
+  dispatcher.dispatch(jobs(5));
+  open_credential();
+  auto other = jobs(3);
+  for (auto& job : other) job.lane = "lane-2";
+  dispatcher.dispatch(std::move(other));
+  EXPECT_EQ(http.calls.size(), 6u) << "four of the first, and what is left of six";
+}
+
+TEST_F(DispatcherTest, JobsThatWaitAreGivenBackWhenItDrains) {
+  dispatcher.dispatch(jobs(6));
+  open_credential();
+  dispatcher.drain();
+  ASSERT_EQ(outcomes.size(), 2u);
+  EXPECT_EQ(outcomes[0].outcome.kind, OutcomeKind::returned);
+  http.answer(201, R"({"sid": "SM00000000000000000000000000000001", "status": "queued", "num_segments": "1"})");
+  EXPECT_EQ(http.calls.size(), 3u) << "nothing more is sent";
 }
 
 }  // namespace
