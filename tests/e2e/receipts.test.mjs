@@ -178,6 +178,26 @@ test('a callback settles a message whose answer was lost', async () => {
   assert.equal((await received(to)).length, 1, 'it is not sent again');
 });
 
+test('a callback waits while its message is compared with the message list', async () => {
+  await delivery(never);
+  const to = recipient();
+  await stack.reconcileAfter(3_600_000);
+  await stack.faults([{ action: 'reset_after', count: 1, match: { to } }]);
+  const id = await stack.send(a, to, 'looked for');
+  await until('the attempt to end', async () => (await history(id)) === 'unknown');
+  const receipt = JSON.stringify([{ org_id: a.id, id, attempt: 1, provider_sid: (await received(to))[0].sid, status: 'delivered', settle: true }]);
+  const held = () => stack.db.rows('SELECT unnest(byoc.record_receipts($1)) AS held', [receipt]);
+  const comparing = await stack.connect();
+  await comparing.query('BEGIN');
+  await comparing.query('SELECT FROM byoc.reconciliations WHERE message_id = $1 FOR UPDATE', [id]);
+  assert.deepEqual(await held(), [{ held: 0 }]);
+  assert.equal((await stack.message(id)).status, 'sending');
+  await comparing.query('ROLLBACK');
+  assert.deepEqual(await held(), []);
+  assert.equal((await stack.message(id)).status, 'delivered');
+  assert.equal(await stack.db.value('SELECT count(*)::int FROM byoc.reconciliations'), 0);
+});
+
 test('a message that waits for another attempt is not sent again when the first one proves to have arrived', async () => {
   const c = await stack.organization(4); // the others shall not have to wait
   const to = recipient();
