@@ -66,10 +66,11 @@ void on_transaction_event(XactEvent event, void*) {
   }
 }
 
-void wake_up() {
-  if (!sleeping) return;
+bool wake_up() {
+  if (!sleeping) return false;
   sleeping = false;
   if (DatabaseWakeup* wakeup = find_wakeup()) pg_atomic_fetch_sub_u32(&wakeup->sleepers, 1);
+  return true;
 }
 
 void on_exit(int, Datum) {
@@ -135,10 +136,9 @@ Datum byoc_is_sweep_due(PG_FUNCTION_ARGS) {
 }
 
 PG_FUNCTION_INFO_V1(byoc_end_sleep);
-// byoc.end_sleep() -> void: this session is awake and needs no NOTIFY.
+// byoc.end_sleep() -> boolean: this session is awake and needs no NOTIFY; true when it slept.
 Datum byoc_end_sleep(PG_FUNCTION_ARGS) {
-  wake_up();
-  PG_RETURN_VOID();
+  PG_RETURN_BOOL(wake_up());
 }
 }
 

@@ -67,7 +67,7 @@ CREATE TABLE byoc.message_events (
 );
 COMMENT ON TABLE byoc.message_events IS
     'History of messages: one row for each attempt''s outcome (accepted, rejected, throttled, unavailable, unknown, returned) and '
-    'each other change (refused, rescued, found, not_found, undecided, late, expired, cancelled, retried, resolved).';
+    'each other change (refused, rescued, found, not_found, late, expired, cancelled, retried, resolved).';
 COMMENT ON COLUMN byoc.message_events.duration_ms IS 'From the request''s start to its outcome, in milliseconds.';
 ALTER TABLE byoc.message_events ENABLE ROW LEVEL SECURITY;
 SELECT pg_extension_config_dump('byoc.message_events', '');

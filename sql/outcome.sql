@@ -3,7 +3,8 @@
 CREATE FUNCTION byoc.retry_window() RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN interval '24 hours';
-COMMENT ON FUNCTION byoc.retry_window() IS 'How long after its creation (or send_at) a message without expires_at is tried.';
+COMMENT ON FUNCTION byoc.retry_window() IS
+    'How long after its creation (or send_at) a message without expires_at is tried, and how long a message list that cannot be read is asked for.';
 
 CREATE FUNCTION byoc.record_outcomes(outcomes jsonb) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -17,6 +18,9 @@ AS $$
 DECLARE
     recorded integer;
 BEGIN
+    IF EXISTS (SELECT FROM byoc.reconciliations) THEN
+        outcomes := byoc.without_exchanged(outcomes);
+    END IF;
     -- The claim's id fences off a dispatcher that was taken for dead. Claims are locked first, as byoc.rescue_expired() does:
     -- whoever comes first wins, and neither waits for the other in a circle.
     WITH told AS MATERIALIZED (
@@ -49,6 +53,9 @@ BEGIN
     END IF;
     IF recorded < jsonb_array_length(outcomes) THEN
         recorded := recorded + byoc.record_setbacks(outcomes);
+        IF recorded < jsonb_array_length(outcomes) THEN
+            PERFORM byoc.note_late(outcomes);
+        END IF;
     END IF;
     RETURN recorded;
 END
@@ -105,9 +112,6 @@ BEGIN
     SELECT count(*) INTO finished FROM noted;
     -- The rest is tried again, or was never tried, or nobody knows.
     returned := byoc.take_back(outcomes) + byoc.reconcile_later(outcomes);
-    IF finished + returned < jsonb_array_length(outcomes) THEN
-        PERFORM byoc.note_late(outcomes);
-    END IF;
     UPDATE byoc.claims c
     SET unsettled = (SELECT count(*) FROM unnest(c.org_ids, c.message_ids) AS i (org_id, id)
                      JOIN byoc.messages m ON m.org_id = i.org_id AND m.id = i.id AND m.claim_id = c.id
@@ -158,7 +162,21 @@ $$;
 COMMENT ON FUNCTION byoc.take_back(jsonb) IS 'Internal: puts claimed messages back to be sent later (retry_ms) or, when returned, at once.';
 
 -- The breaker of a lane. Closed: failures below the threshold. Open: next_at lies in the future. Half open: next_at has passed, one
--- message at a time. Lanes are locked in one order everywhere.
+-- message at a time.
+
+CREATE FUNCTION byoc.lock_lanes(outcomes jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM FROM byoc.lanes l
+    WHERE (l.org_id, l.lane) IN (
+        SELECT m.org_id, m.used_credential_id FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid)
+        JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id)
+    ORDER BY l.org_id, l.lane FOR UPDATE;
+END
+$$;
+COMMENT ON FUNCTION byoc.lock_lanes(jsonb) IS 'Internal: locks the lanes of these messages, in the order in which everybody locks lanes.';
 
 CREATE FUNCTION byoc.open_breakers(outcomes jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -167,6 +185,7 @@ AS $$
 DECLARE
     changed integer;
 BEGIN
+    PERFORM byoc.lock_lanes(outcomes);
     WITH told AS MATERIALIZED (
         SELECT m.org_id, m.used_credential_id AS lane, array_agg(m.id) AS ids, count(*) FILTER (WHERE t.outcome <> 'returned') AS failures,
                max(greatest(t.retry_ms, 0)) FILTER (WHERE t.outcome = 'throttled') * interval '1 millisecond' AS pause
@@ -174,12 +193,9 @@ BEGIN
         JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id
         WHERE t.outcome IN ('throttled', 'unavailable', 'unknown', 'returned')
         GROUP BY m.org_id, m.used_credential_id
-    ), locked AS MATERIALIZED (
-        SELECT l.org_id, l.lane, l.failures, l.trial FROM byoc.lanes l
-        WHERE (l.org_id, l.lane) IN (SELECT t.org_id, t.lane FROM told t) ORDER BY l.org_id, l.lane FOR UPDATE
     ), counted AS (
         SELECT t.org_id, t.lane, t.pause, c.trial_ended, k.failures + c.more AS failures, c.more > 0 OR c.trial_ended AS is_news
-        FROM told t JOIN locked k ON k.org_id = t.org_id AND k.lane = t.lane
+        FROM told t JOIN byoc.lanes k ON k.org_id = t.org_id AND k.lane = t.lane
         -- Once it has opened only trials count, not what was on its way then.
         CROSS JOIN LATERAL (
             SELECT coalesce(k.trial = ANY (t.ids), false) AS trial_ended,
@@ -209,17 +225,14 @@ AS $$
 DECLARE
     changed integer;
 BEGIN
-    WITH open AS MATERIALIZED (
-        SELECT l.org_id, l.lane FROM byoc.lanes l
-        WHERE l.failures > 0
-          AND (l.org_id, l.lane) IN (SELECT m.org_id, m.used_credential_id
-                                     FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, outcome text)
-                                     JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id
-                                     WHERE t.outcome IN ('accepted', 'rejected'))
-        ORDER BY l.org_id, l.lane FOR UPDATE
-    ), closed AS (
+    PERFORM byoc.lock_lanes(outcomes);
+    WITH closed AS (
         UPDATE byoc.lanes l SET failures = 0, trial = NULL, next_at = least(l.next_at, clock_timestamp())
-        FROM open o WHERE l.org_id = o.org_id AND l.lane = o.lane
+        FROM (SELECT DISTINCT m.org_id, m.used_credential_id AS lane
+              FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, outcome text)
+              JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id
+              WHERE t.outcome IN ('accepted', 'rejected')) AS a
+        WHERE l.org_id = a.org_id AND l.lane = a.lane AND l.failures > 0
         RETURNING l.org_id
     )
     SELECT count(byoc.wake_dispatcher(c.org_id)) INTO changed FROM closed c;

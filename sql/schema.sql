@@ -129,9 +129,9 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_announce_sleep';
 COMMENT ON FUNCTION byoc.announce_sleep() IS
     'Internal: from now on transactions that enqueue send a NOTIFY on byoc_jobs; those that were committing without one are waited for.';
 
-CREATE FUNCTION byoc.end_sleep() RETURNS void
+CREATE FUNCTION byoc.end_sleep() RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_end_sleep';
-COMMENT ON FUNCTION byoc.end_sleep() IS 'Internal: this session needs no NOTIFY any more.';
+COMMENT ON FUNCTION byoc.end_sleep() IS 'Internal: this session needs no NOTIFY any more; true when it slept until now.';
 
 CREATE FUNCTION byoc.sleeping_dispatchers() RETURNS integer
 LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'byoc_sleeping_dispatchers';
