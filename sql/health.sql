@@ -8,7 +8,7 @@ RETURN to_timestamp(('x' || translate(left(id::text, 13), '-', ''))::bit(48)::bi
 COMMENT ON FUNCTION byoc.time_of_id(uuid) IS 'Internal: when an id of byoc.uuid_v7() was made.';
 
 CREATE FUNCTION byoc.first_id_at(at timestamptz) RETURNS uuid
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN rpad(lpad(to_hex(greatest(0, floor(extract(epoch FROM at) * 1000))::bigint), 12, '0'), 32, '0')::uuid;
 COMMENT ON FUNCTION byoc.first_id_at(timestamptz) IS 'Internal: ids of byoc.uuid_v7() that are less were made before.';
 
