@@ -62,3 +62,27 @@ test('429 with Retry-After pauses its account, all of it, and no other', async (
   assert.ok(Math.max(...others) < Math.min(...own), 'the others did not wait');
   assert.equal((await health(limited))?.failures ?? 0, 0);
 });
+
+test('a provider that answers 503 gets one message at a time until it recovers', async () => {
+  // What a 503 leaves open is looked for at each poll.
+  await stack.byocd.program.stop();
+  await stack.startByocd({ BYOC_POLL_INTERVAL: '200ms' });
+  await stack.reconcileAfter(100, 200);
+  await stack.db.query('INSERT INTO byoc.sender_limits VALUES ($1, $2, NULL, 1)', [limited.id, limited.account.number]);
+  const outage = { account_sid: limited.account.sid, method: 'POST' };
+  await stack.latency(100); // so long that claims follow each other while a trial is on its way
+  await stack.faults([{ action: 'status', status: 503, match: outage }]);
+  await sendMany(limited, 'outage ', 200);
+  await until('the breaker to open', async () => (await health(limited))?.breaker === 'open');
+  await until('what was on its way to end', async () => Number((await health(limited)).sending) === 0);
+  const tried = async () => (await stack.simulator.request('GET', '/_simulator/faults'))[0].hits;
+  const before = await tried();
+  const failures = (await health(limited)).failures;
+  const later = await until('three more trials', async () => { const h = await health(limited); return h.failures >= failures + 3 && h; }, { timeout: 60_000 });
+  assert.ok(await tried() - before <= later.failures - failures + 2, 'each trial is one request');
+  await sendMany(free, 'during the outage ', 5);
+  await arrivals('during the outage ', 5);
+  await stack.faults([]);
+  await arrivals('outage ', 200);
+  await until('the breaker to close', async () => !(await health(limited)));
+});
