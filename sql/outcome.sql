@@ -187,14 +187,14 @@ DECLARE
 BEGIN
     PERFORM byoc.lock_lanes(outcomes);
     WITH told AS MATERIALIZED (
-        SELECT m.org_id, m.used_credential_id AS lane, array_agg(m.id) AS ids, count(*) FILTER (WHERE t.outcome <> 'returned') AS failures,
-               max(greatest(t.retry_ms, 0)) FILTER (WHERE t.outcome = 'throttled') * interval '1 millisecond' AS pause
+        SELECT m.org_id, m.used_credential_id AS lane, array_agg(m.id) AS ids, count(*) FILTER (WHERE t.outcome NOT IN ('rejected', 'returned')) AS failures,
+               clock_timestamp() + max(greatest(t.retry_ms, 0)) FILTER (WHERE t.outcome = 'throttled') * interval '1 millisecond' AS paused_until
         FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, claim_id uuid, outcome text, retry_ms integer)
         JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id
-        WHERE t.outcome IN ('throttled', 'unavailable', 'unknown', 'returned')
+        WHERE t.outcome <> 'accepted'
         GROUP BY m.org_id, m.used_credential_id
     ), counted AS (
-        SELECT t.org_id, t.lane, t.pause, c.trial_ended, k.failures + c.more AS failures, c.more > 0 OR c.trial_ended AS is_news
+        SELECT t.org_id, t.lane, t.paused_until, c.trial_ended, k.failures + c.more AS failures, c.more > 0 OR c.trial_ended AS is_news
         FROM told t JOIN byoc.lanes k ON k.org_id = t.org_id AND k.lane = t.lane
         -- Once it has opened only trials count, not what was on its way then.
         CROSS JOIN LATERAL (
@@ -203,12 +203,12 @@ BEGIN
                         WHEN k.trial = ANY (t.ids) THEN least(t.failures, 1) ELSE 0 END::integer AS more) AS c
     ), waiting AS (
         UPDATE byoc.lanes l
-        SET failures = c.failures, trial = CASE WHEN NOT c.trial_ended THEN l.trial END,
-            next_at = greatest(CASE WHEN NOT c.trial_ended THEN l.next_at END, clock_timestamp() + c.pause,
+        SET failures = c.failures, trial = CASE WHEN NOT c.trial_ended THEN l.trial END, paused_until = greatest(l.paused_until, c.paused_until),
+            next_at = greatest(CASE WHEN NOT c.trial_ended THEN l.next_at END, l.paused_until, c.paused_until,
                 CASE WHEN c.is_news AND c.failures >= byoc.breaker_threshold() THEN
                     clock_timestamp() + least(interval '10 seconds', interval '0.5 seconds' * 2 ^ least(10, c.failures - byoc.breaker_threshold())) END)
         FROM counted c
-        WHERE l.org_id = c.org_id AND l.lane = c.lane AND (c.is_news OR c.pause IS NOT NULL)
+        WHERE l.org_id = c.org_id AND l.lane = c.lane AND (c.is_news OR c.paused_until IS NOT NULL)
         RETURNING l.org_id
     )
     SELECT count(byoc.wake_dispatcher(w.org_id)) INTO changed FROM waiting w;
@@ -227,11 +227,11 @@ DECLARE
 BEGIN
     PERFORM byoc.lock_lanes(outcomes);
     WITH closed AS (
-        UPDATE byoc.lanes l SET failures = 0, trial = NULL, next_at = least(l.next_at, clock_timestamp())
+        UPDATE byoc.lanes l SET failures = 0, trial = NULL, next_at = greatest(least(l.next_at, clock_timestamp()), l.paused_until)
         FROM (SELECT DISTINCT m.org_id, m.used_credential_id AS lane
-              FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, outcome text)
+              FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, outcome text, http_status integer)
               JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id
-              WHERE t.outcome IN ('accepted', 'rejected')) AS a
+              WHERE t.outcome = 'accepted' OR (t.outcome = 'rejected' AND t.http_status IS NOT NULL)) AS a
         WHERE l.org_id = a.org_id AND l.lane = a.lane AND l.failures > 0
         RETURNING l.org_id
     )

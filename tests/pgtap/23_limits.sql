@@ -1,7 +1,7 @@
 -- How fast and how much at once: segments, sender limits, room for each lane, and the breaker.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(100);
+SELECT plan(114);
 
 SELECT byoc_test.add_twilio(byoc_test.org_a(), 1) AS a1 \gset
 SELECT byoc_test.add_twilio(byoc_test.org_a(), 2) AS a2 \gset
@@ -162,6 +162,7 @@ SELECT is((SELECT sum(byoc_test.record(id, 'unavailable')) FROM (SELECT id FROM 
 SELECT ok((SELECT failures = 5 AND waits_ms > 30000 FROM byoc_test.lane(:'a1')), 'do not count');
 SELECT is((SELECT byoc_test.record(id, 'throttled', '{"retry_ms": 600000}') FROM byoc_test.early ORDER BY id DESC LIMIT 1), 1, 'only, if the provider asks for a longer pause');
 SELECT ok((SELECT failures = 5 AND waits_ms BETWEEN 570000 AND 600000 FROM byoc_test.lane(:'a1')), 'it gets that');
+UPDATE byoc.lanes SET paused_until = NULL;
 SELECT is(byoc_test.tell_trial('unavailable'), 1, 'the trial fails');
 SELECT ok((SELECT failures = 6 AND waits_ms BETWEEN 1 AND 1000 FROM byoc_test.lane(:'a1')), 'and the wait doubles, to a second');
 -- A trial after another, each failing; the waits in half seconds, rounded up.
@@ -208,6 +209,27 @@ SELECT is(byoc_test.take(2), 'Twilio 1: 1, Twilio 9: 1', 'two lanes');
 SELECT is(byoc_test.tell(:'a1', 'throttled', 1, '{"retry_ms": 60000, "error_code": "20429"}'), 1, 'one is told to wait a minute');
 SELECT ok((SELECT failures = 1 AND waits_ms BETWEEN 30000 AND 60000 FROM byoc_test.lane(:'a1')), 'and all of it waits');
 SELECT is(byoc_test.take(), 'Twilio 9: 1', 'the other goes on');
+SELECT byoc_test.clear();
+SELECT byoc_test.send(9);
+SELECT is(byoc_test.take(8), 'Twilio 1: 8', 'messages are on their way together');
+SELECT is(byoc_test.tell(:'a1', 'throttled', 1, '{"retry_ms": 60000}'), 1, 'one is told to wait a minute');
+SELECT is(byoc_test.tell(:'a1', 'accepted'), 1, 'after which one that was sent before is accepted');
+SELECT ok((SELECT failures = 0 AND waits_ms BETWEEN 30000 AND 60000 FROM byoc_test.lane(:'a1')), 'that does not shorten the pause');
+SELECT is(byoc_test.tell(:'a1', 'throttled', 5, '{"retry_ms": 60000}'), 5, 'nor when so many are told so');
+SELECT is(byoc_test.tell(:'a1', 'accepted'), 1, 'that the breaker opened');
+SELECT ok((SELECT failures = 0 AND waits_ms BETWEEN 30000 AND 60000 FROM byoc_test.lane(:'a1')), 'and closes again');
+SELECT byoc_test.clear();
+
+-- What is refused before it reaches the provider says nothing about it.
+SELECT byoc_test.send(9);
+SELECT is(byoc_test.take(6), 'Twilio 1: 6', 'six');
+SELECT is(byoc_test.tell(:'a1', 'unavailable', 5), 5, 'five fail');
+SELECT is(byoc_test.tell(:'a1', 'rejected', 1, '{"error_code": "no_credential"}'), 1, 'one cannot be sent at all');
+SELECT is((byoc_test.lane(:'a1')).failures, 5, 'which closes no breaker');
+UPDATE byoc.lanes SET next_at = clock_timestamp() WHERE lane = :'a1';
+SELECT is(byoc_test.take(), 'Twilio 1: 1', 'a trial');
+SELECT is(byoc_test.tell_trial('rejected', '{"error_code": "no_credential"}'), 1, 'that cannot be sent either');
+SELECT ok((SELECT failures = 5 AND waits_ms BETWEEN 1 AND 1000 FROM byoc_test.lane(:'a1')), 'makes way for another soon');
 
 SELECT * FROM finish();
 ROLLBACK;
