@@ -158,7 +158,7 @@ BEGIN
         ORDER BY l.next_at LIMIT least(lanes_at_once, slots) FOR UPDATE SKIP LOCKED
     ), sender AS MATERIALIZED (
         -- The lane's credential while it is active; else, unless the message asked for that one, the current default.
-        SELECT r.org_id, r.lane, r.cursor, own.id AS own_id, own.version AS own_version, main.id AS main_id, main.version AS main_version,
+        SELECT r.org_id, r.lane, r.cursor, r.failures >= byoc.breaker_threshold() AS is_half_open, own.id AS own_id, own.version AS own_version, main.id AS main_id, main.version AS main_version,
                least(CASE WHEN r.failures >= byoc.breaker_threshold() THEN 1 ELSE greatest(1, slots / (SELECT count(*) FROM ready)) END,
                      r.room) AS size,
                m.segments_per_second, m.burst,
@@ -170,20 +170,22 @@ BEGIN
             WHERE own.id IS NULL AND c.org_id = r.org_id AND c.is_default AND c.credential_type = 'twilio' LIMIT 1) AS main ON true
         CROSS JOIN LATERAL byoc.sender_limit(r.org_id, coalesce(own.fields, main.fields)) AS m
     ), picked AS MATERIALIZED (
-        SELECT s.org_id, s.lane, q.place, q.id, q.total, s.segments_per_second IS NULL OR q.total <= s.tokens OR (q.total = q.segments AND s.tokens >= s.burst) AS fits,
+        SELECT s.org_id, s.lane, q.place, q.id, q.total, q.expired, s.segments_per_second IS NULL OR q.total <= s.tokens OR (q.total = q.segments AND s.tokens >= s.burst) AS fits,
                s.own_id, s.own_version, s.main_id, s.main_version
         FROM sender s CROSS JOIN LATERAL (
-            SELECT n.ctid AS place, n.id, n.segments, sum(n.segments) OVER (ORDER BY n.id) AS total
-            FROM (SELECT w.ctid, w.id, w.segments FROM byoc.queue w
+            SELECT n.ctid AS place, n.id, n.segments, coalesce(n.expires_at <= started, false) AS expired, sum(n.segments) OVER (ORDER BY n.id) AS total
+            FROM (SELECT w.ctid, w.id, w.segments, w.expires_at FROM byoc.queue w
                   WHERE w.org_id = s.org_id AND w.lane = s.lane AND w.id >= s.cursor
                   -- Not what a tenant is cancelling: an open transaction of one must not hold up the others' messages.
                   ORDER BY w.id LIMIT s.size FOR UPDATE SKIP LOCKED) AS n) AS q
     ), served AS (
         UPDATE byoc.lanes l
         SET cursor = CASE WHEN h.held THEN l.cursor ELSE coalesce(p.last_id, l.cursor) END, busy = p.size = s.size OR p.missing IS NOT NULL OR h.held,
-            next_at = CASE WHEN h.held THEN started + interval '1 second'
+            next_at = CASE WHEN t.id IS NOT NULL THEN started + claim_jobs.lease
+                           WHEN h.held THEN started + interval '1 second'
                            WHEN p.missing IS NULL THEN started
-                           ELSE started + (least(p.missing, s.burst) - s.tokens) / s.segments_per_second * interval '1 second' END,
+                           ELSE started + (least(p.missing, s.burst + coalesce(p.taken, 0)) - s.tokens) / s.segments_per_second * interval '1 second' END,
+            trial = coalesce(t.id, l.trial),
             tokens = CASE WHEN s.segments_per_second IS NOT NULL THEN s.tokens - coalesce(p.taken, 0) END,
             tokens_at = CASE WHEN s.segments_per_second IS NOT NULL THEN started END
         FROM sender s CROSS JOIN LATERAL (
@@ -193,11 +195,13 @@ BEGIN
         CROSS JOIN LATERAL (
             SELECT p.size < s.size AND p.size < (SELECT count(*) FROM (SELECT FROM byoc.queue n WHERE n.org_id = s.org_id AND n.lane = s.lane
                                                                          AND n.id >= s.cursor LIMIT p.size + 1) AS f) AS held) AS h
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN s.is_half_open THEN (SELECT i.id FROM picked i WHERE i.org_id = s.org_id AND i.lane = s.lane AND i.fits AND NOT i.expired) END AS id) AS t
         WHERE l.org_id = s.org_id AND l.lane = s.lane
     ), moved AS MATERIALIZED (
         DELETE FROM byoc.queue q USING picked p
         WHERE q.ctid = p.place AND p.fits
-        RETURNING q.*, coalesce(q.expires_at <= started, false) AS expired,
+        RETURNING q.*, p.expired,
                   coalesce(p.own_id, CASE WHEN q.credential_id IS NULL THEN p.main_id END) AS sender_id,
                   coalesce(p.own_version, p.main_version) AS sender_version
     ), claimed AS (

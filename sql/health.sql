@@ -8,7 +8,7 @@ RETURN to_timestamp(('x' || translate(left(id::text, 13), '-', ''))::bit(48)::bi
 COMMENT ON FUNCTION byoc.time_of_id(uuid) IS 'Internal: when an id of byoc.uuid_v7() was made.';
 
 CREATE FUNCTION byoc.first_id_at(at timestamptz) RETURNS uuid
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN rpad(lpad(to_hex(greatest(0, floor(extract(epoch FROM at) * 1000))::bigint), 12, '0'), 32, '0')::uuid;
 COMMENT ON FUNCTION byoc.first_id_at(timestamptz) IS 'Internal: ids of byoc.uuid_v7() that are less were made before.';
 
@@ -240,8 +240,8 @@ COMMENT ON FUNCTION byoc.stats() IS 'What byoc.stats shows; for byocd, which may
 
 CREATE VIEW byoc.stats AS SELECT s.* FROM byoc.stats() AS s;
 COMMENT ON VIEW byoc.stats IS
-    'Totals of all organizations, one row, cheap enough to be read every few seconds. What was finished in the last hour is counted among '
-    'messages that were claimed in it: refused and cancelled ones never were.';
+    'Totals of all organizations, one row. What was finished in the last hour is counted among messages that were claimed in it (refused and '
+    'cancelled ones never were): reading those is most of its cost, up to a second for a million.';
 COMMENT ON COLUMN byoc.stats.oldest_waiting_seconds IS 'Age of the oldest message that could be sent now; NULL: none waits.';
 COMMENT ON COLUMN byoc.stats.scheduled IS 'Messages whose time has not come: for send_at, or to be tried again.';
 COMMENT ON COLUMN byoc.stats.due IS 'Messages whose time has come, and which no claim has moved to the queue yet.';

@@ -52,6 +52,8 @@ CREATE TABLE byoc.lanes (
     next_at timestamptz NOT NULL,
     cursor uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
     failures integer NOT NULL DEFAULT 0,
+    trial uuid,
+    paused_until timestamptz,
     tokens double precision,
     tokens_at timestamptz,
     PRIMARY KEY (org_id, lane)
@@ -63,6 +65,8 @@ COMMENT ON COLUMN byoc.lanes.cursor IS
     'Where the next claim begins: the last id claimed. A wake-up for a message that was committed late sets it back.';
 COMMENT ON COLUMN byoc.lanes.failures IS
     'Failures of the provider in a row (no answer, 5xx, 429). From byoc.breaker_threshold() on one message at a time tries the way.';
+COMMENT ON COLUMN byoc.lanes.trial IS 'The message that tries the way, or did so last; no other follows before its outcome, or its claim''s lease, ends.';
+COMMENT ON COLUMN byoc.lanes.paused_until IS 'Until then the provider asked to send nothing (429); next_at is not before. NULL: it never did.';
 COMMENT ON COLUMN byoc.lanes.tokens IS 'Segments that the sender could send at tokens_at (token bucket); NULL: not limited, or never used.';
 CREATE INDEX lanes_ready ON byoc.lanes (next_at) WHERE busy;
 CREATE INDEX lanes_failing ON byoc.lanes (org_id, lane) WHERE failures > 0;

@@ -81,6 +81,7 @@ BEGIN
     END IF;
     PERFORM FROM byoc.claims c
     WHERE c.id IN (SELECT t.claim_id FROM jsonb_to_recordset(outcomes) AS t (claim_id uuid)) ORDER BY c.id FOR UPDATE;
+    PERFORM byoc.close_breakers(outcomes);
     PERFORM byoc.open_breakers(outcomes);
     -- Final: the provider refused it for good.
     WITH told AS MATERIALIZED (
@@ -181,47 +182,63 @@ CREATE FUNCTION byoc.open_breakers(outcomes jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    changed integer;
 BEGIN
     PERFORM byoc.lock_lanes(outcomes);
-    UPDATE byoc.lanes l
-    SET failures = n.failures,
-        next_at = greatest(l.next_at, CASE
-            WHEN n.failures >= byoc.breaker_threshold()
-                THEN clock_timestamp() + least(interval '10 seconds', interval '0.5 seconds' * 2 ^ least(10, n.failures - byoc.breaker_threshold()))
-            WHEN f.throttled THEN clock_timestamp() + f.retry_ms * interval '1 millisecond'
-            ELSE l.next_at END)
-    FROM (SELECT m.org_id, m.used_credential_id AS lane, least(count(*), 1000)::integer AS failures, bool_or(t.outcome = 'throttled') AS throttled,
-                 greatest(max(t.retry_ms), 0) AS retry_ms
-          FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, claim_id uuid, outcome text, retry_ms integer)
-          JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id
-          WHERE t.outcome IN ('throttled', 'unavailable', 'unknown')
-          GROUP BY m.org_id, m.used_credential_id) AS f
-    JOIN byoc.lanes b ON b.org_id = f.org_id AND b.lane = f.lane
-    -- Once open, the trials count, one each; and not what was on its way when it opened.
-    CROSS JOIN LATERAL (SELECT CASE WHEN b.failures < byoc.breaker_threshold() THEN least(b.failures + f.failures, byoc.breaker_threshold())
-                                    ELSE b.failures + 1 END AS failures) AS n
-    WHERE l.org_id = b.org_id AND l.lane = b.lane AND NOT (b.failures >= byoc.breaker_threshold() AND b.next_at > clock_timestamp());
+    WITH told AS MATERIALIZED (
+        SELECT m.org_id, m.used_credential_id AS lane, array_agg(m.id) AS ids, count(*) FILTER (WHERE t.outcome NOT IN ('rejected', 'returned')) AS failures,
+               clock_timestamp() + max(greatest(t.retry_ms, 0)) FILTER (WHERE t.outcome = 'throttled') * interval '1 millisecond' AS paused_until
+        FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, claim_id uuid, outcome text, retry_ms integer)
+        JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id
+        WHERE t.outcome <> 'accepted'
+        GROUP BY m.org_id, m.used_credential_id
+    ), counted AS (
+        SELECT t.org_id, t.lane, t.paused_until, c.trial_ended, k.failures + c.more AS failures, c.more > 0 OR c.trial_ended AS is_news
+        FROM told t JOIN byoc.lanes k ON k.org_id = t.org_id AND k.lane = t.lane
+        -- Once it has opened only trials count, not what was on its way then.
+        CROSS JOIN LATERAL (
+            SELECT coalesce(k.trial = ANY (t.ids), false) AS trial_ended,
+                   CASE WHEN k.failures < byoc.breaker_threshold() THEN least(t.failures, byoc.breaker_threshold() - k.failures)
+                        WHEN k.trial = ANY (t.ids) THEN least(t.failures, 1) ELSE 0 END::integer AS more) AS c
+    ), waiting AS (
+        UPDATE byoc.lanes l
+        SET failures = c.failures, trial = CASE WHEN NOT c.trial_ended THEN l.trial END, paused_until = greatest(l.paused_until, c.paused_until),
+            next_at = greatest(CASE WHEN NOT c.trial_ended THEN l.next_at END, l.paused_until, c.paused_until,
+                CASE WHEN c.is_news AND c.failures >= byoc.breaker_threshold() THEN
+                    clock_timestamp() + least(interval '10 seconds', interval '0.5 seconds' * 2 ^ least(10, c.failures - byoc.breaker_threshold())) END)
+        FROM counted c
+        WHERE l.org_id = c.org_id AND l.lane = c.lane AND (c.is_news OR c.paused_until IS NOT NULL)
+        RETURNING l.org_id
+    )
+    SELECT count(byoc.wake_dispatcher(w.org_id)) INTO changed FROM waiting w;
 END
 $$;
 COMMENT ON FUNCTION byoc.open_breakers(jsonb) IS
     'Internal: counts failures of the provider in their lanes. A lane that reaches byoc.breaker_threshold() waits, each time longer, up to 10 '
-    'seconds; one that was throttled waits as long as the provider asked.';
+    'seconds; one that was throttled waits at least as long as the provider asked.';
 
 CREATE FUNCTION byoc.close_breakers(outcomes jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    changed integer;
 BEGIN
     PERFORM byoc.lock_lanes(outcomes);
-    UPDATE byoc.lanes l SET failures = 0, next_at = least(l.next_at, clock_timestamp())
-    FROM (SELECT DISTINCT m.org_id, m.used_credential_id AS lane
-          FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, outcome text)
-          JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id
-          WHERE t.outcome = 'accepted') AS a
-    WHERE l.org_id = a.org_id AND l.lane = a.lane AND l.failures > 0;
+    WITH closed AS (
+        UPDATE byoc.lanes l SET failures = 0, trial = NULL, next_at = greatest(least(l.next_at, clock_timestamp()), l.paused_until)
+        FROM (SELECT DISTINCT m.org_id, m.used_credential_id AS lane
+              FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, outcome text, http_status integer)
+              JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id
+              WHERE t.outcome = 'accepted' OR (t.outcome = 'rejected' AND t.http_status IS NOT NULL)) AS a
+        WHERE l.org_id = a.org_id AND l.lane = a.lane AND l.failures > 0
+        RETURNING l.org_id
+    )
+    SELECT count(byoc.wake_dispatcher(c.org_id)) INTO changed FROM closed c;
 END
 $$;
-COMMENT ON FUNCTION byoc.close_breakers(jsonb) IS 'Internal: the provider took a message of these lanes.';
+COMMENT ON FUNCTION byoc.close_breakers(jsonb) IS 'Internal: the provider answered in these lanes: it took a message, or refused one for what it is.';
 
 -- Moves a message that is not being sent from byoc.messages back to the schedule.
 CREATE FUNCTION byoc.requeue(org_id uuid, id uuid, from_status text[], event text) RETURNS boolean

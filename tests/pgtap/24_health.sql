@@ -16,7 +16,7 @@ SELECT is(byoc.first_id_at('1960-01-01'), '00000000-0000-0000-0000-000000000000'
 CREATE FUNCTION byoc_test.finished(status text, days integer, org_id uuid DEFAULT byoc_test.org_a()) RETURNS uuid LANGUAGE sql AS $$
     WITH stored AS (
         INSERT INTO byoc.messages (org_id, id, to_number, body, status, claimed_at, attempts, idempotency_key, created_at, finished_at)
-        SELECT org_id, overlay(byoc.uuid_v7()::text PLACING left(byoc.first_id_at(t)::text, 13) FROM 1)::uuid, '+15005550006', 'old', status, t, 1,
+        SELECT org_id, overlay(byoc.uuid_v7()::text PLACING left(byoc.first_id_at(t)::text, 13) FROM 1)::uuid, '+15005550006', 'old', status, CASE WHEN status <> 'cancelled' THEN t END, 1, -- some were never claimed
                format('%s %s', status, days), t, t
         FROM (SELECT now() - days * interval '1 day') AS age (t)
         RETURNING messages.org_id, messages.id, messages.idempotency_key
