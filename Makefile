@@ -6,7 +6,7 @@
 
 # The SQL sources in the order in which they make up the extension's script.
 SQL_PARTS = schema providers organizations keys credential_fields credentials messages jobs limits enqueue claim outcome \
-            reconcile settle audit maintenance views key_rotation privileges
+            reconcile settle audit maintenance health views key_rotation privileges
 
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" extension/pg_byoc.control)
 PG_CONFIG  ?= $(firstword $(wildcard /usr/lib/postgresql/15/bin/pg_config) pg_config)
@@ -23,7 +23,8 @@ ifndef BUILD
 build = @mkdir -p build && flock build/.lock $(MAKE) -s --no-print-directory -j$(shell nproc) BUILD=1
 
 .PHONY: deps all install uninstall clean stage demo demo-stop installcheck check \
-        check-version check-pgtap check-unit check-e2e check-attacks check-asan check-tsan check-valgrind bench fuzz format
+        check-version check-pgtap check-unit check-e2e check-faults check-attacks check-asan check-tsan check-valgrind \
+        campaign bench fuzz format
 
 deps:
 	@scripts/deps
@@ -50,9 +51,9 @@ demo-stop:
 	@rm -f build/demo.env
 
 check: stage
-	@scripts/check version pgtap unit e2e attacks asan
+	@scripts/check version pgtap unit e2e faults attacks asan
 
-check-version check-pgtap check-unit check-e2e check-attacks check-asan: check-%: stage
+check-version check-pgtap check-unit check-e2e check-faults check-attacks check-asan: check-%: stage
 	@scripts/check $*
 
 # Slow, so not part of `check`: data races, and memory under valgrind.
@@ -62,14 +63,25 @@ check-valgrind: stage
 	@scripts/deps valgrind
 	@scripts/check valgrind
 
+# check-faults, large: about a quarter of an hour. SEED=... repeats what was done; how it interleaves never repeats.
+campaign: export MESSAGES ?= 50000
+campaign: export KILLS ?= 200
+campaign: export RESTARTS ?= 20
+campaign: export PATIENT ?= 1
+campaign: stage
+	@scripts/check faults
+
 # Against a server that is already running (PGHOST, PGPORT, ...) and has pg_byoc installed and preloaded.
 installcheck: deps
 	@scripts/check installcheck
 
-# BENCH=latency: commit to arrival on an idle system.
-BENCH ?= latency
+# Next to others, the medians of ROUNDS=5; BENCH='dispatch latency' runs parts, QUICK=1 is for developing. All of it also draws
+# doc/bench.svg. Fails past a bar.
+BENCHES = crypto dispatch latency enqueue fairness depth
 bench: stage
-	@node tests/bench/$(BENCH).mjs
+	@command -v npm >/dev/null || scripts/deps npm
+	@status=0; for part in $(or $(BENCH),$(BENCHES)); do node tests/bench/$$part.mjs || status=1; done; \
+	$(if $(BENCH)$(QUICK),,node tests/bench/chart.mjs &&) exit $$status
 
 # Searches for inputs that break what reads envelopes, key rings, tokens and templates, so long for each.
 FUZZ_SECONDS ?= 300

@@ -66,10 +66,11 @@ void on_transaction_event(XactEvent event, void*) {
   }
 }
 
-void wake_up() {
-  if (!sleeping) return;
+bool wake_up() {
+  if (!sleeping) return false;
   sleeping = false;
   if (DatabaseWakeup* wakeup = find_wakeup()) pg_atomic_fetch_sub_u32(&wakeup->sleepers, 1);
+  return true;
 }
 
 void on_exit(int, Datum) {
@@ -109,6 +110,14 @@ Datum byoc_announce_sleep(PG_FUNCTION_ARGS) {
   PG_RETURN_VOID();
 }
 
+PG_FUNCTION_INFO_V1(byoc_sleeping_dispatchers);
+// byoc.sleeping_dispatchers() -> integer
+Datum byoc_sleeping_dispatchers(PG_FUNCTION_ARGS) {
+  DatabaseWakeup* wakeup = find_wakeup();
+  if (wakeup == nullptr) PG_RETURN_NULL();
+  PG_RETURN_INT32(static_cast<int32>(pg_atomic_read_u32(&wakeup->sleepers)));
+}
+
 PG_FUNCTION_INFO_V1(byoc_wake_dispatcher);
 // byoc.wake_dispatcher(org_id uuid) -> void: for work that SQL leaves, such as a verification.
 Datum byoc_wake_dispatcher(PG_FUNCTION_ARGS) {
@@ -127,10 +136,9 @@ Datum byoc_is_sweep_due(PG_FUNCTION_ARGS) {
 }
 
 PG_FUNCTION_INFO_V1(byoc_end_sleep);
-// byoc.end_sleep() -> void: this session is awake and needs no NOTIFY.
+// byoc.end_sleep() -> boolean: this session is awake and needs no NOTIFY; true when it slept.
 Datum byoc_end_sleep(PG_FUNCTION_ARGS) {
-  wake_up();
-  PG_RETURN_VOID();
+  PG_RETURN_BOOL(wake_up());
 }
 }
 

@@ -59,9 +59,9 @@ export class Simulator {
     return simulator;
   }
 
-  // Every message that it accepted, oldest first; `arrived` is received_at in ms since the epoch.
-  async messages() {
-    const messages = await request('GET', `${this.url}/_simulator/messages`);
+  // Every message that it accepted, oldest first; `arrived` is received_at in ms since the epoch. `query`: see its README.
+  async messages(query = '') {
+    const messages = await request('GET', `${this.url}/_simulator/messages${query}`);
     return messages.map((message) => ({ ...message, arrived: milliseconds(message.received_at) }));
   }
 
@@ -77,8 +77,22 @@ export class Simulator {
 
 // The sidecar, connected to one database as a role that has byoc.grant_dispatcher.
 export class Byocd {
-  // Resolves once it waits for work. `env`: further settings, BYOC_...
-  static async start(run, cluster, { database, user = 'byocd', simulator, env = {}, log = cluster.log }) {
+  // Resolves once it waits for work. `options`: as for launch().
+  static async start(run, cluster, options) {
+    const byocd = await Byocd.launch(run, cluster, options);
+    const observer = await cluster.connect(options.database);
+    await until('byocd to wait for work', async () => {
+      failIfEnded(byocd.program);
+      return observer.value(`
+        SELECT count(*) > 0 FROM pg_stat_activity
+        WHERE application_name = 'byocd' AND state = 'idle' AND query LIKE '%dispatcher_sleep%'`);
+    });
+    await observer.end();
+    return byocd;
+  }
+
+  // Resolves once it was started. `env`: further settings, BYOC_...
+  static async launch(run, cluster, { database, user = 'byocd', simulator, env = {}, log = cluster.log }) {
     const byocd = new Byocd();
     const port = await freePort();
     byocd.url = `http://127.0.0.1:${port}`;
@@ -89,14 +103,6 @@ export class Byocd {
       ...env,
     };
     byocd.program = run.start(BYOCD, ['run'], { log, env: byocd.env });
-    const observer = await cluster.connect(database);
-    await until('byocd to wait for work', async () => {
-      failIfEnded(byocd.program);
-      return observer.value(`
-        SELECT count(*) > 0 FROM pg_stat_activity
-        WHERE application_name = 'byocd' AND state = 'idle' AND query LIKE '%dispatcher_sleep%'`);
-    });
-    await observer.end();
     return byocd;
   }
 

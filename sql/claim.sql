@@ -125,9 +125,9 @@ DECLARE
     lanes_at_once CONSTANT integer := 32;
     started timestamptz := clock_timestamp();
     new_claim CONSTANT uuid := byoc.uuid_v7();
-    once_a_second CONSTANT boolean := byoc.is_sweep_due();
+    -- Who just slept has looked everywhere before.
+    once_a_second CONSTANT boolean := NOT byoc.end_sleep() AND byoc.is_sweep_due();
 BEGIN
-    PERFORM byoc.end_sleep();
     -- A restore may begin under a running dispatcher: its second row shows at once.
     IF once_a_second OR (SELECT count(*) FROM byoc.installation) <> 1 THEN
         PERFORM byoc.require_adopted();
@@ -176,7 +176,7 @@ BEGIN
                   ORDER BY w.id LIMIT s.size FOR UPDATE SKIP LOCKED) AS n) AS q
     ), served AS (
         UPDATE byoc.lanes l
-        SET cursor = coalesce(p.last_id, l.cursor), busy = p.size = s.size OR p.missing IS NOT NULL OR h.held,
+        SET cursor = CASE WHEN h.held THEN l.cursor ELSE coalesce(p.last_id, l.cursor) END, busy = p.size = s.size OR p.missing IS NOT NULL OR h.held,
             next_at = CASE WHEN h.held THEN started + interval '1 second'
                            WHEN p.missing IS NULL THEN started
                            ELSE started + (least(p.missing, s.burst) - s.tokens) / s.segments_per_second * interval '1 second' END,

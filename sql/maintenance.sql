@@ -54,10 +54,14 @@ BEGIN
     )
     SELECT count(*) INTO paused FROM stored;
     -- What its origin was sending may have been sent: a person decides.
-    UPDATE byoc.messages m
-    SET status = 'unknown', claim_id = NULL, finished_at = clock_timestamp(), error_code = 'restored',
-        error_message = 'it was being sent when the copy was made'
-    WHERE m.status = 'sending';
+    WITH unsure AS (
+        UPDATE byoc.messages m
+        SET status = 'unknown', claim_id = NULL, finished_at = clock_timestamp(), error_code = 'restored',
+            error_message = 'it was being sent when the copy was made'
+        WHERE m.status = 'sending'
+        RETURNING m.org_id, m.id
+    )
+    INSERT INTO byoc.unknown_messages (org_id, message_id) SELECT u.org_id, u.id FROM unsure u ON CONFLICT DO NOTHING;
     DELETE FROM byoc.claims;
     DELETE FROM byoc.reconciliations;
     DELETE FROM byoc.lanes;

@@ -67,7 +67,7 @@ CREATE TABLE byoc.message_events (
 );
 COMMENT ON TABLE byoc.message_events IS
     'History of messages: one row for each attempt''s outcome (accepted, rejected, throttled, unavailable, unknown, returned) and '
-    'each other change (refused, rescued, found, not_found, undecided, late, expired, cancelled, retried, resolved).';
+    'each other change (refused, rescued, found, not_found, late, expired, cancelled, retried, resolved).';
 COMMENT ON COLUMN byoc.message_events.duration_ms IS 'From the request''s start to its outcome, in milliseconds.';
 ALTER TABLE byoc.message_events ENABLE ROW LEVEL SECURITY;
 SELECT pg_extension_config_dump('byoc.message_events', '');
@@ -82,3 +82,13 @@ CREATE TABLE byoc.idempotency_keys (
 COMMENT ON TABLE byoc.idempotency_keys IS 'Keys that senders gave, unique within an organization: the same key gives the same message.';
 ALTER TABLE byoc.idempotency_keys ENABLE ROW LEVEL SECURITY;
 SELECT pg_extension_config_dump('byoc.idempotency_keys', '');
+
+CREATE TABLE byoc.unknown_messages (
+    org_id uuid NOT NULL,
+    message_id uuid NOT NULL,
+    PRIMARY KEY (org_id, message_id)
+);
+COMMENT ON TABLE byoc.unknown_messages IS
+    'Messages that became unknown, so that they are found without an index on each message''s status. One that is settled may still stand here.';
+ALTER TABLE byoc.unknown_messages ENABLE ROW LEVEL SECURITY;
+SELECT pg_extension_config_dump('byoc.unknown_messages', '');

@@ -3,7 +3,8 @@
 CREATE FUNCTION byoc.retry_window() RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN interval '24 hours';
-COMMENT ON FUNCTION byoc.retry_window() IS 'How long after its creation (or send_at) a message without expires_at is tried.';
+COMMENT ON FUNCTION byoc.retry_window() IS
+    'How long after its creation (or send_at) a message without expires_at is tried, and how long a message list that cannot be read is asked for.';
 
 CREATE FUNCTION byoc.record_outcomes(outcomes jsonb) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -17,6 +18,9 @@ AS $$
 DECLARE
     recorded integer;
 BEGIN
+    IF EXISTS (SELECT FROM byoc.reconciliations) THEN
+        outcomes := byoc.without_exchanged(outcomes);
+    END IF;
     -- The claim's id fences off a dispatcher that was taken for dead. Claims are locked first, as byoc.rescue_expired() does:
     -- whoever comes first wins, and neither waits for the other in a circle.
     WITH told AS MATERIALIZED (
@@ -49,6 +53,9 @@ BEGIN
     END IF;
     IF recorded < jsonb_array_length(outcomes) THEN
         recorded := recorded + byoc.record_setbacks(outcomes);
+        IF recorded < jsonb_array_length(outcomes) THEN
+            PERFORM byoc.note_late(outcomes);
+        END IF;
     END IF;
     RETURN recorded;
 END
@@ -104,9 +111,6 @@ BEGIN
     SELECT count(*) INTO finished FROM noted;
     -- The rest is tried again, or was never tried, or nobody knows.
     returned := byoc.take_back(outcomes) + byoc.reconcile_later(outcomes);
-    IF finished + returned < jsonb_array_length(outcomes) THEN
-        PERFORM byoc.note_late(outcomes);
-    END IF;
     UPDATE byoc.claims c
     SET unsettled = (SELECT count(*) FROM unnest(c.org_ids, c.message_ids) AS i (org_id, id)
                      JOIN byoc.messages m ON m.org_id = i.org_id AND m.id = i.id AND m.claim_id = c.id
@@ -159,11 +163,26 @@ COMMENT ON FUNCTION byoc.take_back(jsonb) IS 'Internal: puts claimed messages ba
 -- The breaker of a lane. Closed: failures below the threshold. Open: next_at lies in the future. Half open: next_at has passed, one
 -- message at a time.
 
+CREATE FUNCTION byoc.lock_lanes(outcomes jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM FROM byoc.lanes l
+    WHERE (l.org_id, l.lane) IN (
+        SELECT m.org_id, m.used_credential_id FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid)
+        JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id)
+    ORDER BY l.org_id, l.lane FOR UPDATE;
+END
+$$;
+COMMENT ON FUNCTION byoc.lock_lanes(jsonb) IS 'Internal: locks the lanes of these messages, in the order in which everybody locks lanes.';
+
 CREATE FUNCTION byoc.open_breakers(outcomes jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM byoc.lock_lanes(outcomes);
     UPDATE byoc.lanes l
     SET failures = n.failures,
         next_at = greatest(l.next_at, CASE
@@ -193,6 +212,7 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM byoc.lock_lanes(outcomes);
     UPDATE byoc.lanes l SET failures = 0, next_at = least(l.next_at, clock_timestamp())
     FROM (SELECT DISTINCT m.org_id, m.used_credential_id AS lane
           FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, outcome text)
@@ -356,6 +376,7 @@ BEGIN
     IF NOT resolved THEN
         PERFORM byoc.refuse_message_state(of_org, id, 'resolved');
     END IF;
+    DELETE FROM byoc.unknown_messages u WHERE u.org_id = of_org AND u.message_id = resolve_unknown_sms.id;
 END
 $$;
 COMMENT ON FUNCTION byoc.resolve_unknown_sms(uuid, text) IS

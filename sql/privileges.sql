@@ -9,7 +9,7 @@ DECLARE
     grantee text := role::text; -- regrole prints a quoted name
 BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA byoc TO %s', grantee);
-    EXECUTE format('GRANT SELECT ON byoc.organizations, byoc.providers, byoc.provider_errors, byoc.sms_events, byoc.audit_log TO %s', grantee);
+    EXECUTE format('GRANT SELECT ON byoc.organizations, byoc.providers, byoc.provider_errors, byoc.sms_events, byoc.audit_log, byoc.queue_health TO %s', grantee);
     EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON byoc.credentials TO %s', grantee);
     EXECUTE format('GRANT SELECT, INSERT ON byoc.sms_messages TO %s', grantee);
     EXECUTE format(
@@ -21,7 +21,7 @@ BEGIN
         'byoc.update_credential(uuid, jsonb), byoc.update_credential(uuid, text), byoc.change_credential(uuid, uuid, jsonb, text, boolean), '
         'byoc.credential_org(uuid), byoc.verify_credential(uuid), byoc.revoke_credential(uuid), '
         'byoc.send_sms(text, text, timestamptz, uuid, text, timestamptz, uuid), byoc.cancel_sms(uuid), byoc.retry_sms(uuid), '
-        'byoc.resolve_unknown_sms(uuid, text) TO %s', grantee);
+        'byoc.resolve_unknown_sms(uuid, text), byoc.queue_health() TO %s', grantee);
     PERFORM byoc.audit_if_possible('privileges.granted', jsonb_build_object('to', grantee, 'as', 'tenant'));
 END
 $$;
@@ -37,7 +37,7 @@ DECLARE
 BEGIN
     PERFORM byoc.grant_tenant(role);
     EXECUTE format('GRANT UPDATE (name, settings) ON byoc.organizations TO %s', grantee);
-    EXECUTE format('GRANT SELECT ON byoc.sms_triggers, byoc.key_status, byoc.master_keys TO %s', grantee);
+    EXECUTE format('GRANT SELECT ON byoc.sms_triggers, byoc.key_status, byoc.master_keys, byoc.stats TO %s', grantee);
     EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON byoc.provider_overrides, byoc.provider_error_overrides, byoc.sender_limits TO %s', grantee);
     EXECUTE format(
         'GRANT EXECUTE ON FUNCTION byoc.set_org(uuid, text, text, boolean), byoc.create_organization(text, uuid), '
@@ -46,7 +46,7 @@ BEGIN
         'byoc.register_sms_trigger(regclass, name, text, text, text, text, text, text), byoc.unregister_sms_trigger(regclass, name), '
         'byoc.keyring(), byoc.reload_keyring(), byoc.rewrap_keys(), byoc.rotate_organization_key(uuid), byoc.reencrypt(uuid, integer), '
         'byoc.destroy_unused_key(uuid, integer), byoc.shred_organization(uuid), '
-        'byoc.adopt_installation(), byoc.resume_restored(uuid), byoc.seal_audit_log() TO %s', grantee);
+        'byoc.adopt_installation(), byoc.resume_restored(uuid), byoc.seal_audit_log(), byoc.prune(interval, integer), byoc.stats() TO %s', grantee);
     PERFORM byoc.audit_if_possible('privileges.granted', jsonb_build_object('to', grantee, 'as', 'admin'));
 END
 $$;
@@ -64,9 +64,9 @@ BEGIN
     EXECUTE format(
         'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.register_dispatcher(uuid), byoc.claim_jobs(uuid, integer, interval, uuid[], integer[], integer), '
         'byoc.dispatcher_sleep(uuid[]), byoc.heartbeat(uuid, interval), byoc.rescue_expired(), '
-        'byoc.claim_reconciliations(integer, interval), byoc.record_reconciliation(uuid, text, text, timestamptz, jsonb, text, text), '
+        'byoc.claim_reconciliations(integer, interval), byoc.record_reconciliation(uuid, text, text, timestamptz, timestamptz, jsonb, text, text), '
         'byoc.record_outcomes(jsonb), byoc.open_credentials(uuid[], uuid[]), byoc.claim_verifications(uuid, integer, interval), '
-        'byoc.record_verification(uuid, uuid, integer, text, text), byoc.seal_audit_log() TO %s', grantee);
+        'byoc.record_verification(uuid, uuid, integer, text, text), byoc.seal_audit_log(), byoc.queue_health(), byoc.stats() TO %s', grantee);
     PERFORM byoc.audit_if_possible('privileges.granted', jsonb_build_object('to', grantee, 'as', 'dispatcher'));
 END
 $$;

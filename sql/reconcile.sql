@@ -193,7 +193,7 @@ BEGIN
         RETURNING r.org_id, r.account, r.to_number, r.attempt_from
     )
     SELECT d.org_id, d.credential_id, c.version, c.credential_type, d.account, d.to_number,
-           min(t.attempt_from) - byoc.reconciliation_slack(), clock_timestamp()
+           date_trunc('second', min(t.attempt_from) - byoc.reconciliation_slack()), clock_timestamp()
     FROM due d
     JOIN taken t ON t.org_id = d.org_id AND t.to_number = d.to_number AND t.account = d.account
     JOIN byoc.organization_api_credentials c ON c.org_id = d.org_id AND c.id = d.credential_id
@@ -204,7 +204,53 @@ COMMENT ON FUNCTION byoc.claim_reconciliations(integer, interval) IS
     'For byocd: message lists to read now, one for each account and recipient: all messages to to_number that the account''s list shows since '
     'then. They come up again after the lease unless byoc.record_reconciliation() is told.';
 
--- An answer that came too late.
+-- Answers that came too late.
+
+CREATE FUNCTION byoc.recorded_sids(org_id uuid, sids text[], since timestamptz) RETURNS text[]
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(array_agg(m.provider_sid), '{}') FROM byoc.messages m
+    WHERE m.org_id = recorded_sids.org_id AND m.provider_sid = ANY (sids)
+      -- A request takes at most ten minutes (byocd's largest request-timeout).
+      AND m.claimed_at >= since - interval '10 minutes' - byoc.reconciliation_slack();
+$$;
+COMMENT ON FUNCTION byoc.recorded_sids(uuid, text[], timestamptz) IS
+    'Internal: which of these provider ids, made since then, belong to a message of the organization already.';
+
+CREATE FUNCTION byoc.without_exchanged(outcomes jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+DECLARE
+    late record;
+    exchanged uuid[] := '{}';
+BEGIN
+    -- Locked as byoc.record_reconciliation() does, so that both cannot give the same id away.
+    FOR late IN
+        SELECT t.org_id, t.id, t.provider_sid, r.attempt_from
+        FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, claim_id uuid, outcome text, provider_sid text)
+        JOIN byoc.reconciliations r ON r.org_id = t.org_id AND r.message_id = t.id AND r.claim_id = t.claim_id
+        WHERE t.outcome = 'accepted' ORDER BY r.message_id FOR UPDATE OF r
+    LOOP
+        IF byoc.recorded_sids(late.org_id, ARRAY[late.provider_sid], late.attempt_from) <> '{}' THEN
+            exchanged := exchanged || late.id;
+        END IF;
+    END LOOP;
+    IF exchanged = '{}' THEN
+        RETURN outcomes;
+    END IF;
+    RETURN (SELECT coalesce(jsonb_agg(o), '[]') FROM jsonb_array_elements(outcomes) AS o WHERE (o ->> 'id')::uuid <> ALL (exchanged));
+END
+$$;
+COMMENT ON FUNCTION byoc.without_exchanged(jsonb) IS
+    'Internal: the outcomes but those of attempts whose listed message was given to another one that looks the same: those two have changed places, '
+    'and this one is looked for on, as the other would have been.';
+
 CREATE FUNCTION byoc.note_late(outcomes jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -221,9 +267,14 @@ BEGIN
           AND EXISTS (SELECT FROM byoc.message_events e WHERE e.org_id = t.org_id AND e.message_id = t.id)
           AND NOT EXISTS (SELECT FROM byoc.message_events e
                           WHERE e.org_id = t.org_id AND e.message_id = t.id AND e.provider_sid = t.provider_sid)
+          -- One that looks the same may have got it from the list.
+          AND NOT EXISTS (SELECT FROM byoc.messages m
+                          WHERE m.org_id = t.org_id AND m.id = t.id
+                            AND byoc.recorded_sids(t.org_id, ARRAY[t.provider_sid], m.claimed_at) <> '{}')
     ), known AS (
         UPDATE byoc.messages m
-        SET status = 'sent', sent_at = clock_timestamp(), provider_sid = t.provider_sid, from_number = t.from_number, segments = t.segments,
+        SET status = 'sent', sent_at = clock_timestamp(), provider_sid = t.provider_sid, from_number = t.from_number,
+            segments = coalesce(nullif(t.segments, 0), m.segments),
             error_code = NULL, error_message = NULL
         FROM late t
         WHERE m.org_id = t.org_id AND m.id = t.id AND m.status = 'unknown' AND m.attempts = t.attempt

@@ -129,9 +129,14 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_announce_sleep';
 COMMENT ON FUNCTION byoc.announce_sleep() IS
     'Internal: from now on transactions that enqueue send a NOTIFY on byoc_jobs; those that were committing without one are waited for.';
 
-CREATE FUNCTION byoc.end_sleep() RETURNS void
+CREATE FUNCTION byoc.end_sleep() RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_end_sleep';
-COMMENT ON FUNCTION byoc.end_sleep() IS 'Internal: this session needs no NOTIFY any more.';
+COMMENT ON FUNCTION byoc.end_sleep() IS 'Internal: this session needs no NOTIFY any more; true when it slept until now.';
+
+CREATE FUNCTION byoc.sleeping_dispatchers() RETURNS integer
+LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'byoc_sleeping_dispatchers';
+COMMENT ON FUNCTION byoc.sleeping_dispatchers() IS
+    'Internal: how many sessions wait for a NOTIFY on byoc_jobs; NULL in a database beyond the 64 that the server keeps count of.';
 
 CREATE FUNCTION byoc.is_sweep_due() RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_is_sweep_due';

@@ -15,9 +15,11 @@ BEGIN
             error_message = 'it may have been sent, and the message list could not tell: ' || problem
         WHERE m.org_id = gone.org_id AND m.id = gone.message_id AND m.claim_id = gone.claim_id
         RETURNING m.org_id, m.id, m.attempts, m.error_code, m.error_message
+    ), listed AS (
+        INSERT INTO byoc.unknown_messages (org_id, message_id) SELECT p.org_id, p.id FROM parked p ON CONFLICT DO NOTHING
     )
     INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, error_code, error_message)
-    SELECT p.org_id, p.id, byoc.uuid_v7(), 'undecided', p.attempts, p.error_code, p.error_message FROM parked p;
+    SELECT p.org_id, p.id, byoc.uuid_v7(), 'unknown', p.attempts, p.error_code, p.error_message FROM parked p;
     RETURN FOUND;
 END
 $$;
@@ -62,8 +64,8 @@ BEGIN
     WITH settled AS (
         UPDATE byoc.messages m
         SET status = CASE WHEN state IN ('delivered', 'undelivered', 'failed') THEN state ELSE 'sent' END, claim_id = NULL,
-            provider_sid = listed ->> 'sid', from_number = listed ->> 'sender', segments = (listed ->> 'segments')::smallint,
-            sent_at = (listed ->> 'created_at')::timestamptz, finished_at = clock_timestamp(),
+            provider_sid = listed ->> 'sid', from_number = listed ->> 'sender',
+            segments = coalesce(nullif((listed ->> 'segments')::smallint, 0), m.segments), sent_at = (listed ->> 'created_at')::timestamptz, finished_at = clock_timestamp(),
             delivered_at = CASE state WHEN 'delivered' THEN clock_timestamp() END,
             error_code = listed ->> 'error_code', error_message = listed ->> 'error_message'
         WHERE m.org_id = gone.org_id AND m.id = gone.message_id AND m.claim_id = gone.claim_id
@@ -92,19 +94,6 @@ AS $$
 $$;
 COMMENT ON FUNCTION byoc.plausible_messages(uuid, text, text, jsonb) IS
     'Internal: those of the listed messages that may belong to an ambiguous attempt by sender and time, oldest first.';
-
-CREATE FUNCTION byoc.recorded_sids(org_id uuid, sids text[], since timestamptz) RETURNS text[]
-LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
-AS $$
-    SELECT coalesce(array_agg(m.provider_sid), '{}') FROM byoc.messages m
-    WHERE m.org_id = recorded_sids.org_id AND m.provider_sid = ANY (sids)
-      -- A request takes at most ten minutes (byocd's largest request-timeout).
-      AND m.claimed_at >= since - interval '10 minutes' - byoc.reconciliation_slack();
-$$;
-COMMENT ON FUNCTION byoc.recorded_sids(uuid, text[], timestamptz) IS
-    'Internal: which of these provider ids, made since then, belong to a message of the organization already.';
 
 CREATE FUNCTION byoc.match_listed(org_id uuid, account text, to_number text, plausible jsonb) RETURNS text[]
 LANGUAGE plpgsql VOLATILE
@@ -135,8 +124,8 @@ COMMENT ON FUNCTION byoc.match_listed(uuid, text, text, jsonb) IS
     'Internal: settles ambiguous attempts as sent that have a listed message with their text; returns its ids. Attempts that look alike are '
     'interchangeable: of two, one listed message settles one.';
 
-CREATE FUNCTION byoc.record_reconciliation(org_id uuid, account text, to_number text, read_at timestamptz, listed jsonb, state text,
-                                           problem text) RETURNS integer
+CREATE FUNCTION byoc.record_reconciliation(org_id uuid, account text, to_number text, since timestamptz, read_at timestamptz, listed jsonb,
+                                           state text, problem text) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
@@ -150,8 +139,9 @@ DECLARE
     plausible jsonb;
     in_flight jsonb;
     recorded text[];
-    settled integer := 0;
+    settled integer;
     matched text[] := '{}';
+    is_busy boolean := false;
     doubt text;
     due record;
 BEGIN
@@ -174,20 +164,17 @@ BEGIN
         SELECT coalesce(jsonb_agg(e ORDER BY n), '[]') INTO plausible
         FROM jsonb_array_elements(plausible) WITH ORDINALITY AS p (e, n) WHERE e ->> 'sid' <> ALL (recorded);
         -- A message that another claim is sending may own one of them: its answer tells.
-        IF EXISTS (SELECT FROM jsonb_array_elements(plausible) AS e, jsonb_array_elements(in_flight) AS f
-                   WHERE (e -> 'texts' ? (f ->> 'body') OR (e ->> 'text_is_hidden')::boolean)
-                     AND (f ->> 'claimed_at')::timestamptz <= (e ->> 'created_at')::timestamptz + byoc.reconciliation_slack()) THEN
-            UPDATE byoc.reconciliations r SET due_at = clock_timestamp() + shortest_wait, leased_until = NULL
-            WHERE r.org_id = record_reconciliation.org_id AND r.account = record_reconciliation.account
-              AND r.to_number = record_reconciliation.to_number AND r.due_at <= read_at;
-            RETURN 0;
+        is_busy := EXISTS (SELECT FROM jsonb_array_elements(plausible) AS e, jsonb_array_elements(in_flight) AS f
+                           WHERE (e -> 'texts' ? (f ->> 'body') OR (e ->> 'text_is_hidden')::boolean)
+                             AND (f ->> 'claimed_at')::timestamptz <= (e ->> 'created_at')::timestamptz + byoc.reconciliation_slack());
+        IF NOT is_busy THEN
+            matched := byoc.match_listed(org_id, account, to_number, plausible);
         END IF;
-        matched := byoc.match_listed(org_id, account, to_number, plausible);
     END IF;
     settled := cardinality(matched);
-    -- The rest was not there. Only what was due when the read began counts it.
+    -- The rest was not there. That counts for what was due when the read began, and whose time the list covers.
     FOR due IN
-        SELECT r.*, coalesce(m.expires_at, greatest(m.send_at, m.created_at) + byoc.retry_window()) <= clock_timestamp() AS too_late,
+        SELECT r.*, r.attempt_until + byoc.retry_window() <= clock_timestamp() AS too_late,
                -- Somebody's message, and perhaps this one: Messaging Services change texts (Smart Encoding, short links).
                EXISTS (SELECT FROM jsonb_array_elements(plausible) AS e
                        WHERE e ->> 'sid' <> ALL (matched)
@@ -197,28 +184,31 @@ BEGIN
         FROM byoc.reconciliations r JOIN byoc.messages m ON m.org_id = r.org_id AND m.id = r.message_id AND m.claim_id = r.claim_id
         WHERE r.org_id = record_reconciliation.org_id AND r.account = record_reconciliation.account
           AND r.to_number = record_reconciliation.to_number AND r.due_at <= read_at
+          AND r.attempt_from - byoc.reconciliation_slack() >= record_reconciliation.since
     LOOP
-        doubt := CASE WHEN state <> 'complete' THEN coalesce(problem, state)
+        doubt := CASE WHEN is_busy THEN 'one that looks alike is still being sent'
+                      WHEN state <> 'complete' THEN coalesce(problem, state)
                       WHEN due.is_unclear THEN 'it shows a message that may be this one, with another text or none' END;
         IF doubt IS NULL AND due.absences + 1 >= cardinality(times) THEN
             settled := settled + byoc.settle_absent(due.org_id, due.message_id)::integer;
-        ELSIF doubt IS NOT NULL AND (CASE state WHEN 'unavailable' THEN due.too_late ELSE due.failures + 1 >= most_failures END) THEN
+        ELSIF doubt IS NOT NULL AND (CASE WHEN is_busy OR state = 'unavailable' THEN due.too_late ELSE due.failures + 1 >= most_failures END) THEN
             settled := settled + byoc.give_up_reconciling(due.org_id, due.message_id, doubt)::integer;
         ELSE
             UPDATE byoc.reconciliations r
             SET leased_until = NULL,
                 absences = r.absences + (doubt IS NULL)::integer,
-                failures = r.failures + (doubt IS NOT NULL AND state <> 'unavailable')::integer,
+                failures = r.failures + (doubt IS NOT NULL AND NOT is_busy AND state <> 'unavailable')::integer,
                 due_at = CASE WHEN doubt IS NULL
                               THEN greatest(r.attempt_until + times[r.absences + 2], clock_timestamp() + shortest_wait)
-                              ELSE clock_timestamp() + greatest(shortest_wait, least(interval '1 minute', clock_timestamp() - r.attempt_until)) END
+                              ELSE clock_timestamp()
+                                  + greatest(shortest_wait, least(interval '1 minute', 0.7 * (clock_timestamp() - r.attempt_until))) END
             WHERE r.org_id = due.org_id AND r.message_id = due.message_id;
         END IF;
     END LOOP;
     RETURN settled;
 END
 $$;
-COMMENT ON FUNCTION byoc.record_reconciliation(uuid, text, text, timestamptz, jsonb, text, text) IS
+COMMENT ON FUNCTION byoc.record_reconciliation(uuid, text, text, timestamptz, timestamptz, jsonb, text, text) IS
     'For byocd: what an account''s message list shows for a recipient (an array of sid, sender, texts, text_is_hidden, created_at, status, '
-    'segments, error_code, error_message). state: complete (all since claim_reconciliations'' `since`), incomplete, refused (it may not be '
-    'read) or unavailable (not now); problem says why. Returns how many messages were settled.';
+    'segments, error_code, error_message). since and read_at as claimed. state: complete (nothing since then is missing), incomplete, '
+    'refused (it may not be read) or unavailable (not now); problem says why. Returns how many messages were settled.';

@@ -127,7 +127,7 @@ struct ReconciliationJob {
   /// The account whose list it is; the credential may have another one by now.
   std::string account;
   std::string to_number;
-  /// What was made before is of no interest.
+  /// What was made before is of no interest, and need not be read.
   std::chrono::sys_seconds since;
   /// The database's time of the claim, as text for byoc.record_reconciliation.
   std::string read_at;

@@ -25,7 +25,7 @@ json to_json(const ListedMessage& message) {
   json object{{"sid", storable_text(message.sid)},
               {"texts", std::move(texts)},
               {"text_is_hidden", message.text_is_hidden},
-              {"created_at", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", message.created_at)},
+              {"created_at", utc_text(message.created_at)},
               {"status", message.status}};
   if (message.sender) object["sender"] = storable_text(*message.sender);
   if (message.segments) object["segments"] = *message.segments;
@@ -48,6 +48,10 @@ const char* to_string(MessageListing::State state) {
       return "unavailable";
   }
   return "unavailable";
+}
+
+std::string utc_text(std::chrono::sys_seconds time) {
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", time);
 }
 
 std::string messages_to_json(const std::vector<ListedMessage>& messages) {

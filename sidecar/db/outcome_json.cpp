@@ -1,5 +1,9 @@
 #include "outcome_json.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 
 namespace byocd {
@@ -8,34 +12,81 @@ namespace {
 
 using nlohmann::json;
 
-json text_or_null(const std::optional<std::string>& text) {
-  return text ? json(storable_text(*text)) : json(nullptr);
-}
-json number_or_null(const std::optional<int>& number) {
-  return number ? json(*number) : json(nullptr);
+bool is_plain(char c) {
+  return c >= ' ' && c <= '~' && c != '"' && c != '\\';
 }
 
-json to_json(const JobOutcome& job) {
-  const Outcome& outcome = job.outcome;
-  json object{{"org_id", job.org_id},
-              {"id", job.id},
-              {"claim_id", job.claim->id},
-              {"attempt", job.attempt},
-              {"outcome", to_string(outcome.kind)},
-              {"duration_ms", job.duration.count()}};
-  if (outcome.kind == OutcomeKind::accepted) {
-    object["provider_sid"] = text_or_null(outcome.provider_sid);
-    object["provider_status"] = text_or_null(outcome.provider_status);
-    object["from_number"] = text_or_null(outcome.from_number);
-    object["segments"] = number_or_null(outcome.segments);
-  } else {
-    object["http_status"] = number_or_null(outcome.http_status);
-    object["error_code"] = text_or_null(outcome.error_code);
-    object["error_message"] = text_or_null(outcome.error_message);
-    object["retry_ms"] = job.retry_delay.count();
+// Nearly all text is plain ASCII; the library knows the rest.
+void append_text(std::string& json_text, std::string_view text) {
+  if (text.size() > longest_text || !std::all_of(text.begin(), text.end(), is_plain)) {
+    json_text += json(storable_text(text)).dump(-1, ' ', false, json::error_handler_t::replace);
+    return;
   }
-  if (job.last) object["last"] = true;
-  return object;
+  json_text += '"';
+  json_text += text;
+  json_text += '"';
+}
+
+// Writes one object, member by member.
+class ObjectWriter {
+ public:
+  explicit ObjectWriter(std::string& json_text) : json_text_(json_text) { json_text_ += '{'; }
+
+  void text(std::string_view name, std::string_view value) {
+    begin(name);
+    append_text(json_text_, value);
+  }
+  void text_or_null(std::string_view name, const std::optional<std::string>& value) {
+    value ? text(name, *value) : null(name);
+  }
+  void number(std::string_view name, std::int64_t value) {
+    begin(name);
+    const fmt::format_int digits(value);
+    json_text_.append(digits.data(), digits.size());
+  }
+  void number_or_null(std::string_view name, std::optional<int> value) { value ? number(name, *value) : null(name); }
+  void yes(std::string_view name) {
+    begin(name);
+    json_text_ += "true";
+  }
+  void end() { json_text_ += '}'; }
+
+ private:
+  void begin(std::string_view name) {
+    if (json_text_.back() != '{') json_text_ += ',';
+    append_text(json_text_, name);
+    json_text_ += ':';
+  }
+  void null(std::string_view name) {
+    begin(name);
+    json_text_ += "null";
+  }
+
+  std::string& json_text_;
+};
+
+void append(std::string& json_text, const JobOutcome& job) {
+  const Outcome& outcome = job.outcome;
+  ObjectWriter object(json_text);
+  object.text("org_id", job.org_id);
+  object.text("id", job.id);
+  object.text("claim_id", job.claim->id);
+  object.number("attempt", job.attempt);
+  object.text("outcome", to_string(outcome.kind));
+  object.number("duration_ms", job.duration.count());
+  if (outcome.kind == OutcomeKind::accepted) {
+    object.text_or_null("provider_sid", outcome.provider_sid);
+    object.text_or_null("provider_status", outcome.provider_status);
+    object.text_or_null("from_number", outcome.from_number);
+    object.number_or_null("segments", outcome.segments);
+  } else {
+    object.number_or_null("http_status", outcome.http_status);
+    object.text_or_null("error_code", outcome.error_code);
+    object.text_or_null("error_message", outcome.error_message);
+    object.number("retry_ms", job.retry_delay.count());
+  }
+  if (job.last) object.yes("last");
+  object.end();
 }
 
 }  // namespace
@@ -59,9 +110,12 @@ const char* to_string(OutcomeKind kind) {
 }
 
 std::string outcomes_to_json(const std::vector<JobOutcome>& outcomes) {
-  json array = json::array();
-  for (const auto& outcome : outcomes) array.push_back(to_json(outcome));
-  return array.dump(-1, ' ', false, json::error_handler_t::replace);
+  std::string json_text = "[";
+  for (const auto& outcome : outcomes) {
+    if (json_text.size() > 1) json_text += ',';
+    append(json_text, outcome);
+  }
+  return json_text + ']';
 }
 
 std::string storable_text(std::string_view text, std::size_t max_bytes) {

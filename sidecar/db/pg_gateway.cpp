@@ -32,10 +32,11 @@ constexpr Statement record_verification_statement{
 constexpr Statement claim_reconciliations_statement{
     "claim_reconciliations",
     "SELECT org_id, credential_id, credential_version, provider, account, to_number,"
-    " floor(extract(epoch FROM since))::bigint, read_at FROM byoc.claim_reconciliations($1::int, $2::interval)"};
+    " extract(epoch FROM since)::bigint, read_at FROM byoc.claim_reconciliations($1::int, $2::interval)"};
 constexpr Statement record_reconciliation_statement{
     "record_reconciliation",
-    "SELECT byoc.record_reconciliation($1::uuid, $2::text, $3::text, $4::timestamptz, $5::jsonb, $6::text, $7::text)"};
+    "SELECT byoc.record_reconciliation($1::uuid, $2::text, $3::text, $4::timestamptz, $5::timestamptz, $6::jsonb,"
+    " $7::text, $8::text)"};
 
 // Makes a typed callback out of an untyped one.
 template <class T, class Read>
@@ -255,8 +256,8 @@ void PgGateway::claim_reconciliations(int max_count, DbCallback<std::vector<Reco
 void PgGateway::record_reconciliation(const ReconciliationJob& job, const MessageListing& listing,
                                       DbCallback<int> callback) {
   record_.query(record_reconciliation_statement,
-                {job.org_id, job.account, job.to_number, job.read_at, messages_to_json(listing.messages),
-                 to_string(listing.state), storable_text(listing.problem)},
+                {job.org_id, job.account, job.to_number, utc_text(job.since), job.read_at,
+                 messages_to_json(listing.messages), to_string(listing.state), storable_text(listing.problem)},
                 typed<int>(std::move(callback), first_integer));
 }
 

@@ -1,5 +1,8 @@
 #include "client.h"
 
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <cstdlib>
 #include <stdexcept>
 
@@ -51,7 +54,7 @@ CurlClient::~CurlClient() {
 void CurlClient::send(HttpRequest request, HttpCallback callback) {
   std::unique_ptr<Transfer> transfer;
   if (idle_.empty()) {
-    transfer = std::make_unique<Transfer>(transfer_options_);
+    transfer = make_transfer();
   } else {
     transfer = std::move(idle_.back());
     idle_.pop_back();
@@ -101,18 +104,50 @@ void CurlClient::deliver(Transfer* transfer, CURLcode code, bool cancelled) {
   callback(transfer->finish(code, cancelled));
 }
 
+std::unique_ptr<Transfer> CurlClient::make_transfer() {
+  auto transfer = std::make_unique<Transfer>(transfer_options_);
+  CURL* easy = transfer->easy();
+  curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, &CurlClient::on_open);
+  curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, this);
+  curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, &CurlClient::on_close);
+  curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, this);
+  return transfer;
+}
+
+CurlClient::Socket& CurlClient::socket(curl_socket_t fd) {
+  Socket& socket = sockets_[fd];
+  if (!socket.watch) socket.watch = loop_.watch_socket(fd, [this, fd](SocketEvents events) { on_ready(fd, events); });
+  return socket;
+}
+
+void CurlClient::on_ready(curl_socket_t fd, SocketEvents events) {
+  Socket& ready = socket(fd);
+  // The peer closed an idle connection, say: libcurl will see that when it next wants to use it.
+  if (!ready.in_use) return ready.watch->watch({});
+  act(fd, (events.read ? CURL_CSELECT_IN : 0) | (events.write ? CURL_CSELECT_OUT : 0));
+}
+
+curl_socket_t CurlClient::on_open(void* self, curlsocktype, curl_sockaddr* address) {
+  auto& client = *static_cast<CurlClient*>(self);
+  const int fd = ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  if (fd < 0) return CURL_SOCKET_BAD;
+  client.socket(fd).ours = true;
+  return fd;
+}
+
+int CurlClient::on_close(void* self, curl_socket_t fd) {
+  static_cast<CurlClient*>(self)->sockets_.erase(fd);  // before the number can be another socket's
+  return close(fd);
+}
+
 int CurlClient::on_socket(CURL*, curl_socket_t fd, int what, void* self, void*) {
   auto& client = *static_cast<CurlClient*>(self);
-  if (what == CURL_POLL_REMOVE) {
-    client.watches_.erase(fd);
-    return 0;
-  }
-  auto& watch = client.watches_[fd];
-  if (!watch)
-    watch = client.loop_.watch_socket(fd, [&client, fd](SocketEvents events) {
-      client.act(fd, (events.read ? CURL_CSELECT_IN : 0) | (events.write ? CURL_CSELECT_OUT : 0));
-    });
-  watch->watch({(what & CURL_POLL_IN) != 0, (what & CURL_POLL_OUT) != 0});
+  Socket& socket = client.socket(fd);
+  socket.in_use = what != CURL_POLL_REMOVE;
+  if (socket.in_use)
+    socket.watch->watch({(what & CURL_POLL_IN) != 0, (what & CURL_POLL_OUT) != 0});
+  else if (!socket.ours)
+    client.sockets_.erase(fd);
   return 0;
 }
 

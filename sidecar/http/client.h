@@ -3,9 +3,9 @@
 
 #include <curl/curl.h>
 
-#include <map>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -39,8 +39,21 @@ class CurlClient final : public HttpClient {
     void operator()(CURLM* multi) const { curl_multi_cleanup(multi); }
   };
 
+  // One that libcurl waits for, or an idle connection: those stay watched, because the next request comes soon.
+  struct Socket {
+    std::unique_ptr<SocketWatch> watch;
+    // Opened by on_open, so on_close tells when it is gone. Of others libcurl's last word is CURL_POLL_REMOVE.
+    bool ours = false;
+    bool in_use = false;
+  };
+
+  static curl_socket_t on_open(void* self, curlsocktype purpose, curl_sockaddr* address);
+  static int on_close(void* self, curl_socket_t fd);
   static int on_socket(CURL* easy, curl_socket_t fd, int what, void* self, void* watch);
   static int on_timer(CURLM* multi, long timeout_ms, void* self);
+  std::unique_ptr<Transfer> make_transfer();
+  Socket& socket(curl_socket_t fd);
+  void on_ready(curl_socket_t fd, SocketEvents events);
   void act(curl_socket_t fd, int events);
   void deliver_finished();
   void deliver(Transfer* transfer, CURLcode code, bool cancelled);
@@ -48,11 +61,12 @@ class CurlClient final : public HttpClient {
   Loop& loop_;
   Transfer::Options transfer_options_;
   std::unique_ptr<Timer> timer_;
-  std::map<curl_socket_t, std::unique_ptr<SocketWatch>> watches_;
+  std::unordered_map<curl_socket_t, Socket> sockets_;
   std::unordered_set<Transfer*> active_;
   std::vector<std::unique_ptr<Transfer>> idle_;
   bool acting_ = false;
-  // Last, so that it goes first: its clean-up calls on_socket, and the easy handles must be out of it by then.
+  // Last, so that it goes first: its clean-up calls on_socket and on_close, and the easy handles must be out of it by
+  // then.
   std::unique_ptr<CURLM, MultiFree> multi_;
 };
 

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "../extension/crypto/base64.h"
+
 namespace byocd {
 
 namespace {
@@ -23,6 +25,20 @@ void set(CURL* easy, CURLoption option, Value value) {
   if (curl_easy_setopt(easy, option, value) != CURLE_OK) throw std::runtime_error("libcurl lacks an option");
 }
 
+// The header of Basic authentication (RFC 7617). libcurl would make it too, out of copies that it does not wipe.
+SecretString authorization(const std::string& user, const SecretString& password) {
+  std::string pair = user + ':' + password.reveal();
+  std::string header = "Authorization: Basic ";
+  const std::size_t begin = header.size();
+  header.resize(begin + byoc::base64_length(pair.size()) + 1);
+  byoc::base64_encode(reinterpret_cast<const std::uint8_t*>(pair.data()), pair.size(), &header[begin]);
+  header.pop_back();  // the terminating zero
+  SecretString secret(header);
+  OPENSSL_cleanse(pair.data(), pair.size());
+  OPENSSL_cleanse(header.data(), header.size());
+  return secret;
+}
+
 }  // namespace
 
 Transfer::Transfer(const Options& options) : request_timeout_(options.request_timeout), easy_(curl_easy_init()) {
@@ -33,7 +49,8 @@ Transfer::Transfer(const Options& options) : request_timeout_(options.request_ti
   // Debian 12's libcurl 7.88.1 has HTTP/2 stall bugs.
   set(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
   set(easy, CURLOPT_FOLLOWLOCATION, 0L);
-  set(easy, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
+  // Ours are for the provider, never for a proxy.
+  set(easy, CURLOPT_HEADEROPT, static_cast<long>(CURLHEADER_SEPARATE));
   set(easy, CURLOPT_TCP_KEEPALIVE, 1L);
   set(easy, CURLOPT_SOCKOPTDATA, this);
   set(easy, CURLOPT_SOCKOPTFUNCTION, &Transfer::on_socket_made);
@@ -60,8 +77,10 @@ void Transfer::start(HttpRequest request, HttpCallback callback) {
 
   CURL* easy = easy_.get();
   set(easy, CURLOPT_URL, request_.url.c_str());
-  set(easy, CURLOPT_USERNAME, request_.user.c_str());
-  set(easy, CURLOPT_PASSWORD, request_.password.reveal().c_str());
+  authorization_ = authorization(request_.user, request_.password);
+  // libcurl reads the list where it is and never writes to it.
+  headers_ = {const_cast<char*>(authorization_.reveal().c_str()), nullptr};
+  set(easy, CURLOPT_HTTPHEADER, &headers_);
   if (request_.method == HttpRequest::Method::post) {
     set(easy, CURLOPT_POST, 1L);
     set(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
@@ -73,10 +92,10 @@ void Transfer::start(HttpRequest request, HttpCallback callback) {
 
 HttpResult Transfer::finish(CURLcode code, bool cancelled) {
   const bool written = possibly_written();
-  // libcurl frees its copies of the old values here, though without wiping them.
-  curl_easy_setopt(easy_.get(), CURLOPT_PASSWORD, nullptr);
-  curl_easy_setopt(easy_.get(), CURLOPT_USERNAME, nullptr);
+  // All that libcurl copied is what it wrote to the connection.
+  curl_easy_setopt(easy_.get(), CURLOPT_HTTPHEADER, nullptr);
   curl_easy_setopt(easy_.get(), CURLOPT_POSTFIELDS, nullptr);
+  authorization_ = {};
   request_ = {};
 
   const std::string message = error_[0] != '\0' ? error_.data() : curl_easy_strerror(code);

@@ -51,6 +51,8 @@ class Transfer {
   std::chrono::milliseconds request_timeout_;
   std::unique_ptr<CURL, EasyFree> easy_;
   HttpRequest request_;
+  SecretString authorization_;
+  curl_slist headers_{};
   HttpCallback callback_;
   HttpResponse response_;
   int requests_begun_ = 0;

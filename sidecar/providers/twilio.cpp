@@ -3,29 +3,26 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "form.h"
-#include "json_members.h"
+#include "json_object.h"
 
 namespace byocd {
 
 namespace {
 
-using nlohmann::json;
-
 // ValidityPeriod's range in seconds.
 constexpr int shortest_validity = 1;
 constexpr int longest_validity = 36'000;
 
-Outcome accepted(const json& message, int status) {
+Outcome accepted(const JsonObject& message, int status) {
   Outcome outcome;
   outcome.kind = OutcomeKind::accepted;
   outcome.http_status = status;
-  outcome.provider_sid = text_member(message, "sid");
-  outcome.provider_status = text_member(message, "status");
-  outcome.from_number = text_member(message, "from");
-  outcome.segments = number_member(message, "num_segments");
+  outcome.provider_sid = message.text("sid");
+  outcome.provider_status = message.text("status");
+  outcome.from_number = message.text("from");
+  outcome.segments = message.number("num_segments");
   return outcome;
 }
 
@@ -39,18 +36,18 @@ Outcome bad_answer(int status, std::string message) {
 }
 
 // 4xx: the request was refused. Twilio's error document is {"code", "message", "more_info", "status"}.
-Outcome refused(const json& document, const HttpResponse& response) {
+Outcome refused(const JsonObject& document, const HttpResponse& response) {
   Outcome outcome;
   outcome.http_status = response.status;
   outcome.kind = OutcomeKind::rejected;
-  if (const auto code = number_member(document, "code"))
+  if (const auto code = document.number("code"))
     outcome.error_code = std::to_string(*code);
   else if (response.status == 401)
     outcome.error_code = "20003";
   else
     outcome.error_code = fmt::format("http_{}", response.status);
   outcome.error_message =
-      text_member(document, "message").value_or(fmt::format("HTTP {} without an error document", response.status));
+      document.text("message").value_or(fmt::format("HTTP {} without an error document", response.status));
   return outcome;
 }
 
@@ -104,11 +101,10 @@ Result<HttpRequest, PrepareError> Twilio::prepare(const ClaimedJob& job, const C
 Outcome Twilio::interpret(const HttpResult& result) const {
   if (!result) return outcome_of_failure(result.error());
   const HttpResponse& response = *result;
-  json document = json::parse(response.body, nullptr, false);
-  if (!document.is_object()) document = json::object();
+  const JsonObject document = JsonObject::parse(response.body).value_or(JsonObject());
 
   if (response.status >= 200 && response.status < 300) {
-    if (text_member(document, "sid")) return accepted(document, response.status);
+    if (document.text("sid")) return accepted(document, response.status);
     return bad_answer(response.status, "Twilio's answer has no message SID");
   }
   if (response.status >= 500) {
@@ -122,7 +118,7 @@ Outcome Twilio::interpret(const HttpResult& result) const {
     outcome.retry_after = response.retry_after;
     if (response.status == 429) {
       outcome.kind = OutcomeKind::throttled;
-      if (!number_member(document, "code")) outcome.error_code = "20429";
+      if (!document.number("code")) outcome.error_code = "20429";
     }
     return outcome;
   }

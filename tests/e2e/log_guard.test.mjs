@@ -182,6 +182,14 @@ for (const language of ['en', 'de']) describe(`in ${language}`, () => {
     assert.ok(/signal 9.*\n(.*\n)?.*DETAIL: +\(withheld by pg_byoc/i.test(readFileSync(cluster.log, 'latin1')), 'it was reported');
   });
 
+  test('a statement about the storage of credentials, which holds no secret, keeps its text', async () => {
+    await db.query('SELECT count(*) AS kept_text FROM byoc.organization_api_credentials');
+    await db.query('SELECT count(*) AS lost_text FROM byoc.organization_api_credentials, byoc.credentials');
+    const log = readFileSync(cluster.log, 'latin1');
+    assert.ok(log.includes('AS kept_text'));
+    assert.equal(log.includes('AS lost_text'), false);
+  });
+
   test('no secret is in the log', () => {
     assert.deepEqual(leaked(readFileSync(cluster.log, 'latin1')), []);
   });

@@ -73,7 +73,7 @@ test('a list that may not be read: unknown, with the reason, and not sent again'
   assert.match(message.error_message, /the message list could not tell: Twilio refused it with HTTP 403/);
   assert.equal((await received(to)).length, 1);
   await stack.db.query(`SELECT byoc.resolve_unknown_sms($1, 'sent')`, [id]);
-  assert.equal(await events(id), 'unknown undecided resolved');
+  assert.equal(await events(id), 'unknown unknown resolved');
 });
 
 test('a list that cannot be read for a while', async () => {

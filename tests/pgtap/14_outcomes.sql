@@ -171,7 +171,7 @@ SELECT lives_ok(format($$SELECT byoc.resolve_unknown_sms(%L, 'failed')$$, :'u2')
 SELECT ok((SELECT status = 'failed' AND sent_at IS NULL FROM byoc.sms_messages WHERE id = :'u2'), 'it failed');
 SELECT lives_ok(format($$SELECT byoc.resolve_unknown_sms(%L, 'resend')$$, :'u3'), 'resolved to be sent again');
 SELECT is(byoc_test.status(:'u3'), 'queued', 'it waits again');
-SELECT is(byoc_test.events(:'u3'), 'unknown, undecided, resolved', 'the decision is in its history');
+SELECT is(byoc_test.events(:'u3'), 'unknown, unknown, resolved', 'the decision is in its history');
 SELECT byoc_test.refused(format($$SELECT byoc.resolve_unknown_sms(%L, 'sent')$$, :'u3'), '55000', 'is queued and cannot be resolved', 'a decision is taken once');
 RESET ROLE;
 SELECT byoc_test.no_context();
@@ -185,7 +185,7 @@ RESET ROLE;
 SELECT byoc_test.no_context();
 SELECT is(byoc_test.next_attempt(:'u2'), 2, 'it is given out again, attempts go on counting');
 SELECT byoc_test.record(:'u2', 'accepted') AS n \gset
-SELECT is(byoc_test.events(:'u2'), 'unknown, undecided, resolved, retried, accepted', 'its history holds everything');
+SELECT is(byoc_test.events(:'u2'), 'unknown, unknown, resolved, retried, accepted', 'its history holds everything');
 SELECT byoc.send_sms('+15005550006', 'cancelled', now() + interval '1 day', idempotency_key => 'again', org_id => byoc_test.org_a()) AS c \gset
 SELECT byoc.cancel_sms(:'c');
 SELECT lives_ok(format('SELECT byoc.retry_sms(%L)', :'c'), 'a cancelled message can be sent again');

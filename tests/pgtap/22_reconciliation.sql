@@ -1,7 +1,7 @@
 -- Attempts of which nobody knows whether the provider took them: what the account's message list says about them.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(77);
+SELECT plan(86);
 
 SELECT byoc_test.add_twilio(byoc_test.org_a(), 1) AS credential \gset
 UPDATE byoc.organization_api_credentials SET verification_due_at = NULL;
@@ -10,6 +10,7 @@ CREATE FUNCTION byoc_test.sending(body text, to_number text DEFAULT '+1500555001
 DECLARE
     id uuid := byoc.send_sms(to_number, body, expires_at => expires_at, org_id => byoc_test.org_a());
 BEGIN
+    UPDATE byoc.lanes SET failures = 0, next_at = clock_timestamp(); -- the breaker is not what this is about
     PERFORM byoc_test.claim(100);
     RETURN id;
 END $$;
@@ -31,7 +32,7 @@ CREATE FUNCTION byoc_test.look(listed jsonb DEFAULT '[]', state text DEFAULT 'co
 RETURNS integer LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE byoc.reconciliations r SET due_at = clock_timestamp() WHERE r.to_number = look.to_number;
-    RETURN byoc.record_reconciliation(byoc_test.org_a(), byoc_test.twilio(1) ->> 'account_sid', to_number, clock_timestamp(), listed, state, problem);
+    RETURN byoc.record_reconciliation(byoc_test.org_a(), byoc_test.twilio(1) ->> 'account_sid', to_number, now() - interval '2 days', clock_timestamp(), listed, state, problem);
 END $$;
 
 -- Who enters
@@ -72,8 +73,10 @@ SELECT is((SELECT count(*) FROM byoc.reconciliations), 0::bigint, 'nothing is le
 -- Not found
 SELECT byoc_test.lost('absent') AS m \gset
 SELECT is(byoc_test.look(jsonb_build_array(byoc_test.listed(1, 'lost'), byoc_test.listed(2, 'something else'))), 0, 'other messages in the list do not settle it');
-SELECT is(byoc.record_reconciliation(byoc_test.org_a(), byoc_test.twilio(1) ->> 'account_sid', '+15005550010', clock_timestamp() - interval '1 second', '[]', 'complete', NULL), 0,
+SELECT is(byoc.record_reconciliation(byoc_test.org_a(), byoc_test.twilio(1) ->> 'account_sid', '+15005550010', now() - interval '1 day', clock_timestamp() - interval '1 second', '[]', 'complete', NULL), 0,
     'a list that was read before it was due');
+SELECT is(byoc.record_reconciliation(byoc_test.org_a(), byoc_test.twilio(1) ->> 'account_sid', '+15005550010', clock_timestamp(), clock_timestamp() + interval '1 hour', '[]', 'complete', NULL), 0,
+    'or one that does not go back to the attempt');
 SELECT results_eq(format($$SELECT absences, due_at - attempt_until > interval '7 seconds' FROM byoc.reconciliations WHERE message_id = %L$$, :'m'),
     $$VALUES (1::smallint, true)$$, 'does not count: it was absent once, and is looked for again after eight seconds');
 SELECT is(byoc_test.look(), 0, 'absent twice is not enough');
@@ -81,6 +84,7 @@ SELECT is(byoc_test.status(:'m'), 'sending', 'it still counts as being sent');
 SELECT is(byoc_test.look(), 1, 'absent the third time it was not sent');
 SELECT is(byoc_test.events(:'m'), 'unknown, not_found', 'its history says so');
 UPDATE byoc.schedule SET due_at = clock_timestamp() - interval '1 second';
+UPDATE byoc.lanes SET failures = 0, next_at = clock_timestamp();
 SELECT is((SELECT attempt FROM byoc_test.claim(10) WHERE id = :'m'), 2, 'and it is given out as the second attempt');
 SELECT byoc_test.record(:'m', 'accepted', '{"provider_sid": "SM00000000000000000000000000000003"}') AS n \gset
 SELECT byoc_test.lost('expires', expires_at => now() + interval '1 hour') AS e \gset
@@ -117,6 +121,14 @@ SELECT byoc_test.record(:'rival', 'accepted', '{"provider_sid": "SM0000000000000
 SELECT is(byoc_test.look(jsonb_build_array(byoc_test.listed(30, 'race'))), 0, 'when it is the other one''s');
 SELECT is(byoc_test.look() + byoc_test.look(), 1, 'this one was not sent');
 DELETE FROM byoc.schedule;
+SELECT byoc_test.lost('stuck') AS m \gset
+SELECT byoc_test.sending('stuck') AS rival \gset
+UPDATE byoc.reconciliations SET attempt_from = attempt_from - interval '1 day', attempt_until = attempt_until - interval '1 day' WHERE message_id = :'m';
+UPDATE byoc.messages SET claimed_at = claimed_at - interval '1 day' WHERE id = :'rival';
+SELECT is(byoc_test.look(jsonb_build_array(byoc_test.listed(31, 'stuck', jsonb_build_object('created_at', clock_timestamp() - interval '1 day')))), 1,
+    'one that is alike is waited for no longer than a day');
+SELECT ok((SELECT status = 'unknown' AND error_message ~ 'looks alike is still being sent' FROM byoc.sms_messages WHERE id = :'m'), 'then it is unknown');
+SELECT byoc_test.record(:'rival', 'accepted', '{"provider_sid": "SM00000000000000000000000000000031", "last": true}') AS n \gset
 
 -- Undecided
 SELECT byoc_test.lost('hidden') AS m \gset
@@ -124,7 +136,7 @@ SELECT is((SELECT sum(byoc_test.look(jsonb_build_array(byoc_test.listed(40, '', 
     'a message without its text may be it: looked at again');
 SELECT is(byoc_test.look(jsonb_build_array(byoc_test.listed(40, '', '{"text_is_hidden": true}'))), 1, 'but not for ever');
 SELECT results_eq(format($$SELECT status, error_code, error_message ~ 'with another text or none' FROM byoc.sms_messages WHERE id = %L$$, :'m'), $$VALUES ('unknown', 'timeout', true)$$, 'then a person decides, and reads why');
-SELECT is(byoc_test.events(:'m'), 'unknown, undecided', 'its history says so');
+SELECT is(byoc_test.events(:'m'), 'unknown, unknown', 'its history says so');
 SELECT lives_ok(format($$SELECT byoc.resolve_unknown_sms(%L, 'resend')$$, :'m'), 'the person may send it again');
 DELETE FROM byoc.schedule;
 SELECT byoc_test.lost('refused') AS m \gset
@@ -138,10 +150,12 @@ SELECT is((SELECT sum(byoc_test.look('[]', 'incomplete', 'it is too long')) FROM
 SELECT is(byoc_test.status(:'m'), 'unknown', 'which stays unknown');
 SELECT byoc_test.lost('down') AS m \gset
 SELECT is((SELECT sum(byoc_test.look(NULL, 'unavailable', 'HTTP 503')) FROM generate_series(1, 20)), 0::bigint, 'while the provider is down the list is asked for again');
-UPDATE byoc.messages SET created_at = now() - interval '25 hours' WHERE id = :'m';
-SELECT is(byoc_test.look(NULL, 'unavailable', 'HTTP 503'), 1, 'for as long as the message would be tried');
+UPDATE byoc.messages SET expires_at = now() - interval '1 second' WHERE id = :'m';
+SELECT is(byoc_test.look(NULL, 'unavailable', 'HTTP 503'), 0, 'also when the message has expired: it may have been sent before');
+UPDATE byoc.reconciliations SET attempt_from = attempt_from - interval '1 day', attempt_until = attempt_until - interval '1 day' WHERE message_id = :'m';
+SELECT is(byoc_test.look(NULL, 'unavailable', 'HTTP 503'), 1, 'for a day');
 SELECT is(byoc_test.status(:'m'), 'unknown', 'then it is unknown');
-SELECT byoc_test.refused($$SELECT byoc.record_reconciliation(NULL, NULL, NULL, NULL, '[]', 'nonsense', NULL)$$, '22023', 'complete, incomplete', 'a state that is none is refused');
+SELECT byoc_test.refused($$SELECT byoc.record_reconciliation(NULL, NULL, NULL, NULL, NULL, '[]', 'nonsense', NULL)$$, '22023', 'complete, incomplete', 'a state that is none is refused');
 
 -- A late answer
 SELECT byoc_test.lost('late') AS m \gset
@@ -166,6 +180,23 @@ SELECT byoc.record_outcomes(jsonb_build_array(jsonb_build_object('org_id', byoc_
                          'provider_sid', 'SM00000000000000000000000000000071'))) AS n \gset
 SELECT results_eq(format($$SELECT status, provider_sid, error_code FROM byoc.sms_messages WHERE id = %L$$, :'m'), $$VALUES ('sent', 'SM00000000000000000000000000000071', NULL::text)$$,
     'one that was unknown is known to be sent');
+
+-- A late answer when another message that looks the same got its id from the list: they change places.
+SELECT byoc_test.lost('twin') AS one \gset
+SELECT byoc_test.lost('twin') AS two \gset
+SELECT claim_id AS claim FROM byoc.messages WHERE id = :'two' \gset
+SELECT byoc_test.look(jsonb_build_array(byoc_test.listed(90, 'twin'))) AS n \gset
+SELECT is(byoc_test.record(:'two', 'accepted', '{"attempt": 1, "provider_sid": "SM00000000000000000000000000000090"}'), 0, 'an answer with the id that the twin got does not settle the message');
+SELECT is(byoc_test.status(:'one') || ' ' || byoc_test.status(:'two'), 'sent sending', 'one of the two was sent, the other is looked for on');
+SELECT is(byoc_test.record(:'two', 'accepted', '{"attempt": 1, "provider_sid": "SM00000000000000000000000000000091"}'), 1, 'an answer with another id settles it');
+SELECT byoc_test.lost('twin 2') AS one \gset
+SELECT byoc_test.lost('twin 2') AS two \gset
+SELECT claim_id AS claim FROM byoc.messages WHERE id = :'two' \gset
+SELECT sum(byoc_test.look(jsonb_build_array(byoc_test.listed(92, 'twin 2')), 'incomplete', 'x')) AS n FROM generate_series(1, 5) \gset
+SELECT byoc.record_outcomes(jsonb_build_array(jsonb_build_object('org_id', byoc_test.org_a(), 'id', :'two', 'claim_id', :'claim', 'attempt', 1, 'outcome', 'accepted',
+                         'provider_sid', 'SM00000000000000000000000000000092'))) AS n \gset
+SELECT is(byoc_test.status(:'one') || ' ' || byoc_test.status(:'two'), 'sent unknown', 'nor does it tell that an unknown one was sent');
+SELECT is(byoc_test.events(:'two'), 'unknown, unknown', 'or came too late');
 
 -- Credentials that changed
 SELECT byoc_test.sending('changed') AS m \gset

@@ -75,7 +75,7 @@ test('wrong control input is refused in a sentence that names the field', async 
     ['PUT', 'accounts', { sid: accountA, auth_token: 'x', numbers: [{}] }, /field numbers\[0\]\.phone_number /],
     ['PUT', 'accounts', [{ sid: accountA, auth_token: 'x', status: 'odd' }], /field \[0\]\.status .*active, suspended, closed/],
     ['PUT', 'faults', [{ action: 'status', status: 200 }], /field \[0\]\.status /], ['PUT', 'faults', [{ action: 'reset', ms: 1 }], /field \[0\]\.ms /],
-    ['PUT', 'latency', { ms: -1 }, /field ms /], ['PUT', 'latency', { jitter: 1 }, /field jitter /], ['PUT', 'delivery', { final_status: 'sent' }, /field final_status /],
+    ['PUT', 'latency', { ms: -1 }, /field ms /], ['PUT', 'latency', { jitter: 1 }, /field jitter /], ['PUT', 'lists', { delay_ms: 'x' }, /field delay_ms /], ['PUT', 'lists', { redact: true }, /field redact /], ['PUT', 'delivery', { final_status: 'sent' }, /field final_status /],
     ['PUT', 'delivery', { drop_statuses: ['lost'] }, /field drop_statuses /], ['GET', 'messages?since=x', undefined, /parameter since /], ['GET', 'messages?form=x', undefined, /parameter form /],
   ];
   for (const [method, path, input, sentence] of cases) {
@@ -97,6 +97,14 @@ test('HTTP errors are answered a number of times, then no more', async () => {
   assert.equal(await count(), 1);
   assert.equal((await simulator.stats()).faults.status, 3);
   assert.equal((await simulator.control('GET', 'faults')).body[0].count, 0);
+});
+
+test('an HTTP error may come although the message was processed', async () => {
+  await faults({ action: 'status_after', status: 503, code: 20999, count: 1 });
+  const refused = await simulator.send();
+  assert.deepEqual([refused.status, refused.body.code], [503, 20999]);
+  assert.equal(await count(), 1);
+  assert.equal((await simulator.stats()).faults.status_after, 1);
 });
 
 test('rules hit what they match only, and never the control API', async () => {

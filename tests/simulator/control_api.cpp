@@ -73,6 +73,7 @@ answer control_api::route(const request& asked) {
   if (topic == "messages") return messages(asked);
   if (topic == "faults") return faults(asked);
   if (topic == "latency") return setting(asked, targets_.latency, latency_from_json);
+  if (topic == "lists") return setting(asked, targets_.lists, lists_from_json);
   if (topic == "delivery") {
     auto result = setting(asked, targets_.delivery, delivery_from_json);
     if (asked.method != "GET") targets_.on_delivery_changed();

@@ -10,6 +10,7 @@
 #include "faults.h"
 #include "http.h"
 #include "latency.h"
+#include "lists.h"
 #include "messages.h"
 #include "statistics.h"
 
@@ -23,6 +24,7 @@ struct control_targets {
   message_store& messages;
   fault_rules& faults;
   latency_settings& latency;
+  list_settings& lists;
   delivery_settings& delivery;
   statistics& stats;
   std::function<void()> on_delivery_changed;

@@ -9,8 +9,8 @@
 namespace simulator {
 namespace {
 
-constexpr std::array<std::string_view, 7> action_names = {"status",        "timeout",   "reset",    "reset_after",
-                                                          "timeout_after", "slow_body", "malformed"};
+constexpr std::array<std::string_view, 8> action_names = {"status",      "timeout",       "reset",     "status_after",
+                                                          "reset_after", "timeout_after", "slow_body", "malformed"};
 
 bool matches(const fault_match& match, const request& subject) {
   if (!match.method.empty() && match.method != subject.method) return false;
@@ -60,7 +60,8 @@ const fault_rule* fault_rules::strike(const request& subject) {
 
 answer faulty_answer(const fault_rule& rule, answer processed) {
   switch (rule.action) {
-    case fault_action::status: {
+    case fault_action::status:
+    case fault_action::status_after: {
       auto error = error_for(rule);
       if (rule.code != 0) error.code = rule.code;
       auto result = to_answer(error);

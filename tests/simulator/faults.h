@@ -16,6 +16,7 @@ enum class fault_action {
   status,         // answers an HTTP error, processes nothing
   timeout,        // never answers, processes nothing
   reset,          // RST, processes nothing
+  status_after,   // processes, answers an HTTP error
   reset_after,    // processes, then RST
   timeout_after,  // processes, never answers
   slow_body,      // processes, answers in pieces

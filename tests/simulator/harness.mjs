@@ -70,6 +70,7 @@ export class Simulator {
   async reset() {
     await this.control('DELETE', 'faults');
     await this.control('DELETE', 'latency');
+    await this.control('DELETE', 'lists');
     await this.control('DELETE', 'delivery');
     await this.control('DELETE', 'accounts');
     await this.control('DELETE', 'messages');

@@ -13,11 +13,16 @@ namespace {
 
 constexpr std::array<std::string_view, 3> garbage_names = {"truncated_json", "not_json", "short_body"};
 
+bool answers_error(fault_action action) {
+  return action == fault_action::status || action == fault_action::status_after;
+}
+
 fault_rule rule_from(json_fields fields) {
   fault_rule rule;
   const auto action = fault_action_from(fields.required_string("action"));
   if (!action)
-    fields.complain("action", "be one of status, timeout, reset, reset_after, timeout_after, slow_body, malformed");
+    fields.complain("action",
+                    "be one of status, timeout, reset, status_after, reset_after, timeout_after, slow_body, malformed");
   rule.action = *action;
   fields.object("match", [&](json_fields match) {
     rule.match.account_sid = match.string("account_sid").value_or("");
@@ -29,7 +34,7 @@ fault_rule rule_from(json_fields fields) {
   rule.count = fields.whole64("count");
   rule.probability = fields.probability("probability").value_or(1);
   rule.seed = fields.whole64("seed").value_or(1);
-  if (rule.action == fault_action::status) {
+  if (answers_error(rule.action)) {
     const auto status = fields.whole("status");
     if (!status || *status < 400 || *status > 599) fields.complain("status", "be an HTTP status from 400 to 599");
     rule.http_status = static_cast<int>(*status);
@@ -98,7 +103,7 @@ nlohmann::json to_json(const fault_rule& rule) {
                            {"seed", rule.seed},
                            {"hits", rule.hits}};
   if (rule.count) result["count"] = *rule.count;
-  if (rule.action == fault_action::status) {
+  if (answers_error(rule.action)) {
     result["status"] = rule.http_status;
     if (rule.retry_after) result["retry_after"] = *rule.retry_after;
     if (rule.code != 0) result["code"] = rule.code;
@@ -153,6 +158,22 @@ nlohmann::json to_json(const delivery_settings& settings) {
           {"repeat", settings.repeat},
           {"out_of_order", settings.out_of_order},
           {"seed", settings.seed}};
+}
+
+list_settings lists_from_json(const nlohmann::json& document) {
+  json_fields fields(document, "");
+  list_settings result;
+  result.delay = std::chrono::milliseconds(fields.whole("delay_ms", 3'600'000).value_or(0));
+  result.redact_bodies = fields.boolean("redact_bodies").value_or(false);
+  result.date_filters_skip_unsent = fields.boolean("date_filters_skip_unsent").value_or(false);
+  fields.finish();
+  return result;
+}
+
+nlohmann::json to_json(const list_settings& settings) {
+  return {{"delay_ms", settings.delay.count()},
+          {"redact_bodies", settings.redact_bodies},
+          {"date_filters_skip_unsent", settings.date_filters_skip_unsent}};
 }
 
 latency_settings latency_from_json(const nlohmann::json& document) {

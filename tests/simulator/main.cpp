@@ -65,15 +65,18 @@ void run(const options& opts) {
   message_store messages;
   fault_rules faults;
   latency_settings latency;
+  list_settings lists;
   delivery_settings delivery;
   statistics stats;
   if (!opts.accounts_file.empty()) load_accounts(accounts, opts.accounts_file);
 
   callback_client client(base.get(), stats);
   callback_schedule callbacks(base.get(), accounts, messages, delivery, client, stats);
-  twilio_messages message_api(messages, delivery, stats, [&](const message& accepted) { callbacks.watch(accepted); });
+  twilio_messages message_api(messages, delivery, lists, stats,
+                              [&](const message& accepted) { callbacks.watch(accepted); });
   twilio_api twilio(accounts, message_api, stats);
-  control_api control({accounts, messages, faults, latency, delivery, stats, [&] { callbacks.restart_draws(); }});
+  control_api control(
+      {accounts, messages, faults, latency, lists, delivery, stats, [&] { callbacks.restart_draws(); }});
   front_door door(twilio, control, faults, latency, stats);
   server http(base.get(), stats, [&](const request& asked) { return door.handle(asked); });
 

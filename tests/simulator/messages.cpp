@@ -17,9 +17,12 @@ std::uint64_t random_seed() {
 
 bool matches(const message& candidate, const message_filter& filter, timestamp when) {
   if (!filter.to.empty() && candidate.to != filter.to) return false;
+  if (filter.created_until && candidate.received > *filter.created_until) return false;
   if (filter.from.empty() && !filter.sent_from && !filter.sent_until) return true;
   const auto state = state_at(candidate, when);
   if (!filter.from.empty() && (candidate.from != filter.from || !state.sender_is_known)) return false;
+  if (!filter.sent_from && !filter.sent_until) return true;
+  if (!state.sent && filter.sent_only) return false;
   // A message that was not sent yet counts by its creation.
   const auto sent = state.sent.value_or(candidate.received);
   return (!filter.sent_from || sent >= *filter.sent_from) && (!filter.sent_until || sent < *filter.sent_until);

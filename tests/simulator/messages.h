@@ -49,8 +49,10 @@ message_state state_at(const message& subject, timestamp when);
 struct message_filter {
   std::string to{};
   std::string from{};
-  std::optional<timestamp> sent_from{};   // inclusive
-  std::optional<timestamp> sent_until{};  // exclusive
+  std::optional<timestamp> sent_from{};      // inclusive
+  std::optional<timestamp> sent_until{};     // exclusive
+  bool sent_only = false;                    // with sent_from or sent_until: nothing that was not sent yet
+  std::optional<timestamp> created_until{};  // inclusive
 };
 
 /// Which part of a list is asked for. Both anchors are message SIDs of a previous page and win over `page`.

@@ -1,7 +1,7 @@
 // The provider's API: authentication, validation, resources, lists.
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
-import { accountA, accountB, from, Simulator, to, tokenA, tokenB } from './harness.mjs';
+import { accountA, accountB, from, Simulator, to, tokenA, tokenB, until } from './harness.mjs';
 
 const base = '/2010-04-01/Accounts';
 let simulator;
@@ -160,6 +160,25 @@ test('lists filter by recipient, sender and date', async () => {
   assert.equal((await simulator.twilio('GET', `${base}/${accountA}/Messages.json?DateSent=today`)).status, 400);
   const others = await simulator.twilio('GET', `${base}/${accountB}/Messages.json`, { user: accountB, password: tokenB });
   assert.deepEqual(others.body.messages, []);
+});
+
+test('lists show a message late, without its text or only once it was sent, if they are told to', async () => {
+  const list = async (query) => (await simulator.twilio('GET', `${base}/${accountA}/Messages.json?To=${encodeURIComponent(to)}${query}`)).body.messages;
+  const since = `&DateSent>=${new Date(Date.now() - 86_400_000).toISOString().slice(0, 10)}`;
+  await simulator.control('PUT', 'delivery', { sending_ms: null });
+  const { body: created } = await simulator.send({ Body: 'secret' });
+  await simulator.control('PUT', 'lists', { delay_ms: 3_600_000 });
+  assert.deepEqual(await list(''), []);
+  assert.equal((await simulator.twilio('GET', created.uri)).body.body, 'secret', 'a single message is there at once');
+  await simulator.control('PUT', 'lists', { delay_ms: 50, redact_bodies: true });
+  assert.equal((await until(async () => (await list(''))[0], 'the message to be listed')).body, '');
+  assert.ok(Date.now() - Date.parse((await simulator.messages())[0].received_at) >= 50);
+  assert.equal((await simulator.twilio('GET', created.uri)).body.body, '');
+  assert.equal((await simulator.messages())[0].body, 'secret');
+  assert.equal((await list(since)).length, 1, 'an unsent message counts by its creation');
+  assert.deepEqual((await simulator.control('PUT', 'lists', { date_filters_skip_unsent: true })).body,
+    { delay_ms: 0, redact_bodies: false, date_filters_skip_unsent: true });
+  assert.deepEqual([(await list('')).length, (await list(since)).length], [1, 0]);
 });
 
 test('pages are followed by next_page_uri and back by previous_page_uri', async () => {

@@ -50,7 +50,7 @@ message new_message(const account& sender, const form& fields, const delivery_se
 
 }  // namespace
 
-std::string message_resource(std::string_view account_sid, const message& subject, timestamp when) {
+std::string message_resource(std::string_view account_sid, const message& subject, timestamp when, bool redact_body) {
   const auto state = state_at(subject, when);
   std::string out;
   out.reserve(subject.body.size() + 1024);
@@ -70,7 +70,7 @@ std::string message_resource(std::string_view account_sid, const message& subjec
   add_or_null(",\"messaging_service_sid\":", subject.messaging_service_sid, subject.with_service);
   add(",\"to\":", subject.to);
   add_or_null(",\"from\":", subject.from, state.sender_is_known);
-  add(",\"body\":", subject.body);
+  add(",\"body\":", redact_body ? std::string_view() : std::string_view(subject.body));
   add(",\"status\":", to_string(state.status));
   fmt::format_to(std::back_inserter(out),
                  R"(,"num_segments":"{}","num_media":"0","direction":"outbound-api","api_version":"2010-04-01")",
@@ -135,7 +135,7 @@ answer twilio_messages::create(const account& sender, const request& asked) {
 
 answer twilio_messages::list(const account& owner, const request& asked) const {
   const auto query = form::parse(asked.query);
-  const auto filter = message_filter_from(query);
+  auto filter = message_filter_from(query);
   auto position = requested_page(query);
   if (!filter || !position)
     return to_answer({400, 20001, "DateSent must be YYYY-MM-DD; Page and PageSize must be numbers."});
@@ -148,11 +148,14 @@ answer twilio_messages::list(const account& owner, const request& asked) const {
   else if (!token.empty())
     return to_answer({400, 20001, "PageToken was not given by a previous page."});
   const auto when = now();
+  filter->sent_only = lists_.date_filters_skip_unsent;
+  filter->created_until = when - lists_.delay;
   const auto found = store_.list(owner.sid, *filter, wanted, when);
   if (!found) return to_answer({400, 20001, "PageToken was not given by a previous page."});
   position->has_next = found->has_more;
   std::vector<std::string> items;
-  for (const auto* each : found->messages) items.push_back(message_resource(owner.sid, *each, when));
+  for (const auto* each : found->messages)
+    items.push_back(message_resource(owner.sid, *each, when, lists_.redact_bodies));
   if (!found->messages.empty()) {
     position->next_token.append(after_token).append(found->messages.back()->sid_text());
     position->previous_token.append(before_token).append(found->messages.front()->sid_text());
@@ -166,7 +169,7 @@ answer twilio_messages::fetch(const account& owner, std::string_view sid, const 
   const auto* found = store_.find(owner.sid, sid);
   if (found == nullptr) return to_answer(not_found_error(asked.path));
   answer result;
-  result.body = message_resource(owner.sid, *found, now());
+  result.body = message_resource(owner.sid, *found, now(), lists_.redact_bodies);
   return result;
 }
 

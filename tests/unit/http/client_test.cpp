@@ -1,5 +1,6 @@
 #include "http/client.h"
 
+#include <event2/event.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -67,6 +68,27 @@ TEST_F(CurlClientTest, KeepsConnections) {
     while (!peer.read_request().empty()) peer.write(ok_answer);
   });
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(send(post(server.url())).ok());
+  EXPECT_EQ(server.connections(), 1);
+}
+
+// Three lengths, because base64 has as many kinds of padding.
+TEST_F(CurlClientTest, AuthenticatesEachRequestOfAConnectionAsItsOwnUser) {
+  std::vector<std::string> seen;
+  TinyServer server([&](Peer& peer) {
+    for (std::string request; !(request = peer.read_request()).empty(); peer.write(ok_answer)) seen.push_back(request);
+  });
+  const std::vector<std::pair<std::string, std::string>> users{
+      {"AC1", "QUMxOm1hZGU6dXA="},
+      {"SK22", "U0syMjptYWRlOnVw"},
+      {"AC333", "QUMzMzM6bWFkZTp1cA=="},
+  };
+  for (const auto& [user, encoded] : users) {
+    HttpRequest request = post(server.url());
+    request.user = user;
+    request.password = SecretString("made:up");
+    EXPECT_TRUE(send(std::move(request)).ok());
+    EXPECT_NE(seen.back().find("\r\nAuthorization: Basic " + encoded + "\r\n"), std::string::npos) << seen.back();
+  }
   EXPECT_EQ(server.connections(), 1);
 }
 
@@ -163,6 +185,23 @@ TEST_F(CurlClientTest, AConnectionThatWasClosedWhileIdleIsReplaced) {
   while (closed == 0) std::this_thread::yield();
   EXPECT_TRUE(send(post(server.url())).ok());
   EXPECT_EQ(server.connections(), 2);
+}
+
+// Idle connections stay watched. What ended must not keep the loop busy, nor confuse the next socket of that number.
+TEST_F(CurlClientTest, AnIdleConnectionThatEndedIsNotWatchedAnyMore) {
+  TinyServer server([](Peer& peer) {
+    peer.read_request();
+    peer.write(ok_answer);
+  });
+  std::unique_ptr<Timer> look;
+  const auto watched = [&] { return event_base_get_num_events(loop.base(), EVENT_BASE_COUNT_ADDED) > 0; };
+  look = loop.make_timer([&] { watched() ? look->start(1ms) : loop.stop(); });
+  for (int round = 1; round <= 3; ++round) {
+    EXPECT_TRUE(send(post(server.url())).ok());
+    look->start(1ms);
+    loop.run();
+    EXPECT_EQ(server.connections(), round);
+  }
 }
 
 TEST_F(CurlClientTest, CutsALongBodyAndSaysSo) {
