@@ -69,7 +69,7 @@ test(`dead while ${BACKLOG} messages come in: few attempts, flat memory; then al
   await insert(a, 'down a', BACKLOG / 2);
   await insert(b, 'down b', BACKLOG / 2);
   await until('both breakers to be open for a while', () => stack.db.value(
-    'SELECT count(*) = 2 FROM byoc.lanes WHERE failures >= byoc.breaker_threshold() + 3'));
+    `SELECT count(*) = 2 FROM byoc.queue_health WHERE breaker <> 'closed' AND failures >= byoc.breaker_threshold() + 3`));
   const attempts = await stack.db.value(`SELECT count(*)::int FROM byoc.sms_events WHERE event = 'unavailable'`);
   assert.ok(attempts < 1000, `${attempts} attempts`);
   await stack.replaceSimulator([a, b]);
