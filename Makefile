@@ -23,7 +23,8 @@ ifndef BUILD
 build = @mkdir -p build && flock build/.lock $(MAKE) -s --no-print-directory -j$(shell nproc) BUILD=1
 
 .PHONY: deps all install uninstall clean stage demo demo-stop installcheck check \
-        check-version check-pgtap check-unit check-e2e check-faults check-attacks check-asan campaign bench fuzz format
+        check-version check-pgtap check-unit check-e2e check-faults check-attacks check-asan check-tsan check-valgrind \
+        campaign bench fuzz format
 
 deps:
 	@scripts/deps
@@ -54,6 +55,13 @@ check: stage
 
 check-version check-pgtap check-unit check-e2e check-faults check-attacks check-asan: check-%: stage
 	@scripts/check $*
+
+# Slow, so not part of `check`: data races, and memory under valgrind.
+check-tsan: stage
+	@scripts/check tsan
+check-valgrind: stage
+	@scripts/deps valgrind
+	@scripts/check valgrind
 
 # check-faults, large: about a quarter of an hour. SEED=... repeats what was done; how it interleaves never repeats.
 campaign: export MESSAGES ?= 50000
@@ -130,7 +138,7 @@ $(SCRIPT): $(SQL_FILES) extension/pg_byoc.control Makefile
 # byocd, and for the first pass's `stage` the simulator and the unit tests too.
 CMAKE_TARGET = byocd
 
-.PHONY: byocd asan fuzz install-byocd uninstall-byocd
+.PHONY: byocd asan tsan fuzz install-byocd uninstall-byocd
 all: byocd
 install: install-byocd
 uninstall: uninstall-byocd
@@ -140,15 +148,17 @@ configure = @cmake -S . -B $(@D) -G Ninja \
 
 build/cmake/build.ninja:
 	$(configure) -DCMAKE_BUILD_TYPE=RelWithDebInfo
-build/asan/build.ninja:
-	$(configure) -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O1 -DBYOC_SANITIZE=address
+build/asan/build.ninja: SANITIZE = address
+build/tsan/build.ninja: SANITIZE = thread
+build/asan/build.ninja build/tsan/build.ninja:
+	$(configure) -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O1 -DBYOC_SANITIZE=$(SANITIZE)
 
 build/fuzz/build.ninja:
 	$(configure) -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER=clang++ -DBYOC_FUZZ=ON
 
 byocd: build/cmake/build.ninja
 	@cmake --build $(<D) --target $(CMAKE_TARGET)
-asan: build/asan/build.ninja
+asan tsan: %: build/%/build.ninja
 	@cmake --build $(<D)
 fuzz: build/fuzz/build.ninja
 	@cmake --build $(<D) --target $(FUZZ_TARGETS:%=%_fuzz)

@@ -1,9 +1,8 @@
 // What a provider's answers do to a message.
 
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
-import { Simulator, Stack, until } from './stack.mjs';
+import { Stack, until } from './stack.mjs';
 
 const stack = new Stack('retries', { env: { BYOC_REQUEST_TIMEOUT: '500ms' } });
 let a;
@@ -62,18 +61,12 @@ test('a wrong token of one organization does not stop another', async () => {
 
 test('a provider that is down loses nothing', async () => {
   await stack.faults([]);
-  const { port } = stack.simulator;
   await stack.simulator.program.stop('SIGKILL');
   const ids = [];
   for (let i = 0; i < 20; ++i) ids.push(await stack.send(a, `+155520000${String(i).padStart(2, '0')}`, `while down ${i}`));
   await until('the breaker to open', () => stack.db.value('SELECT bool_or(failures >= byoc.breaker_threshold()) FROM byoc.lanes'));
   assert.equal(await stack.db.value(`SELECT count(*)::int FROM byoc.sms_messages WHERE status IN ('queued', 'sending')`), 20);
-  // It has to know the account from the first request on: a wrong token is a permanent error.
-  const accounts = `${stack.run.folder}/accounts.json`;
-  writeFileSync(accounts, JSON.stringify([{
-    sid: a.account.sid, auth_token: a.account.authToken, numbers: [{ phone_number: a.account.number, sms: true }],
-  }]));
-  stack.simulator = await Simulator.start(stack.run, { port, args: ['--accounts', accounts] });
+  await stack.replaceSimulator([a]);
   for (const id of ids) assert.equal((await stack.settled(id)).status, 'sent');
   assert.equal((await stack.simulator.messages()).length, 20);
 });

@@ -1,6 +1,6 @@
 // What the end-to-end tests share: a private server, simulator and byocd, and organizations on them.
 
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { Run, until } from '../../scripts/run.mjs';
 import { BYOCD, Byocd, Cluster, Simulator } from '../../scripts/stack.mjs';
 
@@ -85,6 +85,15 @@ export class Stack {
 
   faults(rules) { return this.simulator.request('PUT', '/_simulator/faults', rules); }
   latency(ms) { return this.simulator.request('PUT', '/_simulator/latency', { ms }); }
+
+  // A simulator in the place of one that was stopped. It has to know the accounts from the first request on: a wrong token is a
+  // permanent error.
+  async replaceSimulator(organizations) {
+    const args = ['--accounts', `${this.run.folder}/accounts.json`];
+    writeFileSync(args[1], JSON.stringify(organizations.map(({ account: { sid, authToken, number } }) => (
+      { sid, auth_token: authToken, numbers: [{ phone_number: number, sms: true }] }))));
+    this.simulator = await Simulator.start(this.run, { port: this.simulator.port, args });
+  }
 
   // Opens the connection again after a restart of the server.
   async reconnect() {
