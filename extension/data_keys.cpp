@@ -144,7 +144,7 @@ Binding wrap_binding(const pg_uuid_t* organization, const EncodedKeyId& key_id) 
 // The key that wraps data keys, from one of the ring's master keys; null when OpenSSL fails.
 AeadKey* wrapping_key(const MasterKey& master) {
   uint8 subkey[32];
-  AeadKey* aead = derive_subkey(master, wrap_purpose, subkey) ? AeadKey::create(subkey) : nullptr;
+  AeadKey* aead = derive_subkey(master.bytes, wrap_purpose, subkey) ? AeadKey::create(subkey) : nullptr;
   OPENSSL_cleanse(subkey, sizeof subkey);
   return aead;
 }

@@ -1,8 +1,9 @@
 #include "audit_mac.h"
 
+#include "keyring.h"
+
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
-#include <openssl/hmac.h>
 #include <openssl/params.h>
 
 #include <new>
@@ -46,9 +47,7 @@ EVP_MAC_CTX* make_context(const std::uint8_t* key) {
 
 AuditKey* AuditKey::create(const std::uint8_t (&data_key)[audit_key_size]) noexcept {
   std::uint8_t subkey[audit_mac_size];
-  if (HMAC(EVP_sha256(), data_key, sizeof data_key, bytes_of(key_purpose), key_purpose.size(), subkey, nullptr) ==
-      nullptr)
-    return nullptr;
+  if (!derive_subkey(data_key, key_purpose, subkey)) return nullptr;
   auto* key = new (std::nothrow) AuditKey;
   if (key != nullptr && (key->context_ = make_context(subkey)) == nullptr) {
     delete key;

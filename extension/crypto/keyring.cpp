@@ -186,10 +186,10 @@ std::size_t format_keyring_line(const MasterKey& key, char (&out)[keyring_line_c
   return static_cast<std::size_t>(length);
 }
 
-bool derive_subkey(const MasterKey& key, std::string_view purpose, std::uint8_t (&out)[32]) noexcept {
+bool derive_subkey(const std::uint8_t (&key)[32], std::string_view purpose, std::uint8_t (&out)[32]) noexcept {
   unsigned int size = 0;
-  const auto* done = HMAC(EVP_sha256(), key.bytes, static_cast<int>(master_key_size),
-                          reinterpret_cast<const unsigned char*>(purpose.data()), purpose.size(), out, &size);
+  const auto* done = HMAC(EVP_sha256(), key, sizeof key, reinterpret_cast<const unsigned char*>(purpose.data()),
+                          purpose.size(), out, &size);
   return done != nullptr && size == sizeof out;
 }
 

@@ -78,7 +78,7 @@ constexpr std::size_t keyring_line_capacity = 128;
 // Writes the key's line, without a newline, zero-terminated; returns its length.
 std::size_t format_keyring_line(const MasterKey& key, char (&out)[keyring_line_capacity]) noexcept;
 
-// Derives a key for one purpose from a master key: HMAC-SHA256(key, purpose). False when OpenSSL fails.
-bool derive_subkey(const MasterKey& key, std::string_view purpose, std::uint8_t (&out)[32]) noexcept;
+// Derives a key for one purpose from a key: HMAC-SHA256(key, purpose). False when OpenSSL fails.
+bool derive_subkey(const std::uint8_t (&key)[32], std::string_view purpose, std::uint8_t (&out)[32]) noexcept;
 
 }  // namespace byoc

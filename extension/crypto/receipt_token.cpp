@@ -27,7 +27,7 @@ bool sign(const std::uint8_t (&key)[receipt_key_size], const std::uint8_t* paylo
 }  // namespace
 
 bool derive_receipt_key(const MasterKey& master, std::uint8_t (&key)[receipt_key_size]) noexcept {
-  return derive_subkey(master, purpose, key);
+  return derive_subkey(master.bytes, purpose, key);
 }
 
 bool mint_receipt_token(const std::uint8_t (&key)[receipt_key_size], const ReceiptSubject& subject,

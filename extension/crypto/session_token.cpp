@@ -32,7 +32,7 @@ std::uint64_t take_integer(const std::uint8_t*& at, int size) noexcept {
 bool sign(const MasterKey& key, std::string_view text, std::uint8_t (&mac)[mac_size]) noexcept {
   std::uint8_t subkey[32];
   unsigned int size = 0;
-  const bool good = derive_subkey(key, purpose, subkey) &&
+  const bool good = derive_subkey(key.bytes, purpose, subkey) &&
                     HMAC(EVP_sha256(), subkey, sizeof subkey, reinterpret_cast<const unsigned char*>(text.data()),
                          text.size(), mac, &size) != nullptr;
   OPENSSL_cleanse(subkey, sizeof subkey);

@@ -42,7 +42,7 @@ function argument({ type, name }, ids, envelope) {
     case 'boolean': return 'true';
     case 'boolean[]': return 'ARRAY[true]';
     case 'interval': return `'1 hour'`;
-    case 'timestamp with time zone': return name === 'send_at' ? 'now()' : 'NULL';
+    case 'timestamp with time zone': return name === 'expires_at' ? 'NULL' : 'now()';
     case 'regclass': return `'leads'`;
     case 'regrole': return `'tenant'`;
     default:

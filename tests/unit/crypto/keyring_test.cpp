@@ -102,7 +102,8 @@ TEST(Keyring, DerivesAnotherKeyForEachPurpose) {
   std::uint8_t one[32];
   std::uint8_t again[32];
   std::uint8_t two[32];
-  ASSERT_TRUE(derive_subkey(key, "one", one) && derive_subkey(key, "one", again) && derive_subkey(key, "two", two));
+  ASSERT_TRUE(derive_subkey(key.bytes, "one", one) && derive_subkey(key.bytes, "one", again) &&
+              derive_subkey(key.bytes, "two", two));
   EXPECT_EQ(std::memcmp(one, again, sizeof one), 0);
   EXPECT_NE(std::memcmp(one, two, sizeof one), 0);
 }
