@@ -145,6 +145,10 @@ BEGIN
         PERFORM byoc.take_wakeups(1000);
     END IF;
     started := clock_timestamp();
+    -- To start the statement below costs more than to see that there is nothing for it to do.
+    IF NOT EXISTS (SELECT FROM byoc.lanes l WHERE l.busy AND l.next_at <= started) THEN
+        RETURN;
+    END IF;
     RETURN QUERY
     WITH ready AS MATERIALIZED (
         SELECT l.org_id, l.lane, l.cursor, l.failures, l.tokens, l.tokens_at,
