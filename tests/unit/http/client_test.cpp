@@ -42,7 +42,8 @@ class CurlClientTest : public testing::Test {
   }
 
   Loop loop;
-  CurlClient client{loop, {400ms, 4, "byocd-test"}};
+  // Enough for the longest answer on a busy machine, under a sanitizer.
+  CurlClient client{loop, {2s, 4, "byocd-test"}};
 };
 
 TEST_F(CurlClientTest, SendsAFormWithBasicAuthenticationAndReadsTheAnswer) {
