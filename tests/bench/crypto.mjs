@@ -112,7 +112,7 @@ async function scan(cluster, db, count) {
 
 // The scans of tables that ran.
 function scans(node) {
-  const own = node['Relation Name'] && node['Actual Loops'] > 0 ? [`${node['Node Type']} using ${node['Index Name'] ?? 'nothing'}`] : [];
+  const own = node['Relation Name'] && node['Actual Loops'] > 0 ? [`${node['Node Type']} using ${node['Index Name'] ?? node.Plans?.[0]['Index Name'] ?? 'nothing'}`] : [];
   return [...own, ...(node.Plans ?? []).flatMap(scans)];
 }
 
