@@ -49,7 +49,8 @@ export class Campaign {
     this.faults = Object.fromEntries(Object.entries(await this.#providerFaults()).map(([action, count]) => [action, count - (before[action] ?? 0)]));
     await this.#setProvider(this.knobs);
     for (const sidecar of this.sidecars.filter(({ running }) => !running)) await sidecar.start();
-    await this.arena.drain(this.tag, 60_000 + this.messages * 4);
+    // A list that cannot tell is read five times, and the later the longer after the attempt.
+    await this.arena.drain(this.tag, 300_000 + this.messages * 4);
     this.ledger = await readLedger(this.arena, this.tag);
     return this.ledger;
   }
