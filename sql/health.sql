@@ -241,7 +241,7 @@ COMMENT ON FUNCTION byoc.stats() IS 'What byoc.stats shows; for byocd, which may
 CREATE VIEW byoc.stats AS SELECT s.* FROM byoc.stats() AS s;
 COMMENT ON VIEW byoc.stats IS
     'Totals of all organizations, one row. What was finished in the last hour is counted among messages that were claimed in it (refused and '
-    'cancelled ones never were): reading those is most of its cost, up to a second for a million.';
+    'cancelled ones never were): reading those is most of its cost.';
 COMMENT ON COLUMN byoc.stats.oldest_waiting_seconds IS 'Age of the oldest message that could be sent now; NULL: none waits.';
 COMMENT ON COLUMN byoc.stats.scheduled IS 'Messages whose time has not come: for send_at, or to be tried again.';
 COMMENT ON COLUMN byoc.stats.due IS 'Messages whose time has come, and which no claim has moved to the queue yet.';

@@ -89,8 +89,6 @@ struct JobOutcome {
   /// How long to wait before the next try, should SQL decide to try again.
   std::chrono::milliseconds retry_delay{0};
   std::chrono::milliseconds duration{0};
-  /// The last outstanding job of its claim.
-  bool last = false;
   /// The provider was told where to call back.
   bool called_back = false;
 };

@@ -45,10 +45,6 @@ class ObjectWriter {
     json_text_.append(digits.data(), digits.size());
   }
   void number_or_null(std::string_view name, std::optional<int> value) { value ? number(name, *value) : null(name); }
-  void yes(std::string_view name) {
-    begin(name);
-    json_text_ += "true";
-  }
   void end() { json_text_ += '}'; }
 
  private:
@@ -85,7 +81,6 @@ void append(std::string& json_text, const JobOutcome& job) {
     object.text_or_null("error_message", outcome.error_message);
     object.number("retry_ms", job.retry_delay.count());
   }
-  if (job.last) object.yes("last");
   object.end();
 }
 

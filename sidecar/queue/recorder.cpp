@@ -25,17 +25,10 @@ Recorder::Recorder(Gateway& gateway, Timers& timers, Identities& identities, Hoo
       batch_limit_(largest_batch) {}
 
 void Recorder::expect(const std::vector<ClaimedJob>& jobs) {
-  for (const auto& job : jobs) {
-    ++outstanding_[job.claim->id];
-    identities_.hold(job.claim->dispatcher);
-  }
+  for (const auto& job : jobs) identities_.hold(job.claim->dispatcher);
 }
 
 void Recorder::add(JobOutcome outcome) {
-  if (const auto found = outstanding_.find(outcome.claim->id); found != outstanding_.end() && --found->second == 0) {
-    outcome.last = true;
-    outstanding_.erase(found);
-  }
   waiting_.push_back(std::move(outcome));
   // In the loop's next turn: what finished in this one goes together.
   if (sending_.empty() && !flush_timer_->pending()) flush_timer_->start(0us);
@@ -70,7 +63,7 @@ void Recorder::on_recorded(Result<int, DbError> result) {
 }
 
 void Recorder::on_refused(const DbError& error) {
-  // Back to the front, in their order: `last` must not overtake the others of its claim.
+  // Back to the front, in their order.
   waiting_.insert(waiting_.begin(), std::make_move_iterator(sending_.begin()), std::make_move_iterator(sending_.end()));
   const std::size_t count = sending_.size();
   sending_.clear();

@@ -5,8 +5,6 @@
 #include <deque>
 #include <functional>
 #include <memory>
-#include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "../db/gateway.h"
@@ -30,7 +28,7 @@ class Recorder {
 
   Recorder(Gateway& gateway, Timers& timers, Identities& identities, Hooks hooks);
 
-  /// Jobs came in: counts what is outstanding of each claim.
+  /// Jobs came in: their claims are held until their outcomes are recorded.
   void expect(const std::vector<ClaimedJob>& jobs);
   /// One of them is done.
   void add(JobOutcome outcome);
@@ -52,7 +50,6 @@ class Recorder {
   Hooks hooks_;
   std::unique_ptr<Timer> flush_timer_;
   std::unique_ptr<Timer> aside_timer_;
-  std::unordered_map<std::string, int> outstanding_;  // by claim
   std::deque<JobOutcome> waiting_;
   std::vector<JobOutcome> sending_;
   std::vector<JobOutcome> aside_;

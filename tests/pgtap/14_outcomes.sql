@@ -142,7 +142,7 @@ SELECT is(byoc.retry_window(), interval '24 hours', 'the window is 24 hours');
 -- Many at once
 CREATE TABLE byoc_test.batch AS SELECT n, byoc.send_sms('+15005550006', 'batch', org_id => byoc_test.org_a()) AS id FROM generate_series(1, 60) AS n;
 SELECT count(*) AS n FROM byoc_test.claim(1000) \gset
-SELECT is((SELECT byoc.record_outcomes(jsonb_agg(jsonb_build_object('org_id', m.org_id, 'id', m.id, 'claim_id', m.claim_id, 'last', b.n = 60,
+SELECT is((SELECT byoc.record_outcomes(jsonb_agg(jsonb_build_object('org_id', m.org_id, 'id', m.id, 'claim_id', m.claim_id,
         'outcome', (ARRAY['accepted', 'rejected', 'throttled', 'unavailable', 'unknown', 'returned'])[b.n % 6 + 1])))
     FROM byoc_test.batch b JOIN byoc.messages m USING (id)), 60, 'sixty outcomes of all kinds are recorded in one call');
 SELECT byoc_test.lists($$SELECT m.status || ' ' || count(*) FROM byoc_test.batch b JOIN byoc.sms_messages m USING (id) GROUP BY m.status$$,

@@ -84,13 +84,13 @@ SELECT is(byoc.rescue_expired(), 0, 'it is rescued once');
 SELECT is_empty($$SELECT * FROM byoc_test.claim(10)$$, 'and not given out');
 SELECT is(byoc_test.absent(), 1, 'when it was not found');
 SELECT is(byoc_test.status(:'slow'), 'queued', 'it waits again');
-SELECT is(byoc.record_outcomes(jsonb_build_array(jsonb_build_object('org_id', byoc_test.org_a(), 'id', :'slow', 'claim_id', :'old_claim', 'outcome', 'accepted', 'last', true))), 0,
+SELECT is(byoc.record_outcomes(jsonb_build_array(jsonb_build_object('org_id', byoc_test.org_a(), 'id', :'slow', 'claim_id', :'old_claim', 'outcome', 'accepted'))), 0,
     'a late outcome of the dispatcher that was taken for dead is ignored');
 SELECT is(byoc_test.status(:'slow'), 'queued', 'and changes nothing');
 SELECT is((SELECT attempt FROM byoc_test.claim(10) WHERE id = :'slow'), 2, 'the message is given out as the second attempt');
 SELECT is(byoc.record_outcomes(jsonb_build_array(jsonb_build_object('org_id', byoc_test.org_a(), 'id', :'slow', 'claim_id', :'old_claim', 'outcome', 'rejected', 'error_code', '21610'))), 0,
     'an outcome of the first claim is ignored while the second one is sending');
-SELECT is(byoc_test.record(:'slow', 'accepted', '{"last": true}'), 1, 'the second one''s counts');
+SELECT is(byoc_test.record(:'slow', 'accepted', '{}'), 1, 'the second one''s counts');
 SELECT is(byoc_test.events(:'slow'), 'rescued, not_found, accepted', 'and ends the message');
 
 -- A dispatcher that was taken for dead and lives
@@ -99,7 +99,7 @@ SELECT byoc.send_sms('+15005550006', 'alive 2', org_id => byoc_test.org_a()) AS 
 SELECT byoc.send_sms('+15005550006', 'alive 3', org_id => byoc_test.org_a()) AS three \gset
 SELECT count(*) AS n FROM byoc_test.claim(10, '-1 second') \gset
 SELECT is(byoc.rescue_expired(), 3, 'three messages are taken from it');
-SELECT is(byoc_test.record(:'one', 'accepted', '{"provider_sid": "SM00000000000000000000000000000001", "last": true}'), 1, 'its answer still counts');
+SELECT is(byoc_test.record(:'one', 'accepted', '{"provider_sid": "SM00000000000000000000000000000001"}'), 1, 'its answer still counts');
 SELECT is(byoc_test.record(:'two', 'returned'), 1, 'what it never sent it gives back');
 SELECT is(byoc_test.record(:'three', 'unknown', '{"error_code": "timeout"}'), 1, 'what it does not know either is looked for from now on');
 SELECT is(byoc_test.status(:'one') || ' ' || byoc_test.status(:'two') || ' ' || byoc_test.status(:'three'), 'sent queued sending', 'each as it says');

@@ -19,7 +19,7 @@ CREATE FUNCTION byoc_test.lost(body text, to_number text DEFAULT '+15005550010',
 DECLARE
     id uuid := byoc_test.sending(body, to_number, expires_at);
 BEGIN
-    PERFORM byoc_test.record(id, 'unknown', '{"error_code": "timeout", "last": true}');
+    PERFORM byoc_test.record(id, 'unknown', '{"error_code": "timeout"}');
     RETURN id;
 END $$;
 -- A message as byocd reports it from the list.
@@ -41,14 +41,14 @@ SELECT is(byoc.is_ambiguous(o, s), e, format('%s %s', o, s)) FROM (VALUES
     ('throttled', 429, false), ('rejected', 400, false), ('accepted', 201, false), ('returned', NULL, false)) AS c (o, s, e);
 SELECT byoc_test.sending('lost') AS m \gset
 SELECT claim_id AS claim FROM byoc.messages WHERE id = :'m' \gset
-SELECT is(byoc_test.record(:'m', 'unknown', '{"error_code": "timeout", "last": true}'), 1, 'an outcome that nobody knows is recorded');
+SELECT is(byoc_test.record(:'m', 'unknown', '{"error_code": "timeout"}'), 1, 'an outcome that nobody knows is recorded');
 SELECT is(byoc_test.status(:'m'), 'sending', 'the message is still being sent');
 SELECT is(byoc_test.events(:'m'), 'unknown', 'its history says what happened');
 SELECT is((SELECT count(*) FROM byoc.claims), 0::bigint, 'the claim has ended');
 SELECT ok((SELECT r.account = byoc_test.twilio(1) ->> 'account_sid' AND r.sender = '+15005550001' AND r.reason = 'timeout' AND r.claim_id = :'claim'
                   AND r.due_at - clock_timestamp() BETWEEN '1 second' AND '2 seconds' AND r.attempt_from < r.attempt_until
            FROM byoc.reconciliations r WHERE r.message_id = :'m'), 'it is looked for in two seconds, in the account that sent it');
-SELECT is(byoc_test.record(:'m', 'unknown', '{"error_code": "timeout", "last": true}'), 0, 'recording it twice does no harm');
+SELECT is(byoc_test.record(:'m', 'unknown', '{"error_code": "timeout"}'), 0, 'recording it twice does no harm');
 SELECT is_empty($$SELECT * FROM byoc_test.claim(100)$$, 'and is not given out before');
 SELECT byoc_test.refused(format('SELECT byoc.cancel_sms(%L)', :'m'), '55000', 'is sending', 'nor can it be cancelled');
 
@@ -117,7 +117,7 @@ SELECT byoc_test.lost('race') AS m \gset
 SELECT byoc_test.sending('race') AS rival \gset
 SELECT is(byoc_test.look(jsonb_build_array(byoc_test.listed(30, 'race'))), 0, 'while one that is alike is in flight, nobody knows whose the listed one is');
 SELECT is((SELECT absences + failures FROM byoc.reconciliations WHERE message_id = :'m'), 0::smallint, 'and that read does not count');
-SELECT byoc_test.record(:'rival', 'accepted', '{"provider_sid": "SM00000000000000000000000000000030", "last": true}') AS n \gset
+SELECT byoc_test.record(:'rival', 'accepted', '{"provider_sid": "SM00000000000000000000000000000030"}') AS n \gset
 SELECT is(byoc_test.look(jsonb_build_array(byoc_test.listed(30, 'race'))), 0, 'when it is the other one''s');
 SELECT is(byoc_test.look() + byoc_test.look(), 1, 'this one was not sent');
 DELETE FROM byoc.schedule;
@@ -128,7 +128,7 @@ UPDATE byoc.messages SET claimed_at = claimed_at - interval '1 day' WHERE id = :
 SELECT is(byoc_test.look(jsonb_build_array(byoc_test.listed(31, 'stuck', jsonb_build_object('created_at', clock_timestamp() - interval '1 day')))), 1,
     'one that is alike is waited for no longer than a day');
 SELECT ok((SELECT status = 'unknown' AND error_message ~ 'looks alike is still being sent' FROM byoc.sms_messages WHERE id = :'m'), 'then it is unknown');
-SELECT byoc_test.record(:'rival', 'accepted', '{"provider_sid": "SM00000000000000000000000000000031", "last": true}') AS n \gset
+SELECT byoc_test.record(:'rival', 'accepted', '{"provider_sid": "SM00000000000000000000000000000031"}') AS n \gset
 
 -- Undecided
 SELECT byoc_test.lost('hidden') AS m \gset

@@ -28,11 +28,10 @@ TEST(OutcomeJson, WritesAnAcceptedMessage) {
   done.outcome.provider_sid = "SM00000000000000000000000000000001";
   done.outcome.provider_status = "queued";
   done.outcome.segments = 2;
-  done.last = true;
   EXPECT_EQ(json::parse(outcomes_to_json({done})), json::parse(R"([{
       "org_id": "org-1", "id": "message-1", "claim_id": "claim-1", "attempt": 2, "outcome": "accepted",
       "provider_sid": "SM00000000000000000000000000000001", "provider_status": "queued", "from_number": null,
-      "segments": 2, "duration_ms": 31, "last": true}])"));
+      "segments": 2, "duration_ms": 31}])"));
 }
 
 TEST(OutcomeJson, WritesARejection) {

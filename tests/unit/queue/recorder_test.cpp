@@ -58,20 +58,6 @@ TEST_F(RecorderTest, GroupsWhatComesWhileABatchIsOnItsWay) {
   EXPECT_EQ(gateway.records.front().arguments.size(), 2u);
 }
 
-TEST_F(RecorderTest, MarksTheLastOutstandingJobOfEachClaim) {
-  const auto other = make_claim("claim-2", timers.now() + 30s);
-  expect(claim, 2);
-  expect(other, 1);
-  add(claim, "a");
-  add(other, "x");
-  add(claim, "b");
-  timers.turn();
-  const auto& sent = gateway.records.front().arguments;
-  EXPECT_FALSE(sent[0].last);
-  EXPECT_TRUE(sent[1].last);
-  EXPECT_TRUE(sent[2].last);
-}
-
 TEST_F(RecorderTest, SendsABatchAgainAfterALostConnectionInItsOrder) {
   expect(claim, 3);
   add(claim, "a");
@@ -90,7 +76,6 @@ TEST_F(RecorderTest, SendsABatchAgainAfterALostConnectionInItsOrder) {
   ASSERT_EQ(sent.size(), 3u);
   EXPECT_EQ(sent[0].id, "a");
   EXPECT_EQ(sent[2].id, "c");
-  EXPECT_TRUE(sent[2].last);
 }
 
 TEST_F(RecorderTest, TriesAgainAfterATransientError) {
