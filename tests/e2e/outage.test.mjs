@@ -11,7 +11,8 @@ const MOST_GROWTH = 32 * 1024; // kB
 // Sanitizers and valgrind keep books of their own, and what was freed.
 const MEASURABLE = !(process.env.ASAN_OPTIONS || process.env.TSAN_OPTIONS);
 
-const stack = new Stack('outage', { env: { BYOC_POLL_INTERVAL: '200ms' } });
+// byocd waits longer for an answer than any test: one that is held back comes when the test says so.
+const stack = new Stack('outage', { env: { BYOC_POLL_INTERVAL: '200ms', BYOC_REQUEST_TIMEOUT: '600s', BYOC_LEASE: '3600s' } });
 let a, b, idle;
 
 after(() => stack.end());
@@ -45,8 +46,8 @@ async function expectOnce(marker, count) {
   assert.deepEqual([bodies.length, new Set(bodies).size], [count, count]);
 }
 
-test('an account whose answers take 8 s: the other account does not wait for them', async () => {
-  await stack.faults([{ action: 'slow_body', ms: 8000, match: { account_sid: a.account.sid } }]);
+test('an account whose answers do not come: the other account does not wait for them', async () => {
+  await stack.faults([{ action: 'hold', match: { account_sid: a.account.sid } }]);
   await insert(a, 'slow', 200);
   await until('as many requests as an account may have', async () => (await received('slow')).length === 64);
   await insert(b, 'brisk', 1000);

@@ -155,6 +155,23 @@ test('a timeout never answers, before or after the message is processed', async 
   }
 });
 
+test('held answers come once the rules are replaced, and hold up nobody else', async () => {
+  await faults({ action: 'hold', match: { account_sid: accountA } });
+  const inFlight = async (wanted) => until(async () => (await simulator.stats()).in_flight === wanted, `${wanted} held requests`);
+  const leave = new AbortController();
+  const left = simulator.send({}, { signal: leave.signal });
+  const held = [simulator.send(), simulator.send()];
+  await inFlight(3);
+  leave.abort();
+  await assert.rejects(left, { name: 'AbortError' });
+  await inFlight(2);
+  assert.equal((await simulator.send({ From: '+15550000003', To: '+15551000002' }, { user: accountB, password: tokenB })).status, 201);
+  assert.deepEqual([await count(), (await simulator.stats()).in_flight], [4, 2]);
+  await faults({ action: 'hold', count: 0 });
+  for (const answer of held) assert.equal((await answer).status, 201);
+  assert.equal((await simulator.stats()).in_flight, 0);
+});
+
 test('a slow body comes whole, in pieces over its time', async () => {
   await faults({ action: 'slow_body', ms: 300, count: 1 });
   const auth = Buffer.from(`${accountA}:${tokenA}`).toString('base64');

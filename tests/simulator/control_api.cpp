@@ -147,6 +147,7 @@ answer control_api::faults(const request& asked) {
     targets_.faults.set({});
   else if (asked.method != "GET")
     return wrong_method(asked);
+  if (asked.method != "GET") targets_.on_faults_changed();
   auto list = nlohmann::json::array();
   for (const auto& rule : targets_.faults.all()) list.push_back(to_json(rule));
   return json_answer(list);

@@ -28,6 +28,7 @@ struct control_targets {
   delivery_settings& delivery;
   statistics& stats;
   std::function<void()> on_delivery_changed;
+  std::function<void()> on_faults_changed;
 };
 
 class control_api {

@@ -9,8 +9,8 @@
 namespace simulator {
 namespace {
 
-constexpr std::array<std::string_view, 8> action_names = {"status",      "timeout",       "reset",     "status_after",
-                                                          "reset_after", "timeout_after", "slow_body", "malformed"};
+constexpr std::array<std::string_view, 9> action_names = {
+    "status", "timeout", "reset", "status_after", "reset_after", "timeout_after", "slow_body", "hold", "malformed"};
 
 bool matches(const fault_match& match, const request& subject) {
   if (!match.method.empty() && match.method != subject.method) return false;
@@ -80,6 +80,9 @@ answer faulty_answer(const fault_rule& rule, answer processed) {
     case fault_action::slow_body:
       processed.how = manner::dribbled;
       processed.spread = rule.spread;
+      break;
+    case fault_action::hold:
+      processed.how = manner::held;
       break;
     case fault_action::malformed:
       if (rule.variant == garbage::short_body)

@@ -20,6 +20,7 @@ enum class fault_action {
   reset_after,    // processes, then RST
   timeout_after,  // processes, never answers
   slow_body,      // processes, answers in pieces
+  hold,           // processes, answers when the rules are replaced
   malformed,      // processes, answers garbage
 };
 

@@ -24,6 +24,7 @@ enum class manner {
   cut,       // half of the body that Content-Length announces, then the connection closes
   reset,     // none: TCP RST
   never,     // none: the connection stays open until the client gives up
+  held,      // as any server would, once held answers are released
 };
 
 /// What the client gets.

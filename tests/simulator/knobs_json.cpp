@@ -21,8 +21,9 @@ fault_rule rule_from(json_fields fields) {
   fault_rule rule;
   const auto action = fault_action_from(fields.required_string("action"));
   if (!action)
-    fields.complain("action",
-                    "be one of status, timeout, reset, status_after, reset_after, timeout_after, slow_body, malformed");
+    fields.complain(
+        "action",
+        "be one of status, timeout, reset, status_after, reset_after, timeout_after, slow_body, hold, malformed");
   rule.action = *action;
   fields.object("match", [&](json_fields match) {
     rule.match.account_sid = match.string("account_sid").value_or("");

@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <stdexcept>
 
@@ -75,10 +76,12 @@ void run(const options& opts) {
   twilio_messages message_api(messages, delivery, lists, stats,
                               [&](const message& accepted) { callbacks.watch(accepted); });
   twilio_api twilio(accounts, message_api, stats);
-  control_api control(
-      {accounts, messages, faults, latency, lists, delivery, stats, [&] { callbacks.restart_draws(); }});
+  std::function<void()> release_held;  // by the server, which is made after what it asks
+  control_api control({accounts, messages, faults, latency, lists, delivery, stats, [&] { callbacks.restart_draws(); },
+                       [&] { release_held(); }});
   front_door door(twilio, control, faults, latency, stats);
   server http(base.get(), stats, [&](const request& asked) { return door.handle(asked); });
+  release_held = [&] { http.release_held(); };
 
   const auto on_term = stop_on(base.get(), SIGTERM);
   const auto on_int = stop_on(base.get(), SIGINT);

@@ -147,6 +147,14 @@ std::uint16_t server::listen(const std::string& host, std::uint16_t port) {
   return port;
 }
 
+void server::release_held() {
+  for (auto& [held, owned] : held_) {
+    if (held->result.how != manner::held) continue;
+    held->result.how = manner::whole;
+    held->after(std::chrono::microseconds(0));
+  }
+}
+
 void server::on_request(evhttp_request* req) {
   const std::string_view uri = evhttp_request_get_uri(req);
   const auto question = uri.find('?');
@@ -196,6 +204,7 @@ void server::hold(evhttp_request* req, answer result) {
 void server::carry_out(exchange& held) {
   switch (held.result.how) {
     case manner::never:
+    case manner::held:
       return;
     case manner::whole: {
       auto* req = held.req;

@@ -27,6 +27,9 @@ class server {
   /// hands out to clients. Returns the port. Throws std::runtime_error when it cannot.
   std::uint16_t listen(const std::string& host, std::uint16_t port);
 
+  /// Sends the answers of manner::held that wait.
+  void release_held();
+
  private:
   struct exchange;
 

@@ -80,6 +80,7 @@ TEST(fault_answers, spoil_the_proper_answer) {
                   .is_discarded());
   EXPECT_EQ(spoiled(R"([{"action":"malformed","variant":"short_body"}])").how, manner::cut);
   EXPECT_EQ(spoiled(R"([{"action":"slow_body","ms":70}])").spread.count(), 70);
+  EXPECT_EQ(spoiled(R"([{"action":"hold"}])").how, manner::held);
   EXPECT_EQ(spoiled(R"([{"action":"reset_after"}])").how, manner::reset);
   EXPECT_EQ(spoiled(R"([{"action":"timeout_after"}])").how, manner::never);
 }
