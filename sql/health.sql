@@ -41,6 +41,7 @@ BEGIN
         DELETE FROM byoc.unknown_messages u USING old o WHERE u.org_id = o.org_id AND u.message_id = o.id
     )
     SELECT count(*) INTO pruned FROM gone;
+    DELETE FROM byoc.earlier_attempts a WHERE a.org_id = prune_organization.org_id AND a.left_at < finished_before;
     RETURN pruned;
 END
 $$;

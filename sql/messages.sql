@@ -67,7 +67,7 @@ CREATE TABLE byoc.message_events (
 );
 COMMENT ON TABLE byoc.message_events IS
     'History of messages: one row for each attempt''s outcome (accepted, rejected, throttled, unavailable, unknown, returned) and '
-    'each other change (refused, rescued, found, not_found, late, expired, cancelled, retried, resolved), what the '
+    'each other change (refused, rescued, found, not_found, late, expired, cancelled, retried, resent, resolved), what the '
     'provider reported later (sent, delivered, undelivered, failed, ...), and settled: a report that proved an attempt whose answer was lost.';
 COMMENT ON COLUMN byoc.message_events.duration_ms IS 'From the request''s start to its outcome, in milliseconds.';
 ALTER TABLE byoc.message_events ENABLE ROW LEVEL SECURITY;

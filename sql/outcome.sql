@@ -88,7 +88,7 @@ BEGIN
         SELECT t.*, t.outcome IN ('throttled', 'unavailable')
                     OR (t.outcome = 'rejected'
                         AND EXISTS (SELECT FROM byoc.provider_errors e
-                                    WHERE e.provider = 'twilio' AND e.code = t.error_code AND e.class = 'retry_later')) AS retryable
+                                    WHERE e.provider = 'twilio' AND e.code = t.error_code AND e.class IN ('retry_later', 'resend'))) AS retryable
         FROM jsonb_to_recordset(outcomes) AS t (
             org_id uuid, id uuid, claim_id uuid, outcome text, from_number text, error_code text, error_message text,
             http_status smallint, duration_ms integer)
@@ -258,6 +258,8 @@ BEGIN
     VALUES (message.org_id, message.id, greatest(clock_timestamp(), message.send_at), message.to_number, message.body, coalesce(message.segments, 1),
             message.credential_id, message.attempts, message.source_table, message.idempotency_key, message.created_at,
             greatest(now(), message.send_at), CASE WHEN event = 'resumed' OR message.expires_at > now() THEN message.expires_at END);
+    INSERT INTO byoc.earlier_attempts (org_id, provider_sid)
+    SELECT message.org_id, message.provider_sid WHERE message.provider_sid IS NOT NULL ON CONFLICT DO NOTHING;
     INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt)
     VALUES (message.org_id, message.id, byoc.uuid_v7(), requeue.event, message.attempts);
     PERFORM byoc.wake_dispatcher(message.org_id);

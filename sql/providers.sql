@@ -70,8 +70,8 @@ ALTER TABLE byoc.shipped_provider_errors ENABLE ROW LEVEL SECURITY;
 CREATE DOMAIN byoc.error_class AS text
     CHECK (VALUE IN ('retry_later', 'resend', 'pause_credential', 'permanent_recipient', 'permanent_message'));
 COMMENT ON DOMAIN byoc.error_class IS
-    'What an error means: retry_later (nothing was sent), resend (sent, then failed: a bounded number of times), pause_credential '
-    '(the tenant has to mend something), permanent_recipient, permanent_message.';
+    'What an error means: retry_later (tried again while the message may be), resend (accepted, then failed: sent again as often as '
+    'byoc.resend_schedule() says), pause_credential (the tenant has to mend something), permanent_recipient, permanent_message.';
 ALTER TABLE byoc.shipped_provider_errors ALTER COLUMN class TYPE byoc.error_class;
 
 CREATE TABLE byoc.provider_error_overrides (

@@ -159,6 +159,8 @@ DECLARE
     sought uuid[];
     ready bigint[];
     held integer[];
+    failed_orgs uuid[];
+    failed uuid[];
 BEGIN
     -- Its row is locked while a message list settles a message, and before the message: of two attempts that look alike the list
     -- must not take this one's message for the other's.
@@ -231,17 +233,22 @@ BEGIN
                            WHERE e.org_id = t.org_id AND e.message_id = t.id AND e.attempt = t.attempt AND e.event = t.status
                              AND e.provider_sid = t.provider_sid)
          ORDER BY t.org_id, t.id, t.attempt, t.status, t.provider_sid, t.n)
+    ), noted AS (
+        INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, error_code, provider_sid)
+        SELECT h.org_id, h.id, byoc.uuid_v7(), h.event, h.attempt, h.error_code, h.provider_sid
+        FROM (SELECT * FROM history ORDER BY history.n) AS h
     )
-    INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, error_code, provider_sid)
-    SELECT h.org_id, h.id, byoc.uuid_v7(), h.event, h.attempt, h.error_code, h.provider_sid
-    FROM (SELECT * FROM history ORDER BY history.n) AS h;
+    SELECT array_agg(c.org_id), array_agg(c.id) INTO failed_orgs, failed FROM changed c WHERE c.result IN ('failed', 'undelivered');
+    IF failed IS NOT NULL THEN
+        PERFORM byoc.send_again(failed_orgs, failed);
+    END IF;
     RETURN coalesce(held, '{}');
 END
 $$;
 COMMENT ON FUNCTION byoc.record_receipts(jsonb) IS
     'For byocd: what the provider says about messages that it took: org_id, id, attempt, provider_sid, status (the provider''s word) and perhaps '
-    'error_code, from_number, at (seconds since 1970) and settle. delivered, undelivered and failed are final; a message never goes back, and '
-    'a receipt that comes twice, late or about another attempt changes nothing. One for a message whose answer was lost settles it. Returns '
+    'error_code, from_number, at (seconds since 1970) and settle. delivered, undelivered and failed are final, but for a failure whose class in '
+    'byoc.provider_errors has the message sent again (byoc.send_again); a message never goes back, and a receipt that comes twice, late or about another attempt changes nothing. One for a message whose answer was lost settles it. Returns '
     'the receipts (numbered from 0) to bring again in a moment: their message is being changed, or its answer is still awaited, until settle is true.';
 
 CREATE FUNCTION byoc.receipt_reason(error_code text) RETURNS text

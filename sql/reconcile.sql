@@ -211,10 +211,14 @@ LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 AS $$
-    SELECT coalesce(array_agg(m.provider_sid), '{}') FROM byoc.messages m
-    WHERE m.org_id = recorded_sids.org_id AND m.provider_sid = ANY (sids)
-      -- A request takes at most ten minutes (byocd's largest request-timeout).
-      AND m.claimed_at >= since - interval '10 minutes' - byoc.reconciliation_slack();
+    SELECT coalesce(array_agg(r.provider_sid), '{}')
+    FROM (SELECT m.provider_sid FROM byoc.messages m
+          WHERE m.org_id = recorded_sids.org_id AND m.provider_sid = ANY (sids)
+            -- A request takes at most ten minutes (byocd's largest request-timeout).
+            AND m.claimed_at >= since - interval '10 minutes' - byoc.reconciliation_slack()
+          UNION ALL
+          SELECT a.provider_sid FROM byoc.earlier_attempts a
+          WHERE a.org_id = recorded_sids.org_id AND a.provider_sid = ANY (sids)) AS r;
 $$;
 COMMENT ON FUNCTION byoc.recorded_sids(uuid, text[], timestamptz) IS
     'Internal: which of these provider ids, made since then, belong to a message of the organization already.';

@@ -76,11 +76,15 @@ BEGIN
     )
     INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, provider_sid, error_code, error_message)
     SELECT s.org_id, s.id, byoc.uuid_v7(), 'found', s.attempts, s.provider_sid, s.error_code, s.error_message FROM settled s;
-    RETURN FOUND;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM byoc.send_again(ARRAY[gone.org_id], ARRAY[gone.message_id]);
+    RETURN true;
 END
 $$;
 COMMENT ON FUNCTION byoc.settle_found(uuid, uuid, jsonb) IS
-    'Internal: the message was sent, as the list says; false when its answer had come after all.';
+    'Internal: the message was sent, as the list says, and is sent again when it failed since (byoc.send_again); false when its answer had come after all.';
 
 -- Listed messages that may be one of the recipient's reconciliations: of its sender, made within its time. `text_is_hidden`
 -- tells one whose text the provider does not show.

@@ -131,7 +131,7 @@ SELECT e.id, e.org_id, e.message_id, e.at, e.event, e.attempt::integer, e.http_s
 FROM byoc.message_events e WHERE (SELECT byoc.sees_all_organizations());
 COMMENT ON VIEW byoc.sms_events IS
     'History of the organization''s SMS: one row for each attempt''s outcome (accepted, rejected, throttled, unavailable, unknown, returned) '
-    'and each other change (refused, rescued, found, not_found, late, expired, cancelled, retried, resolved, resumed), what the '
+    'and each other change (refused, rescued, found, not_found, late, expired, cancelled, retried, resent, resolved, resumed), what the '
     'provider reported later (sent, delivered, undelivered, failed, ...), and settled: a report that proved an attempt whose answer was lost.';
 
 CREATE VIEW byoc.sms_triggers AS

@@ -82,10 +82,10 @@ SELECT results_eq(format('SELECT status, delivered_at, error_code FROM byoc.sms_
 SELECT is(byoc_test.events(:'m'), 'accepted, sent, delivered, failed', 'history has each once');
 
 SELECT byoc_test.sent(3) AS m \gset
-SELECT is(byoc_test.receive(byoc_test.receipt(:'m', 3, 'sent'), byoc_test.receipt(:'m', 3, 'undelivered', '{"error_code": "30003"}'),
+SELECT is(byoc_test.receive(byoc_test.receipt(:'m', 3, 'sent'), byoc_test.receipt(:'m', 3, 'undelivered', '{"error_code": "30005"}'),
                             byoc_test.receipt(:'m', 3, 'delivered')), '{}', 'several for one message at once');
 SELECT results_eq(format('SELECT status, error_code, error_message, delivered_at FROM byoc.sms_messages WHERE id = %L', :'m'),
-    $$VALUES ('undelivered', '30003', 'handset unreachable', NULL::timestamptz)$$, 'the first final one counts, with its reason');
+    $$VALUES ('undelivered', '30005', 'unknown handset', NULL::timestamptz)$$, 'the first final one counts, with its reason');
 
 SELECT byoc_test.sent(4) AS m \gset
 SELECT byoc_test.receive(byoc_test.receipt(:'m', 4, 'failed')) AS x \gset
