@@ -49,10 +49,13 @@ struct HttpFailure {
     /// Not written: `not_after` was over.
     too_late,
   };
+  /// What went wrong, for people.
+  enum class Reason { other, name_not_found, refused, tls, timeout };
   Kind kind = Kind::connect_failed;
   bool possibly_written = false;
   /// For people: libcurl's sentence.
   std::string message;
+  Reason reason = Reason::other;
 };
 
 using HttpResult = Result<HttpResponse, HttpFailure>;

@@ -39,6 +39,28 @@ SecretString authorization(const std::string& user, const SecretString& password
   return secret;
 }
 
+HttpFailure::Reason reason_of(CURLcode code) {
+  using Reason = HttpFailure::Reason;
+  switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+      return Reason::name_not_found;
+    case CURLE_COULDNT_CONNECT:
+      return Reason::refused;
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_ISSUER_ERROR:
+      return Reason::tls;
+    case CURLE_OPERATION_TIMEDOUT:
+      return Reason::timeout;
+    default:
+      return Reason::other;
+  }
+}
+
 }  // namespace
 
 Transfer::Transfer(const Options& options) : request_timeout_(options.request_timeout), easy_(curl_easy_init()) {
@@ -112,9 +134,9 @@ HttpResult Transfer::finish(CURLcode code, bool cancelled) {
   }
   if (too_late_)
     return fail(HttpFailure{HttpFailure::Kind::too_late, false, "its time was over before it was written"});
-  if (!written) return fail(HttpFailure{HttpFailure::Kind::connect_failed, false, message});
+  if (!written) return fail(HttpFailure{HttpFailure::Kind::connect_failed, false, message, reason_of(code)});
   const auto kind = code == CURLE_OPERATION_TIMEDOUT ? HttpFailure::Kind::timeout : HttpFailure::Kind::connection_lost;
-  return fail(HttpFailure{kind, true, message});
+  return fail(HttpFailure{kind, true, message, reason_of(code)});
 }
 
 bool Transfer::possibly_written() const {

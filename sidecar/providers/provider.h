@@ -9,6 +9,7 @@
 #include "../db/job.h"
 #include "../db/receipt.h"
 #include "../http/request.h"
+#include "problem.h"
 
 namespace byocd {
 
@@ -24,13 +25,17 @@ struct Verdict {
     /// So far so good: prepare the next step.
     next,
     verified,
-    /// The tenant has to do something: `sentence` says what.
+    /// The tenant has to do something: `problem` says what.
     failed,
     /// Nothing was learned (network, provider down): ask again later.
     retry,
   };
   Kind kind = Kind::retry;
-  std::string sentence;
+  Problem problem{};
+  /// What was seen, for people: names and values in the order to show them.
+  std::vector<std::pair<std::string, std::string>> details{};
+  /// The account may send to verified recipients only.
+  bool on_trial = false;
 };
 
 /// One page of a message list.
@@ -63,9 +68,9 @@ class Provider {
   /// What the answer to it, or its absence, means.
   virtual Outcome interpret(const HttpResult& result) const = 0;
 
-  /// The request of verification step `step` (from 0), for as long as the verdict before it was `next`.
-  virtual Result<HttpRequest, PrepareError> prepare_verification(const CredentialFields& credential,
-                                                                 int step) const = 0;
+  /// The request of verification step `step` (from 0), for as long as the verdict before it was `next`; or what is
+  /// wrong already without one.
+  virtual Result<HttpRequest, Problem> prepare_verification(const CredentialFields& credential, int step) const = 0;
   virtual Verdict interpret_verification(const CredentialFields& credential, int step,
                                          const HttpResult& result) const = 0;
 

@@ -20,8 +20,12 @@ class Twilio final : public Provider {
 
   /// Step 0: the account's status. Step 1: the sender's number in the account.
   /// API keys cannot read accounts, and a messaging service has no number: those steps ask for a harmless page instead.
-  Result<HttpRequest, PrepareError> prepare_verification(const CredentialFields& credential, int step) const override;
+  Result<HttpRequest, Problem> prepare_verification(const CredentialFields& credential, int step) const override;
   Verdict interpret_verification(const CredentialFields& credential, int step, const HttpResult& result) const override;
+
+  /// Whom a trial account may send to: its verified numbers.
+  Result<HttpRequest, PrepareError> prepare_recipients(const CredentialFields& credential) const;
+  static Result<std::vector<std::string>, Problem> interpret_recipients(const HttpResult& result);
 
   /// All messages to the number, the last ones first.
   Result<HttpRequest, PrepareError> prepare_list(const ReconciliationJob& job, const CredentialFields& credential,

@@ -1,10 +1,12 @@
-// The check of a Twilio account: is it active, and does it own the number it sends from.
+// The check of a Twilio account: is it active, does it own the number it sends from, whom may it send to.
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
 
 #include "form.h"
+#include "json_members.h"
 #include "twilio.h"
+#include "twilio_problems.h"
 
 namespace byocd {
 
@@ -16,75 +18,124 @@ using Kind = Verdict::Kind;
 bool with_api_key(const CredentialFields& credential) {
   return find_field(credential, "api_key_sid") != nullptr;
 }
-bool with_service(const CredentialFields& credential) {
-  return find_field(credential, "messaging_service_sid") != nullptr;
+const SecretString* service_of(const CredentialFields& credential) {
+  return find_field(credential, "messaging_service_sid");
 }
 
-std::string text_of(const json& document, const char* name) {
-  const auto found = document.find(name);
-  return found != document.end() && found->is_string() ? found->get<std::string>() : std::string();
+Verdict of_problem(Problem problem) {
+  const Kind kind = problem.unreachable ? Kind::retry : Kind::failed;
+  return {kind, std::move(problem)};
 }
 
-Verdict refusal(const HttpResponse& response, const json& document) {
-  if (response.status == 401)
-    return {Kind::failed,
-            "Twilio does not accept this SID and secret (20003): copy both again from the Twilio console."};
-  if (response.status == 403)
-    return {Kind::failed, "Twilio denies this credential access to its account: check the permissions of the key."};
-  if (response.status == 404)
-    return {Kind::failed, "Twilio does not know this account: copy the account SID again from the Twilio console."};
-  const std::string reason = text_of(document, "message");
-  return {Kind::failed, fmt::format("Twilio refused the check with HTTP {}{}.", response.status,
-                                    reason.empty() ? "" : ": " + reason)};
+// The document of a good answer.
+Result<json, Problem> read_answer(const HttpResult& result) {
+  if (!result) return fail(failure_problem(result.error(), "Twilio"));
+  if (result->status != 200) return fail(twilio_answer_problem(*result));
+  json document = json::parse(result->body, nullptr, false);
+  if (!document.is_object()) return fail(foreign_answer_problem(result->status));
+  return document;
+}
+
+// The list `name` of a good answer.
+Result<json, Problem> read_list(const HttpResult& result, const char* name) {
+  auto document = read_answer(result);
+  if (!document) return document;
+  const auto list = document->find(name);
+  if (list == document->end() || !list->is_array()) return fail(foreign_answer_problem(result->status));
+  return *list;
 }
 
 Verdict judge_account(const json& account) {
-  const std::string status = text_of(account, "status");
-  if (status == "active") return {Kind::next, ""};
-  if (status == "suspended")
-    return {Kind::failed, "This Twilio account is suspended: add a payment method or contact Twilio's support."};
-  if (status == "closed") return {Kind::failed, "This Twilio account is closed: use the SID and token of an open one."};
-  return {Kind::retry, "Twilio's answer about the account was not understood."};
+  const std::string status = text_member(account, "status").value_or("");
+  const auto type = text_member(account, "type");
+  Verdict verdict{Kind::next, {}};
+  verdict.on_trial = type == "Trial";
+  for (const auto& [title, value] :
+       {std::pair("account", text_member(account, "friendly_name")), std::pair("status", std::optional(status)),
+        std::pair("type", type), std::pair("created", text_member(account, "date_created"))})
+    if (value) verdict.details.emplace_back(title, *value);
+  if (status == "suspended") {
+    verdict.kind = Kind::failed;
+    verdict.problem = {"account_suspended",
+                       "This Twilio account is suspended, perhaps because its trial credit is used up.",
+                       "Add a payment method in the Twilio console, or contact Twilio's support."};
+  } else if (status == "closed") {
+    verdict.kind = Kind::failed;
+    verdict.problem = {"account_closed", "This Twilio account is closed.",
+                       "Open a new account, or use the SID and token of an open one."};
+  } else if (status != "active") {
+    return of_problem(foreign_answer_problem(200));
+  }
+  return verdict;
 }
 
-Verdict judge_numbers(const json& page) {
-  const auto numbers = page.find("incoming_phone_numbers");
-  if (numbers == page.end() || !numbers->is_array())
-    return {Kind::retry, "Twilio's answer about the number was not understood."};
-  if (numbers->empty())
-    return {Kind::failed,
-            "The sender's number is not in this Twilio account: buy it, or pick one under Phone Numbers > Active "
-            "Numbers."};
-  const json& number = numbers->front();
-  const json capabilities = number.is_object() ? number.value("capabilities", json::object()) : json::object();
-  if (capabilities.is_object() && capabilities.contains("sms") && capabilities["sms"] == false)
-    return {Kind::failed, "The sender's number cannot send SMS: pick one with the SMS capability."};
-  return {Kind::verified, ""};
+Verdict judge_number(const json& numbers, const std::string& wanted) {
+  for (const json& number : numbers) {
+    // Twilio's filter also finds what only contains the digits.
+    if (!number.is_object() || text_member(number, "phone_number") != wanted) continue;
+    const json capabilities = number.value("capabilities", json::object());
+    if (capabilities.is_object() && capabilities.contains("sms") && capabilities["sms"] == false)
+      return of_problem({"number_without_sms", "The sender's number cannot send SMS.",
+                         "Pick one with the SMS capability under Phone Numbers > Active Numbers."});
+    return {Kind::verified, {}, {{"sender", wanted + ", in this account, can send SMS"}}};
+  }
+  return of_problem({"number_not_in_account", "The sender's number is not in this Twilio account.",
+                     "Buy it, or pick one under Phone Numbers > Active Numbers."});
 }
 
 }  // namespace
 
-Result<HttpRequest, PrepareError> Twilio::prepare_verification(const CredentialFields& credential, int step) const {
+Result<HttpRequest, Problem> Twilio::prepare_verification(const CredentialFields& credential, int step) const {
   static const std::string harmless_page = "/Messages.json?PageSize=1";
-  if (step == 0) return request_for(credential, with_api_key(credential) ? harmless_page : ".json");
-  if (with_service(credential)) return request_for(credential, harmless_page);
-  const SecretString* number = find_field(credential, "phone_number");
-  if (!number)
-    return fail(PrepareError{"credential_incomplete",
-                             "The credential names no sender: give it a phone_number or a messaging_service_sid."});
-  return request_for(credential, "/IncomingPhoneNumbers.json?PhoneNumber=" + percent_encoded(number->reveal()));
+  std::string path;
+  if (step == 0) {
+    path = with_api_key(credential) ? harmless_page : ".json";
+  } else if (service_of(credential)) {
+    path = harmless_page;
+  } else {
+    const SecretString* number = find_field(credential, "phone_number");
+    if (!number)
+      return fail(Problem{"credential_incomplete", "The credential names no sender.",
+                          "Give it a phone_number or a messaging_service_sid."});
+    if (auto problem = number_problem(number->reveal(), "The sender's number")) return fail(std::move(*problem));
+    path = "/IncomingPhoneNumbers.json?PhoneNumber=" + percent_encoded(number->reveal());
+  }
+  auto request = request_for(credential, path);
+  if (!request)
+    return fail(Problem{request.error().code, "The credential is incomplete: " + request.error().message + ".",
+                        "Enter it again."});
+  return std::move(*request);
 }
 
 Verdict Twilio::interpret_verification(const CredentialFields& credential, int step, const HttpResult& result) const {
-  if (!result) return {Kind::retry, "Twilio could not be reached: " + result.error().message};
-  const HttpResponse& response = *result;
-  if (response.status == 429 || response.status >= 500)
-    return {Kind::retry, fmt::format("Twilio answered HTTP {}.", response.status)};
-  const json document = json::parse(response.body, nullptr, false);
-  if (response.status >= 400) return refusal(response, document.is_object() ? document : json::object());
-  if (response.status != 200 || !document.is_object()) return {Kind::retry, "Twilio's answer was not understood."};
-  if (step == 0) return with_api_key(credential) ? Verdict{Kind::next, ""} : judge_account(document);
-  return with_service(credential) ? Verdict{Kind::verified, ""} : judge_numbers(document);
+  if (step == 0) {
+    auto account = read_answer(result);
+    if (!account) return of_problem(std::move(account.error()));
+    if (!with_api_key(credential)) return judge_account(*account);
+    return {Kind::next, {}, {{"account", "accepts this API key (its name and status only show to the auth token)"}}};
+  }
+  if (const SecretString* service = service_of(credential)) {
+    const auto page = read_answer(result);
+    if (!page) return of_problem(page.error());
+    return {Kind::verified, {}, {{"sender", "Messaging Service " + service->reveal()}}};
+  }
+  const auto numbers = read_list(result, "incoming_phone_numbers");
+  if (!numbers) return of_problem(numbers.error());
+  return judge_number(*numbers, find_field(credential, "phone_number")->reveal());
+}
+
+Result<HttpRequest, PrepareError> Twilio::prepare_recipients(const CredentialFields& credential) const {
+  return request_for(credential, "/OutgoingCallerIds.json?PageSize=1000");
+}
+
+Result<std::vector<std::string>, Problem> Twilio::interpret_recipients(const HttpResult& result) {
+  const auto callers = read_list(result, "outgoing_caller_ids");
+  if (!callers) return fail(callers.error());
+  std::vector<std::string> numbers;
+  for (const json& caller : *callers)
+    if (auto number = caller.is_object() ? text_member(caller, "phone_number") : std::nullopt)
+      numbers.push_back(std::move(*number));
+  return numbers;
 }
 
 }  // namespace byocd

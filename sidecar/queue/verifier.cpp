@@ -14,6 +14,10 @@ constexpr int most_checks = 4;
 // A check is never urgent to the millisecond; a message is, and goes first.
 constexpr auto wake_delay = 50ms;
 
+Verdict failed(const char* code, const char* cause, const char* fix) {
+  return {Verdict::Kind::failed, {code, cause, fix}};
+}
+
 }  // namespace
 
 Verifier::Verifier(Parts parts, std::chrono::milliseconds poll_interval)
@@ -60,21 +64,22 @@ void Verifier::start(VerificationJob job) {
   parts_.credentials.get(ref, version, [this, job = std::move(job)](const CredentialCache::Answer& answer) {
     if (!answer) {
       const bool unreadable = answer.error().kind == CredentialCache::Problem::Kind::unreadable;
-      return finish(
-          job, unreadable ? Verdict{Verdict::Kind::failed, "The stored credential cannot be decrypted: enter it again."}
-                          : Verdict{Verdict::Kind::retry, "the credential could not be read"});
+      return finish(job, unreadable
+                             ? failed("unreadable", "The stored credential cannot be decrypted.", "Enter it again.")
+                             : Verdict{});
     }
     auto check = std::make_shared<Check>(Check{job, *answer, parts_.registry.find((*answer)->provider), 0});
     if (!check->provider)
-      return finish(job, {Verdict::Kind::failed, "This server cannot check credentials of this kind yet."});
+      return finish(
+          job, failed("unknown_provider", "This server cannot check credentials of this kind.", "Ask who runs it."));
     next_step(check);
   });
 }
 
 void Verifier::next_step(const CheckPtr& check) {
-  if (stopped_) return finish(check->job, {Verdict::Kind::retry, "byocd is stopping"});
+  if (stopped_) return finish(check->job, Verdict{});
   auto request = check->provider->prepare_verification(check->credential->fields, check->step);
-  if (!request) return finish(check->job, {Verdict::Kind::failed, request.error().message});
+  if (!request) return finish(check->job, {Verdict::Kind::failed, request.error()});
   parts_.http.send(std::move(*request), [this, check](const HttpResult& result) {
     const Verdict verdict = check->provider->interpret_verification(check->credential->fields, check->step, result);
     if (verdict.kind != Verdict::Kind::next) return finish(check->job, verdict);
@@ -89,7 +94,7 @@ void Verifier::finish(const VerificationJob& job, const Verdict& verdict) {
                                                                : "retry";
   log::info("credential {} of organization {}: verification says {}", job.id, job.org_id, status);
   std::optional<std::string> sentence;
-  if (!verdict.sentence.empty()) sentence = verdict.sentence;
+  if (!verdict.problem.cause.empty()) sentence = verdict.problem.text();
   parts_.gateway.record_verification(job, status, sentence, [this](const Result<Done, DbError>& result) {
     --running_;
     // A lost answer is no loss: the claim on the check ends with its lease, and it is done again.

@@ -203,10 +203,10 @@ TEST_F(TwilioVerificationTest, AnActiveAccountWithTheNumberIsVerified) {
 TEST_F(TwilioVerificationTest, SaysWhatTheTenantCanDo) {
   const Verdict suspended = judge(0, 200, recorded("account_suspended"));
   EXPECT_EQ(suspended.kind, Verdict::Kind::failed);
-  EXPECT_NE(suspended.sentence.find("add a payment method"), std::string::npos);
-  EXPECT_NE(judge(0, 401, recorded("error_20003")).sentence.find("copy both again"), std::string::npos);
-  EXPECT_NE(judge(1, 200, recorded("numbers_none")).sentence.find("Active Numbers"), std::string::npos);
-  EXPECT_NE(judge(1, 200, recorded("numbers_voice_only")).sentence.find("cannot send SMS"), std::string::npos);
+  EXPECT_NE(suspended.problem.fix.find("Add a payment method"), std::string::npos);
+  EXPECT_NE(judge(0, 401, recorded("error_20003")).problem.fix.find("Copy both again"), std::string::npos);
+  EXPECT_NE(judge(1, 200, recorded("numbers_none")).problem.fix.find("Active Numbers"), std::string::npos);
+  EXPECT_NE(judge(1, 200, recorded("numbers_voice_only")).problem.cause.find("cannot send SMS"), std::string::npos);
 }
 
 TEST_F(TwilioVerificationTest, ATroubledProviderIsNotTheTenantsFault) {

@@ -38,7 +38,7 @@ TEST_F(VerifierTest, TakesACredentialThroughBothSteps) {
   ASSERT_EQ(http.calls.size(), 1u);
   http.answer(200, R"({"status": "active", "type": "Full"})");
   ASSERT_EQ(http.calls.size(), 1u);
-  http.answer(200, R"({"incoming_phone_numbers": [{"capabilities": {"sms": true}}]})");
+  http.answer(200, R"({"incoming_phone_numbers": [{"phone_number": "+15005550006", "capabilities": {"sms": true}}]})");
   ASSERT_EQ(gateway.verifications.size(), 1u);
   EXPECT_EQ(gateway.verifications.front().arguments.first, "verified");
   EXPECT_EQ(verifier.running(), 1);
@@ -51,7 +51,7 @@ TEST_F(VerifierTest, StopsAtTheFirstFailure) {
   http.answer(401, R"({"code": 20003, "message": "Authenticate", "status": 401})");
   ASSERT_EQ(gateway.verifications.size(), 1u);
   EXPECT_EQ(gateway.verifications.front().arguments.first, "failed");
-  EXPECT_NE(gateway.verifications.front().arguments.second.find("copy both again"), std::string::npos);
+  EXPECT_NE(gateway.verifications.front().arguments.second.find("Copy both again"), std::string::npos);
 }
 
 TEST_F(VerifierTest, AskedOftenLooksOnce) {
