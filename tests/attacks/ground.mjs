@@ -113,7 +113,7 @@ export class Ground {
   // psql as the attacker, for what the small client cannot do (COPY, PGOPTIONS). Answers { rows: [output] } or throws.
   psql(sql, { env = {}, user = 'tenant', input } = {}) {
     const { status, stdout, stderr } = spawnSync('psql', ['-XAtq', '-v', 'VERBOSITY=verbose', '-v', 'ON_ERROR_STOP=1', ...(input ? ['-f', '-'] : ['-c', sql])], {
-      encoding: 'utf8', input, timeout: 20_000, env: { ...process.env, ...this.cluster.environment('postgres', user), ...env },
+      encoding: 'utf8', input, timeout: 120_000, env: { ...process.env, ...this.cluster.environment('postgres', user), ...env },
     });
     if (status === 0) return { rows: stdout ? stdout.trimEnd().split('\n').map((line) => ({ line })) : [] };
     const [, code, message] = /(?:ERROR|FATAL): +(\w{5}): (.*)/.exec(stderr) ?? [null, 'psql', stderr];

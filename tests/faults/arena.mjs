@@ -65,7 +65,7 @@ export class Arena extends Stack {
   }
 
   async reconnect() {
-    this.#reconnecting ??= until('the server to accept connections', () => this.connect().catch(() => null), { timeout: 60_000 })
+    this.#reconnecting ??= until('the server to accept connections', () => this.connect().catch(() => null))
       .then((db) => { this.db = db; })
       .finally(() => { this.#reconnecting = null; });
     return this.#reconnecting;
@@ -79,7 +79,7 @@ export class Arena extends Stack {
 
   // Waits until every message of the campaign is final, then ends the sidecars; false when some are left over.
   async drain(tag, timeout) {
-    const drained = await until('every message to be final', async () => (await this.unfinished(tag)) === 0, { timeout, every: 200 })
+    const drained = await until('every message to be final', async () => (await this.unfinished(tag)) === 0, { timeout })
       .then(() => true, () => false);
     for (const sidecar of this.sidecars.filter(({ running }) => running))
       assert.deepEqual(await sidecar.stop('SIGTERM'), { code: 0, signal: null }, `byocd ${sidecar.name} at the end`);

@@ -113,7 +113,7 @@ export class Simulator {
 
 /** Waits until `condition` resolves to something true, and resolves to that. */
 export async function until(condition, what) {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 60_000;
   for (;;) {
     const value = await condition();
     if (value) return value;
