@@ -65,12 +65,15 @@ export class Stack {
   }
 
   // Waits until the message has one of the states; answers it.
-  settled(id, states = ['sent', 'delivered', 'failed', 'unknown', 'expired'], timeout = 20_000) {
+  settled(id, states = ['sent', 'delivered', 'failed', 'unknown', 'expired']) {
     return until(`message ${id} to be ${states.join(' or ')}`, async () => {
       const message = await this.message(id);
       return states.includes(message?.status) && message;
-    }, { timeout });
+    });
   }
+
+  // As if the leases of all claims had run out.
+  expireLeases() { return this.db.query('UPDATE byoc.claims SET lease_until = now()'); }
 
   // Times in ms after which a lost message is looked for, instead of the seconds that a real provider may need.
   reconcileAfter(...times) {
@@ -81,6 +84,16 @@ export class Stack {
 
   count(where, params) {
     return this.db.value(`SELECT count(*)::int FROM byoc.sms_messages WHERE ${where}`, params);
+  }
+
+  // Holds the answers of so many requests in a hundred back until the faults change; see faults().
+  holdAnswers(percent, match = {}) {
+    return this.faults([{ action: 'hold', probability: percent / 100, match: { method: 'POST', ...match } }]);
+  }
+
+  // Waits until the simulator has so many requests that it did not answer.
+  unanswered(count) {
+    return until(`${count} requests without an answer`, async () => (await this.simulator.request('GET', '/_simulator/stats')).in_flight === count);
   }
 
   faults(rules) { return this.simulator.request('PUT', '/_simulator/faults', rules); }
