@@ -79,8 +79,11 @@ test('a rolled back row sends nothing', async () => {
 
 test('a scheduled message is sent when its time has come, without a poll', async () => {
   const due = Date.now() + 700;
+  await stack.db.query('BEGIN'); // nobody takes it before its status was looked at
   const id = await stack.db.value(`SELECT byoc.send_sms('+15551000006', 'later', send_at => $1, org_id => $2)`, [new Date(due).toISOString(), a.id]);
-  assert.equal((await stack.message(id)).status, 'scheduled');
+  const { status } = await stack.message(id);
+  await stack.db.query('COMMIT');
+  assert.equal(status, 'scheduled');
   const message = await received('+15551000006');
   assert.ok(message.arrived >= due, `arrived ${due - message.arrived} ms early`);
   assert.equal((await stack.settled(id)).status, 'sent');

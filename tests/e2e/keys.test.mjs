@@ -106,19 +106,21 @@ test('a rotation that rolls back leaves no trace in any session', async () => {
   await other.end();
 });
 
-test('500 messages go out while keys rotate and credentials are re-encrypted', async () => {
+test('hundreds of messages go out while keys rotate and credentials are re-encrypted', async () => {
   const organizations = [await stack.organization(1), await stack.organization(2)];
   const sender = await stack.connect();
   let sending = true;
+  let rotations = 0;
+  let messages = 0;
   const sent = (async () => {
-    for (let i = 0; i < 50; ++i) {
+    for (let i = 0; i < 50 || rotations < 4; ++i) {
       for (const { id } of organizations) {
         await sender.query(`SELECT byoc.send_sms('+1555' || lpad((1000000 + $1 * 10 + n)::text, 7, '0'), 'rotate', org_id => $2) FROM generate_series(1, 5) AS n`, [i, id]);
+        messages += 5;
       }
       await until('byocd to keep up', async () => await stack.count(`status = 'queued' AND body = 'rotate'`) < 20);
     }
   })().finally(() => { sending = false; });
-  let rotations = 0;
   while (sending) {
     for (const { id, credential } of organizations) {
       await db.query('SELECT byoc.rotate_organization_key($1)', [id]);
@@ -130,8 +132,7 @@ test('500 messages go out while keys rotate and credentials are re-encrypted', a
     }
   }
   await sent;
-  await until('all to be sent', async () => await stack.count(`body = 'rotate' AND status IN ('sent', 'delivered')`) === 500, { timeout: 30_000 });
-  assert.ok(rotations >= 4, `${rotations} rotations`);
+  await until('all to be sent', async () => await stack.count(`body = 'rotate' AND status IN ('sent', 'delivered')`) === messages);
   assert.equal(await db.value(`SELECT count(*)::int FROM byoc.sms_events e JOIN byoc.sms_messages m ON m.id = e.message_id
                                WHERE m.body = 'rotate' AND e.event <> 'accepted'`), 0, 'nothing was tried twice');
   // The old keys are not needed any more.
@@ -266,14 +267,13 @@ test('byoc.keyring_command instead of the file', async () => {
   await fails(`cat ${ring}; echo ${secret}`, /the output of byoc\.keyring_command, line \d+: a line is not/);
   await fails('yes', /it is larger than 64 kB/);
   // A command that hangs is ended with the query, and its children with it.
-  const hang = 'tail --sleep-interval=987654 -f /dev/null';
+  const hang = `tail --sleep-interval=98765${process.pid} -f /dev/null`;
   await setSettings(db, { 'byoc.keyring_command': `${hang} & ${hang}` });
-  const hanging = () => commandLines().filter((line) => line.startsWith('tail\0') && line.includes('=987654')).length;
-  await db.query(`SET statement_timeout = '2s'`);
+  const hanging = () => commandLines().filter((line) => line.startsWith('tail\0') && line.includes(`=98765${process.pid}\0`)).length;
   const ended = assert.rejects(reload(), { code: '57014' });
   await until('the command and its child to run', () => hanging() === 2);
+  await (await stack.connect()).query('SELECT pg_cancel_backend($1)', [db.pid]);
   await ended;
-  await db.query('RESET statement_timeout');
   await until('the command and its child to be gone', () => hanging() === 0);
   await works();
 

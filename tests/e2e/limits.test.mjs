@@ -6,34 +6,43 @@ import { Stack, until } from './stack.mjs';
 
 // So long a poll that whoever waits is woken because the database knows when.
 const stack = new Stack('limits', { env: { BYOC_POLL_INTERVAL: '60min' } });
-let limited, free;
+let limited, stuck, free;
 
 after(() => stack.end());
 before(async () => {
   await stack.start();
   limited = await stack.organization(1);
   free = await stack.organization(2);
+  stuck = await stack.organization(3);
 });
 
 const sendMany = (organization, marker, count) => stack.db.query(`
   SELECT byoc.send_sms('+1555' || lpad(i::text, 7, '0'), $2 || i, org_id => $1) FROM generate_series(1, $3::int) AS i`, [organization.id, marker, count]);
 const health = async (organization) => (await stack.db.rows('SELECT * FROM byoc.queue_health WHERE org_id = $1', [organization.id]))[0];
 
+const times = async (marker) => (await stack.simulator.messages()).filter((m) => m.body.startsWith(marker)).map((m) => m.arrived);
 // When the provider got `count` messages whose text begins so, in ms since the epoch.
 const arrivals = (marker, count) => until(`${count} of ${marker}`, async () => {
-  const times = (await stack.simulator.messages()).filter((m) => m.body.startsWith(marker)).map((m) => m.arrived);
-  return times.length >= count && times;
-}, { timeout: 60_000, every: 50 });
+  const got = await times(marker);
+  return got.length >= count && got;
+});
 
-test('five segments a second, five at once: no more, while another account goes at full speed', async () => {
+test('five segments a second, five at once: no more', async () => {
   await stack.db.query('INSERT INTO byoc.sender_limits VALUES ($1, $2, 5, 5)', [limited.id, limited.account.number]);
   const start = Date.now();
   await sendMany(limited, 'slow ', 20);
-  await sendMany(free, 'fast ', 50);
-  assert.equal((await until('the lane to be limited', async () => { const h = await health(limited); return h?.limited && h; })).breaker, 'closed');
-  const [slow, fast] = [await arrivals('slow ', 20), await arrivals('fast ', 50)];
+  const slow = await arrivals('slow ', 20);
   slow.forEach((time, i) => assert.ok(time - start >= (i + 1 - 5) * 200, `message ${i + 1} came after ${time - start} ms`));
-  assert.ok(Math.max(...fast) < Math.max(...slow), 'the others did not wait');
+});
+
+test('while one account waits for its limit another goes at full speed', async () => {
+  await stack.db.query('INSERT INTO byoc.sender_limits VALUES ($1, $2, 0.0001, 5)', [stuck.id, stuck.account.number]); // one in three hours
+  await sendMany(stuck, 'stuck ', 20);
+  assert.equal((await until('the lane to be limited', async () => { const h = await health(stuck); return h?.limited && h; })).breaker, 'closed');
+  await sendMany(free, 'fast ', 50);
+  await arrivals('fast ', 50);
+  assert.equal((await times('stuck ')).length, 5);
+  await stack.db.query(`SELECT byoc.cancel_sms(id) FROM byoc.sms_messages WHERE org_id = $1 AND status = 'queued'`, [stuck.id]);
 });
 
 test('segments are what counts', async () => {
@@ -48,7 +57,7 @@ test('segments are what counts', async () => {
 
 test('429 with Retry-After pauses its account, all of it, and no other', async () => {
   await stack.db.query('DELETE FROM byoc.sender_limits');
-  await stack.faults([{ action: 'status', status: 429, retry_after: 3, count: 1, match: { account_sid: limited.account.sid, method: 'POST' } }]);
+  await stack.faults([{ action: 'status', status: 429, retry_after: 10, count: 1, match: { account_sid: limited.account.sid, method: 'POST' } }]);
   const start = Date.now();
   const first = await stack.send(limited, '+15554000001', 'paused 1');
   await until('the 429', async () => (await stack.events(first)).some((e) => e.event === 'throttled'));
@@ -58,7 +67,7 @@ test('429 with Retry-After pauses its account, all of it, and no other', async (
   const { limited: waits, waiting } = await until('the pause to show', async () => { const h = await health(limited); return h?.limited && h; });
   assert.deepEqual([waits, Number(waiting)], [true, 5]);
   const own = [...await arrivals('paused too ', 5), ...await arrivals('paused 1', 1)];
-  assert.ok(Math.min(...own) - start >= 3000, `the first came after ${Math.min(...own) - start} ms`);
+  assert.ok(Math.min(...own) - start >= 10_000, `the first came after ${Math.min(...own) - start} ms`);
   assert.ok(Math.max(...others) < Math.min(...own), 'the others did not wait');
   assert.equal((await health(limited))?.failures ?? 0, 0);
 });
@@ -76,10 +85,11 @@ test('a provider that answers 503 gets one message at a time until it recovers',
   await until('the breaker to open', async () => (await health(limited))?.breaker === 'open');
   await until('what was on its way to end', async () => Number((await health(limited)).sending) === 0);
   const tried = async () => (await stack.simulator.request('GET', '/_simulator/faults'))[0].hits;
+  const { failures } = await health(limited);
   const before = await tried();
-  const failures = (await health(limited)).failures;
-  const later = await until('three more trials', async () => { const h = await health(limited); return h.failures >= failures + 3 && h; }, { timeout: 60_000 });
-  assert.ok(await tried() - before <= later.failures - failures + 2, 'each trial is one request');
+  await until('three more trials', async () => (await health(limited)).failures >= failures + 3);
+  const trials = await tried() - before;
+  assert.ok(trials <= (await health(limited)).failures - failures + 1, 'each trial is one request, one may be on its way');
   await sendMany(free, 'during the outage ', 5);
   await arrivals('during the outage ', 5);
   await stack.faults([]);

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Stack, until } from './stack.mjs';
 
-const stack = new Stack('retries', { env: { BYOC_REQUEST_TIMEOUT: '500ms' } });
+const stack = new Stack('retries');
 let a;
 const outcomes = async (id) => (await stack.events(id)).map((e) => `${e.event} ${e.http_status ?? e.error_code ?? ''}`.trim());
 

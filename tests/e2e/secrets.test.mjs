@@ -9,8 +9,8 @@ import { after, before, test } from 'node:test';
 import { clusterKey, ownerToken } from '../../scripts/jwt.mjs';
 import { Stack, filesWith, until } from './stack.mjs';
 
-const TOKEN = 'feedfacefeedface00000000cafecafe'; // given in ways that must not show it
-const SHOWN = 'facefeedfacefeed00000000babebabe'; // given in ways that do
+const TOKEN = `feedface${String(process.pid).padStart(8, '0')}00000000cafecafe`; // given in ways that must not show it
+const SHOWN = `facefeed${String(process.pid).padStart(8, '0')}00000000babebabe`; // given in ways that do
 const stack = new Stack('secrets', {
   // As talkative as PostgreSQL gets.
   settings: {
