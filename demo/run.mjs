@@ -26,6 +26,8 @@ async function demo(run) {
 
   say(bold('\nTwo organizations, each with its own Twilio account'));
   for (const organization of ORGANIZATIONS) await createOrganization(organization, database, simulator);
+  await until('byocd to verify both credentials', () => database.value(sql('are_verified')));
+  say(dim('  both verified by byocd with the provider: account active, number in it'));
   await database.query(sql('triggers'));
 
   const app = await cluster.connect(DATABASE, 'app');

@@ -15,6 +15,9 @@ int wakeup_mode = wakeup_notify;
 
 namespace {
 char* token = nullptr;  // the setting's own storage; its meaning is kept by tenant_context
+// SQL reads these two.
+bool require_verified = true;
+int verification_interval = 24 * 60 * 60;
 
 const config_enum_entry wakeup_modes[] = {
     {"notify", wakeup_notify, false},
@@ -48,6 +51,13 @@ void define_settings() {
                            "notify: a NOTIFY at commit when a dispatcher sleeps. poll: never, for transaction poolers "
                            "and distributed transactions.",
                            &wakeup_mode, wakeup_notify, wakeup_modes, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+  DefineCustomBoolVariable("byoc.require_verified", "Only credentials that were verified with their provider send.",
+                           "Off: also those that were not verified yet. One that failed never sends.",
+                           &require_verified, true, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("byoc.verification_interval", "How often a verified credential is verified again.",
+                          "0: never by itself. A change takes effect at each credential's next verification.",
+                          &verification_interval, verification_interval, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S, nullptr,
+                          nullptr, nullptr);
   DefineCustomStringVariable("byoc.token", "Signed token that proves the tenant context.", nullptr, &token, "",
                              PGC_USERSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
                              check_token_setting, assign_token_setting, show_token_setting);

@@ -158,16 +158,17 @@ BEGIN
         ORDER BY l.next_at LIMIT least(lanes_at_once, slots) FOR UPDATE SKIP LOCKED
     ), sender AS MATERIALIZED (
         -- The lane's credential while it is active; else, unless the message asked for that one, the current default.
-        SELECT r.org_id, r.lane, r.cursor, r.failures >= byoc.breaker_threshold() AS is_half_open, own.id AS own_id, own.version AS own_version, main.id AS main_id, main.version AS main_version,
-               least(CASE WHEN r.failures >= byoc.breaker_threshold() THEN 1 ELSE greatest(1, slots / (SELECT count(*) FROM ready)) END,
+        SELECT r.org_id, r.lane, r.cursor, r.failures >= byoc.breaker_threshold() AS is_half_open, v.is_barred, own.id AS own_id, own.version AS own_version, main.id AS main_id, main.version AS main_version,
+               least(CASE WHEN v.is_barred THEN 0 WHEN r.failures >= byoc.breaker_threshold() THEN 1 ELSE greatest(1, slots / (SELECT count(*) FROM ready)) END,
                      r.room) AS size,
                m.segments_per_second, m.burst,
                least(m.burst, coalesce(r.tokens + m.segments_per_second * extract(epoch FROM started - r.tokens_at), m.burst)) AS tokens
         FROM ready r
         LEFT JOIN byoc.organization_api_credentials own ON own.org_id = r.org_id AND own.id = r.lane AND own.is_active AND own.credential_type = 'twilio'
         LEFT JOIN LATERAL (
-            SELECT c.id, c.version, c.fields FROM byoc.organization_api_credentials c
+            SELECT c.id, c.version, c.fields, c.verification_status FROM byoc.organization_api_credentials c
             WHERE own.id IS NULL AND c.org_id = r.org_id AND c.is_default AND c.credential_type = 'twilio' LIMIT 1) AS main ON true
+        CROSS JOIN LATERAL (SELECT byoc.is_barred(coalesce(own.verification_status, main.verification_status)) AS is_barred) AS v
         CROSS JOIN LATERAL byoc.sender_limit(r.org_id, coalesce(own.fields, main.fields)) AS m
     ), picked AS MATERIALIZED (
         SELECT s.org_id, s.lane, q.place, q.id, q.total, q.expired, s.segments_per_second IS NULL OR q.total <= s.tokens OR (q.total = q.segments AND s.tokens >= s.burst) AS fits,
@@ -181,7 +182,9 @@ BEGIN
     ), served AS (
         UPDATE byoc.lanes l
         SET cursor = CASE WHEN h.held THEN l.cursor ELSE coalesce(p.last_id, l.cursor) END, busy = p.size = s.size OR p.missing IS NOT NULL OR h.held,
-            next_at = CASE WHEN t.id IS NOT NULL THEN started + claim_jobs.lease
+            barred = s.is_barred,
+            next_at = CASE WHEN s.is_barred THEN started + interval '10 seconds'
+                           WHEN t.id IS NOT NULL THEN started + claim_jobs.lease
                            WHEN h.held THEN started + interval '1 second'
                            WHEN p.missing IS NULL THEN started
                            ELSE started + (least(p.missing, s.burst + coalesce(p.taken, 0)) - s.tokens) / s.segments_per_second * interval '1 second' END,

@@ -14,6 +14,7 @@ CREATE TABLE byoc.organization_api_credentials (
     verification_status text NOT NULL DEFAULT 'pending' CHECK (verification_status IN ('pending', 'verified', 'failed')),
     verification_error text,
     verification_due_at timestamptz,
+    verification_failures smallint NOT NULL DEFAULT 0,
     last_verified_at timestamptz,
     created_by text,
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -28,7 +29,12 @@ COMMENT ON COLUMN byoc.organization_api_credentials.fields IS 'What may be shown
 COMMENT ON COLUMN byoc.organization_api_credentials.encrypted_fields IS
     'Envelope with all fields as JSON, bound to organization, this column and row; NULL once revoked.';
 COMMENT ON COLUMN byoc.organization_api_credentials.version IS 'Rises with every change of fields, so that caches know.';
-COMMENT ON COLUMN byoc.organization_api_credentials.verification_due_at IS 'When the dispatcher should check it with the provider; NULL: not asked for.';
+COMMENT ON COLUMN byoc.organization_api_credentials.verification_error IS
+    'failed: what the tenant has to do. pending: why it could not be checked yet; NULL: it was not tried.';
+COMMENT ON COLUMN byoc.organization_api_credentials.verification_due_at IS
+    'When byocd should check it with the provider; -infinity: before all whose time merely came. NULL: not at all.';
+COMMENT ON COLUMN byoc.organization_api_credentials.verification_failures IS 'Checks in a row that taught nothing, as the provider could not be asked.';
+COMMENT ON COLUMN byoc.organization_api_credentials.last_verified_at IS 'When a check last said that it can send.';
 CREATE UNIQUE INDEX organization_api_credentials_one_default
     ON byoc.organization_api_credentials (org_id, credential_type) WHERE is_default;
 CREATE INDEX organization_api_credentials_due
@@ -80,7 +86,7 @@ BEGIN
          byoc.seal_fields(add_credential.org_id, new_id, add_credential.fields),
          NOT EXISTS (SELECT FROM byoc.organization_api_credentials c
                      WHERE c.org_id = add_credential.org_id AND c.credential_type = add_credential.credential_type AND c.is_default),
-         now(), coalesce(byoc.current_user_id(), byoc.invoking_role()::text));
+         '-infinity', coalesce(byoc.current_user_id(), byoc.invoking_role()::text));
     PERFORM byoc.audit(org_id, 'credential.added', new_id,
                        jsonb_build_object('type', credential_type, 'fields', (SELECT jsonb_agg(k) FROM jsonb_object_keys(fields) AS k)));
     PERFORM byoc.wake_dispatcher(org_id);
@@ -143,7 +149,8 @@ BEGIN
         UPDATE byoc.organization_api_credentials c
         SET fields = byoc.mask_fields(credential.credential_type, plain),
             encrypted_fields = byoc.seal_fields(c.org_id, c.id, plain),
-            version = c.version + 1, verification_status = 'pending', verification_error = NULL, verification_due_at = now()
+            version = c.version + 1, verification_status = 'pending', verification_error = NULL, verification_due_at = '-infinity',
+            verification_failures = 0
         WHERE c.org_id = credential.org_id AND c.id = credential.id;
         PERFORM byoc.audit(credential.org_id, 'credential.changed', credential.id, jsonb_build_object('fields', to_jsonb(changed)));
         PERFORM byoc.wake_dispatcher(credential.org_id);
@@ -205,27 +212,6 @@ END
 $$;
 COMMENT ON FUNCTION byoc.update_credential(uuid, text) IS 'As byoc.update_credential(uuid, jsonb), for JSON text: errors never quote it.';
 
-CREATE FUNCTION byoc.verify_credential(id uuid) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    of_org uuid := byoc.credential_org(id);
-BEGIN
-    PERFORM byoc.require_organization(of_org, 'admin');
-    UPDATE byoc.organization_api_credentials c
-    SET verification_due_at = now(), verification_status = 'pending', verification_error = NULL
-    WHERE c.org_id = of_org AND c.id = verify_credential.id AND c.is_active;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'credential % does not exist or is revoked', id USING ERRCODE = 'no_data_found';
-    END IF;
-    PERFORM byoc.audit(of_org, 'credential.verification_requested', id);
-    PERFORM byoc.wake_dispatcher(of_org);
-END
-$$;
-COMMENT ON FUNCTION byoc.verify_credential(uuid) IS
-    'Asks the dispatcher to check the credential with its provider; the result shows in byoc.credentials. Needs the organization role admin.';
-
 CREATE FUNCTION byoc.revoke_credential(id uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -284,46 +270,3 @@ $$;
 COMMENT ON FUNCTION byoc.open_credentials(uuid[], uuid[]) IS
     'For byocd: the fields of active credentials in plaintext, or the error that keeps one from being opened. The audit trail records '
     'that a dispatcher has it from now on, not each use.';
-
-CREATE FUNCTION byoc.claim_verifications(dispatcher uuid, max_count integer, lease interval)
-RETURNS TABLE (org_id uuid, id uuid, provider text, version integer)
-LANGUAGE sql VOLATILE SECURITY DEFINER
-BEGIN ATOMIC
-    UPDATE byoc.organization_api_credentials c
-    SET verification_due_at = clock_timestamp() + lease
-    FROM (SELECT d.org_id, d.id FROM byoc.organization_api_credentials d
-          WHERE d.verification_due_at <= clock_timestamp() AND d.is_active
-          ORDER BY d.verification_due_at LIMIT max_count FOR UPDATE SKIP LOCKED) AS due
-    WHERE c.org_id = due.org_id AND c.id = due.id
-    RETURNING c.org_id, c.id, c.credential_type, c.version;
-END;
-COMMENT ON FUNCTION byoc.claim_verifications(uuid, integer, interval) IS
-    'For byocd: credentials to check with their provider; they come up again after the lease unless their result is recorded.';
-
-CREATE FUNCTION byoc.record_verification(org_id uuid, id uuid, version integer, status text, error text) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF status NOT IN ('verified', 'failed', 'retry') THEN
-        RAISE EXCEPTION 'unknown verification status "%"', status USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    -- A tenant that is changing the credential must not hold up the dispatcher: this result would be outdated anyway.
-    PERFORM FROM byoc.organization_api_credentials c
-    WHERE c.org_id = record_verification.org_id AND c.id = record_verification.id FOR NO KEY UPDATE SKIP LOCKED;
-    IF NOT FOUND THEN
-        RETURN;
-    END IF;
-    UPDATE byoc.organization_api_credentials c
-    SET verification_status = CASE status WHEN 'retry' THEN c.verification_status ELSE status END,
-        verification_error = CASE status WHEN 'verified' THEN NULL ELSE error END,
-        verification_due_at = CASE status WHEN 'retry' THEN clock_timestamp() + interval '30 seconds' END,
-        last_verified_at = CASE status WHEN 'verified' THEN clock_timestamp() ELSE c.last_verified_at END
-    WHERE c.org_id = record_verification.org_id AND c.id = record_verification.id AND c.version = record_verification.version AND c.is_active;
-    IF FOUND AND status <> 'retry' THEN
-        PERFORM byoc.audit(org_id, CASE status WHEN 'verified' THEN 'credential.verified' ELSE 'credential.verification_failed' END, id);
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION byoc.record_verification(uuid, uuid, integer, text, text) IS
-    'For byocd: result of a check: verified, failed (error is a sentence for the tenant) or retry in 30 seconds. Ignored when the credential changed meanwhile or is being changed.';

@@ -101,7 +101,7 @@ COMMENT ON FUNCTION byoc.prune(interval, integer) IS
 
 CREATE FUNCTION byoc.queue_health()
 RETURNS TABLE (org_id uuid, credential_id uuid, sender text, waiting bigint, oldest_waiting interval, scheduled bigint, sending bigint,
-               reconciling bigint, unknown bigint, breaker text, failures integer, limited boolean, next_at timestamptz)
+               reconciling bigint, unknown bigint, breaker text, failures integer, limited boolean, next_at timestamptz, paused text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -167,7 +167,10 @@ BEGIN
             WHERE q.org_id = w.org_id AND q.lane = w.lane ORDER BY q.id LIMIT 1),
            w.scheduled, w.sending, w.reconciling, w.unknown,
            CASE WHEN coalesce(l.failures, 0) < byoc.breaker_threshold() THEN 'closed' WHEN s.waits THEN 'open' ELSE 'half_open' END,
-           coalesce(l.failures, 0), l.busy IS TRUE AND s.waits AND l.failures < byoc.breaker_threshold(), CASE WHEN s.waits THEN l.next_at END
+           coalesce(l.failures, 0), l.busy IS TRUE AND s.waits AND NOT l.barred AND l.failures < byoc.breaker_threshold(),
+           CASE WHEN s.waits THEN l.next_at END,
+           (SELECT c.waiting_reason FROM byoc.senders c
+            WHERE c.org_id = w.org_id AND (c.id = w.lane OR c.is_default) ORDER BY c.id = w.lane DESC LIMIT 1)
     FROM lane w
     LEFT JOIN byoc.lanes l ON l.org_id = w.org_id AND l.lane = w.lane
     CROSS JOIN LATERAL (SELECT coalesce(l.next_at > clock_timestamp(), false) AS waits) AS s
@@ -191,13 +194,14 @@ COMMENT ON COLUMN byoc.queue_health.breaker IS
     'closed; open: the provider failed byoc.breaker_threshold() times in a row, nothing is sent until next_at; half_open: one message at a time tries the way.';
 COMMENT ON COLUMN byoc.queue_health.failures IS 'Failures of the provider in a row.';
 COMMENT ON COLUMN byoc.queue_health.limited IS 'The lane waits until next_at: its sender''s limit is reached, or the provider asked for a pause.';
-COMMENT ON COLUMN byoc.queue_health.next_at IS 'When the next message may go out; NULL: now.';
+COMMENT ON COLUMN byoc.queue_health.next_at IS 'When the next message may go out, or when it is looked at again whether one may; NULL: now.';
+COMMENT ON COLUMN byoc.queue_health.paused IS 'Why nothing is sent until the credential is verified; NULL: it may send.';
 
 -- Totals
 
 CREATE FUNCTION byoc.stats()
 RETURNS TABLE (waiting bigint, oldest_waiting_seconds double precision, scheduled bigint, due bigint, sending bigint, reconciling bigint, unknown bigint,
-               breakers_open bigint, lanes_limited bigint, dispatchers_sending bigint, dispatchers_sleeping integer, sent_last_hour bigint,
+               breakers_open bigint, lanes_limited bigint, lanes_paused bigint, dispatchers_sending bigint, dispatchers_sleeping integer, sent_last_hour bigint,
                failed_last_hour bigint, expired_last_hour bigint, unknown_last_hour bigint, credentials_pending bigint,
                credentials_verified bigint, credentials_failed bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -220,7 +224,8 @@ BEGIN
            s.later, s.due, c.unsettled, r.messages,
            (SELECT count(*) FROM byoc.unknown_messages u JOIN byoc.messages m ON m.org_id = u.org_id AND m.id = u.message_id AND m.status = 'unknown'),
            (SELECT count(*) FROM byoc.lanes l WHERE l.failures > 0 AND l.failures >= byoc.breaker_threshold()),
-           (SELECT count(*) FROM byoc.lanes l WHERE l.busy AND l.next_at > clock_timestamp() AND l.failures < byoc.breaker_threshold()),
+           (SELECT count(*) FROM byoc.lanes l WHERE l.busy AND l.next_at > clock_timestamp() AND NOT l.barred AND l.failures < byoc.breaker_threshold()),
+           (SELECT count(*) FROM byoc.lanes l WHERE l.busy AND l.barred),
            c.dispatchers, byoc.sleeping_dispatchers(),
            d.sent, d.failed, d.expired, d.unknown, k.pending, k.verified, k.failed
     FROM (SELECT count(*) FILTER (WHERE n.due_at > clock_timestamp()) AS later, count(*) FILTER (WHERE n.due_at <= clock_timestamp()) AS due
@@ -248,6 +253,7 @@ COMMENT ON COLUMN byoc.stats.scheduled IS 'Messages whose time has not come: for
 COMMENT ON COLUMN byoc.stats.due IS 'Messages whose time has come, and which no claim has moved to the queue yet.';
 COMMENT ON COLUMN byoc.stats.breakers_open IS 'Lanes whose provider failed byoc.breaker_threshold() times in a row and has not answered since.';
 COMMENT ON COLUMN byoc.stats.lanes_limited IS 'Lanes that wait for their sender''s limit, or because the provider asked for a pause.';
+COMMENT ON COLUMN byoc.stats.lanes_paused IS 'Lanes with messages that wait for their credential to be verified.';
 COMMENT ON COLUMN byoc.stats.dispatchers_sending IS 'Dispatchers that hold a lease.';
 COMMENT ON COLUMN byoc.stats.dispatchers_sleeping IS
     'Dispatchers that wait for work; one that still waits for answers may be counted in both. None in either: nothing is sent.';

@@ -54,6 +54,7 @@ CREATE TABLE byoc.lanes (
     failures integer NOT NULL DEFAULT 0,
     trial uuid,
     paused_until timestamptz,
+    barred boolean NOT NULL DEFAULT false,
     tokens double precision,
     tokens_at timestamptz,
     PRIMARY KEY (org_id, lane)
@@ -67,6 +68,8 @@ COMMENT ON COLUMN byoc.lanes.failures IS
     'Failures of the provider in a row (no answer, 5xx, 429). From byoc.breaker_threshold() on one message at a time tries the way.';
 COMMENT ON COLUMN byoc.lanes.trial IS 'The message that tries the way, or did so last; no other follows before its outcome, or its claim''s lease, ends.';
 COMMENT ON COLUMN byoc.lanes.paused_until IS 'Until then the provider asked to send nothing (429); next_at is not before. NULL: it never did.';
+COMMENT ON COLUMN byoc.lanes.barred IS
+    'The last claim found a credential that may not send (byoc.is_barred). It is looked at again at next_at, or when it was verified.';
 COMMENT ON COLUMN byoc.lanes.tokens IS 'Segments that the sender could send at tokens_at (token bucket); NULL: not limited, or never used.';
 CREATE INDEX lanes_ready ON byoc.lanes (next_at) WHERE busy;
 CREATE INDEX lanes_failing ON byoc.lanes (org_id, lane) WHERE failures > 0;

@@ -83,15 +83,16 @@ BEGIN
     WHERE c.id IN (SELECT t.claim_id FROM jsonb_to_recordset(outcomes) AS t (claim_id uuid)) ORDER BY c.id FOR UPDATE;
     PERFORM byoc.close_breakers(outcomes);
     PERFORM byoc.open_breakers(outcomes);
-    -- Final: the provider refused it for good.
+    PERFORM byoc.fail_credentials(outcomes);
+    -- Final: the provider refused it for good. What it refused because of the credential waits for that, however long.
     WITH told AS MATERIALIZED (
         SELECT t.*, t.outcome IN ('throttled', 'unavailable')
-                    OR (t.outcome = 'rejected'
-                        AND EXISTS (SELECT FROM byoc.provider_errors e
-                                    WHERE e.provider = 'twilio' AND e.code = t.error_code AND e.class IN ('retry_later', 'resend'))) AS retryable
+                    OR (t.outcome = 'rejected' AND coalesce(e.class IN ('retry_later', 'resend', 'pause_credential'), false)) AS retryable,
+               t.outcome = 'rejected' AND e.class = 'pause_credential' AS waits
         FROM jsonb_to_recordset(outcomes) AS t (
             org_id uuid, id uuid, claim_id uuid, outcome text, from_number text, error_code text, error_message text,
             http_status smallint, duration_ms integer)
+        LEFT JOIN byoc.provider_errors e ON e.provider = 'twilio' AND e.code = t.error_code
         WHERE t.outcome NOT IN ('accepted', 'returned')
     ), final AS (
         UPDATE byoc.messages m
@@ -101,7 +102,8 @@ BEGIN
         FROM told t
         WHERE m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id AND NOT byoc.is_ambiguous(t.outcome, t.http_status)
           AND (NOT t.retryable
-               OR coalesce(m.expires_at, greatest(m.send_at, m.created_at) + byoc.retry_window()) <= clock_timestamp())
+               OR coalesce(m.expires_at, CASE WHEN t.waits THEN 'infinity' ELSE greatest(m.send_at, m.created_at) + byoc.retry_window() END)
+                  <= clock_timestamp())
         RETURNING m.org_id, m.id, m.attempts, t.outcome, t.http_status, t.error_code, t.error_message, t.duration_ms
     ), noted AS (
         INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, http_status, error_code, error_message, duration_ms)

@@ -240,6 +240,10 @@ BEGIN
     )
     SELECT array_agg(c.org_id), array_agg(c.id) INTO failed_orgs, failed FROM changed c WHERE c.result IN ('failed', 'undelivered');
     IF failed IS NOT NULL THEN
+        -- A suspended account, an unregistered sender: the next ones would not arrive either.
+        PERFORM byoc.fail_credentials((
+            SELECT jsonb_agg(jsonb_build_object('org_id', m.org_id, 'id', m.id, 'outcome', 'rejected', 'error_code', m.error_code))
+            FROM unnest(failed_orgs, failed) AS t (org_id, id) JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id));
         PERFORM byoc.send_again(failed_orgs, failed);
     END IF;
     RETURN coalesce(held, '{}');

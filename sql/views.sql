@@ -79,15 +79,20 @@ CREATE TRIGGER credentials_delete INSTEAD OF DELETE ON byoc.credentials FOR EACH
 CREATE VIEW byoc.all_sms_messages AS
 SELECT m.id, m.org_id, m.to_number, m.from_number, m.body, m.status::text AS status, m.provider_sid, m.error_code, m.error_message,
        m.attempts::integer AS attempts, m.segments::integer AS segments, m.source_table, m.created_at, m.sent_at, m.delivered_at,
-       m.send_at, m.expires_at, m.credential_id, m.idempotency_key
+       m.send_at, m.expires_at, m.credential_id, m.idempotency_key, NULL AS waiting_reason
 FROM byoc.messages m
 UNION ALL
 SELECT q.id, q.org_id, q.to_number, NULL, q.body, 'queued', NULL, NULL, NULL,
-       q.attempts, NULL, q.source_table, q.created_at, NULL, NULL, q.send_at, q.expires_at, q.credential_id, q.idempotency_key
+       q.attempts, NULL, q.source_table, q.created_at, NULL, NULL, q.send_at, q.expires_at, q.credential_id, q.idempotency_key,
+       (SELECT c.waiting_reason FROM byoc.senders c
+        WHERE c.org_id = q.org_id AND (c.id = q.lane OR (c.is_default AND q.credential_id IS NULL)) ORDER BY c.id = q.lane DESC LIMIT 1)
 FROM byoc.queue q
 UNION ALL
 SELECT s.id, s.org_id, s.to_number, NULL, s.body, CASE WHEN s.attempts = 0 AND s.due_at > clock_timestamp() THEN 'scheduled' ELSE 'queued' END, NULL, NULL, NULL,
-       s.attempts, NULL, s.source_table, s.created_at, NULL, NULL, s.send_at, s.expires_at, s.credential_id, s.idempotency_key
+       s.attempts, NULL, s.source_table, s.created_at, NULL, NULL, s.send_at, s.expires_at, s.credential_id, s.idempotency_key,
+       (SELECT c.waiting_reason FROM byoc.senders c
+        WHERE (s.attempts > 0 OR s.due_at <= now()) AND c.org_id = s.org_id
+          AND CASE WHEN s.credential_id IS NULL THEN c.is_default ELSE c.id = s.credential_id END)
 FROM byoc.schedule s;
 COMMENT ON VIEW byoc.all_sms_messages IS 'Internal: messages of all organizations.';
 
@@ -99,6 +104,8 @@ SELECT m.* FROM byoc.all_sms_messages m WHERE (SELECT byoc.sees_all_organization
 COMMENT ON VIEW byoc.sms_messages IS
     'The organization''s SMS with their status. INSERT (to_number, body, and optionally send_at, expires_at, credential_id, idempotency_key) queues one.';
 
+COMMENT ON COLUMN byoc.sms_messages.waiting_reason IS 'Why a queued message is not sent although its time has come: its credential may not send; NULL: nothing stands in its way.';
+
 CREATE FUNCTION byoc.sms_messages_insert() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY INVOKER
 SET search_path = pg_catalog, pg_temp
@@ -107,7 +114,7 @@ DECLARE
     new_id uuid;
 BEGIN
     IF num_nonnulls(NEW.id, NEW.status, NEW.from_number, NEW.provider_sid, NEW.error_code, NEW.error_message, NEW.attempts, NEW.segments,
-                    NEW.source_table, NEW.created_at, NEW.sent_at, NEW.delivered_at) > 0 THEN
+                    NEW.source_table, NEW.created_at, NEW.sent_at, NEW.delivered_at, NEW.waiting_reason) > 0 THEN
         RAISE EXCEPTION 'only org_id, to_number, body, send_at, expires_at, credential_id and idempotency_key of a message can be given'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;

@@ -40,7 +40,7 @@ export class Stack {
     });
   }
 
-  // An organization with an account of its own on the simulator. `number` tells accounts apart, 1 to 99.
+  // An organization with an account of its own on the simulator, its credential verified by byocd. `number` tells accounts apart, 1 to 99.
   async organization(number) {
     const two = String(number).padStart(2, '0');
     const account = { sid: `AC${'0'.repeat(30)}${two}`, authToken: `${'0'.repeat(28)}ab${two}`, number: `+155500000${two}` };
@@ -49,7 +49,14 @@ export class Stack {
     const credential = await this.db.value('SELECT byoc.add_credential($1, $2, org_id => $3)', [
       'twilio', { account_sid: account.sid, auth_token: account.authToken, phone_number: account.number }, id,
     ]);
+    await this.verified({ credential });
     return { id, account, credential };
+  }
+
+  // Waits until byocd has checked the organization's credential.
+  verified({ credential }, status = 'verified') {
+    return until(`credential ${credential} to be ${status}`, () => this.db.value(
+      'SELECT verification_status = $2 FROM byoc.credentials WHERE id = $1', [credential, status]));
   }
 
   send(organization, to, body) {

@@ -144,8 +144,8 @@ SELECT is_empty($$SELECT * FROM byoc.provider_errors e WHERE NOT EXISTS (SELECT 
 SELECT byoc_test.lists(format($$SELECT code FROM byoc.provider_errors WHERE provider = 'twilio' AND class = %L$$, class), codes, 'class ' || class || ' holds these Twilio codes')
 FROM (VALUES ('retry_later', '{20429,21611,63038,30022,30023,30027}'::text[]),
              ('resend', '{30001,30003,30008,30410}'),
-             ('pause_credential', '{20003,21212,21606,21408,21608,21701,21703,21704,21705,30002,30032,30034}'),
-             ('permanent_recipient', '{21211,21610,21612,21614,30004,30005,30006}'),
+             ('pause_credential', '{20003,21212,21606,21701,21703,21704,21705,30002,30032,30034}'),
+             ('permanent_recipient', '{21211,21408,21608,21610,21612,21614,30004,30005,30006}'),
              ('permanent_message', '{21602,21617,30007}')) AS v (class, codes);
 SET LOCAL ROLE byoc_test_admin;
 SELECT lives_ok($$INSERT INTO byoc.provider_error_overrides VALUES ('twilio', '21610', 'retry_later', NULL), ('twilio', '99999', 'permanent_message', 'made up')$$,

@@ -44,6 +44,7 @@ SELECT is(byoc_test.status(:'m'), 'expired', 'it is expired');
 SELECT byoc.send_sms('+15005550006', 'x', now() + interval '1 hour', org_id => byoc_test.org_a()) AS m \gset
 SELECT byoc_test.act_as(byoc_test.org_a(), 'owner');
 SELECT byoc.add_credential('twilio', byoc_test.twilio(2)) AS second \gset
+SELECT byoc_test.verified(byoc_test.org_a());
 UPDATE byoc.credentials SET is_default = true WHERE id = :'second';
 SELECT byoc_test.no_context();
 UPDATE byoc.organization_api_credentials SET verification_due_at = NULL;

@@ -5,6 +5,7 @@ SELECT plan(14);
 
 SELECT byoc_test.act_as(byoc_test.org_a());
 SELECT byoc.add_credential('twilio', byoc_test.twilio(1)) AS credential \gset
+SELECT byoc_test.verified(byoc_test.org_a());
 DO $$ BEGIN PERFORM byoc.send_sms('+15005550006', 's' || n) FROM generate_series(1, 30) AS n; END $$;
 SELECT byoc_test.no_context();
 

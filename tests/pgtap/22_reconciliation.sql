@@ -202,12 +202,14 @@ SELECT is(byoc_test.events(:'two'), 'unknown, unknown', 'or came too late');
 SELECT byoc_test.sending('changed') AS m \gset
 SELECT byoc_test.act_as(byoc_test.org_a());
 SELECT byoc.update_credential(:'credential', '{"phone_number": "+15005550077"}');
+SELECT byoc_test.verified(byoc_test.org_a());
 SELECT byoc_test.no_context();
 SELECT byoc_test.record(:'m', 'unavailable', '{"http_status": 500}') AS n \gset
 UPDATE byoc.reconciliations SET due_at = clock_timestamp();
 SELECT is_empty($$SELECT * FROM byoc.claim_reconciliations(8, '1 minute')$$, 'of a credential that was changed during the attempt no list is read');
 SELECT results_eq(format($$SELECT status, error_code, error_message ~ 'the credential was changed during the attempt' FROM byoc.sms_messages WHERE id = %L$$, :'m'), $$VALUES ('unknown', 'http_500', true)$$,
     'nobody knows which account and number to look for');
+SELECT byoc_test.verified(byoc_test.org_a());
 SELECT byoc_test.lost('other account') AS m \gset
 SELECT byoc_test.act_as(byoc_test.org_a());
 SELECT byoc.update_credential(:'credential', jsonb_build_object('account_sid', 'AC' || repeat('7', 32)));
@@ -215,6 +217,7 @@ SELECT byoc_test.no_context();
 UPDATE byoc.reconciliations SET due_at = clock_timestamp();
 SELECT is_empty($$SELECT * FROM byoc.claim_reconciliations(8, '1 minute')$$, 'nor of one that now has another account');
 SELECT is(byoc_test.status(:'m'), 'unknown', 'the message is unknown');
+SELECT byoc_test.verified(byoc_test.org_a());
 SELECT byoc_test.lost('revoked') AS m \gset
 SELECT byoc_test.act_as(byoc_test.org_a());
 SELECT byoc.revoke_credential(:'credential');
@@ -226,6 +229,7 @@ SELECT ok((SELECT status = 'unknown' AND error_message ~ 'was revoked' FROM byoc
 -- A Messaging Service
 SELECT byoc_test.act_as(byoc_test.org_a());
 SELECT byoc.add_credential('twilio', byoc_test.twilio(1) - 'phone_number' || jsonb_build_object('messaging_service_sid', 'MG' || repeat('0', 32))) AS service \gset
+SELECT byoc_test.verified(byoc_test.org_a());
 UPDATE byoc.credentials SET is_default = true WHERE id = :'service';
 SELECT byoc_test.no_context();
 SELECT byoc_test.lost('“Smart” quotes') AS m \gset

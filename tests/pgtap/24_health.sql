@@ -127,7 +127,7 @@ SELECT results_eq($$SELECT breaker, failures, limited, next_at > now() FROM byoc
 SELECT results_eq($$SELECT breakers_open, lanes_limited, scheduled, due, dispatchers_sending FROM byoc.stats$$, $$VALUES (1::bigint, 1::bigint, 2::bigint, 0::bigint, 0::bigint)$$, 'both are counted');
 UPDATE byoc.schedule SET due_at = now() - interval '1 second' WHERE id = (SELECT id FROM byoc.schedule LIMIT 1);
 SELECT results_eq($$SELECT scheduled, due FROM byoc.stats$$, $$VALUES (1::bigint, 1::bigint)$$, 'a message whose time has come is due');
-SELECT results_eq($$SELECT credentials_pending, credentials_verified, credentials_failed FROM byoc.stats$$, $$VALUES (2::bigint, 0::bigint, 0::bigint)$$, 'credentials are counted by what their check said');
+SELECT results_eq($$SELECT credentials_pending, credentials_verified, credentials_failed FROM byoc.stats$$, $$VALUES (0::bigint, 2::bigint, 0::bigint)$$, 'credentials are counted by what their check said');
 
 -- Dispatchers
 SELECT is((SELECT dispatchers_sleeping FROM byoc.stats), 0, 'nobody sleeps');

@@ -73,8 +73,8 @@ CREATE FUNCTION byoc_test.twilio(n integer) RETURNS jsonb LANGUAGE sql IMMUTABLE
     'auth_token', 'madeuptoken' || lpad(n::text, 21, '0'),
     'phone_number', '+1500555' || lpad(n::text, 4, '0'));
 
--- Adds a Twilio credential as the organization's owner; leaves the context as it was.
-CREATE FUNCTION byoc_test.add_twilio(org_id uuid, n integer) RETURNS uuid LANGUAGE plpgsql SECURITY DEFINER AS $$
+-- Adds a Twilio credential as the organization's owner, that counts as verified unless told otherwise; leaves the context as it was.
+CREATE FUNCTION byoc_test.add_twilio(org_id uuid, n integer, status text DEFAULT 'verified') RETURNS uuid LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     org uuid := byoc.current_org_id();
     org_role text := byoc.current_org_role();
@@ -83,6 +83,7 @@ DECLARE
 BEGIN
     PERFORM byoc.set_org(org_id, 'fixture', 'owner');
     added := byoc.add_credential('twilio', byoc_test.twilio(n), 'Twilio ' || n);
+    UPDATE byoc.organization_api_credentials c SET verification_status = add_twilio.status WHERE c.org_id = add_twilio.org_id AND c.id = added;
     IF org IS NULL THEN
         PERFORM set_config('byoc.token', '', true);
     ELSE
@@ -90,6 +91,12 @@ BEGIN
     END IF;
     RETURN added;
 END
+$$;
+
+-- What a good answer of the provider makes of an organization's pending credentials.
+CREATE FUNCTION byoc_test.verified(org_id uuid) RETURNS void LANGUAGE sql SECURITY DEFINER AS $$
+    SELECT byoc.record_verification(c.org_id, c.id, c.version, 'verified', NULL) FROM byoc.organization_api_credentials c
+    WHERE c.org_id = verified.org_id AND c.verification_status = 'pending';
 $$;
 
 -- The plaintext of a credential, or the error that keeps it from being opened.
