@@ -40,6 +40,8 @@ DECLARE
     field record;
     choice jsonb;
     complete integer;
+    touched integer;
+    wanted text;
 BEGIN
     SELECT * INTO provider FROM byoc.providers p WHERE p.name = check_fields.credential_type AND p.enabled;
     IF NOT FOUND THEN
@@ -72,12 +74,15 @@ BEGIN
         RAISE EXCEPTION '% is missing', field.key USING ERRCODE = 'invalid_parameter_value';
     END LOOP;
     FOR choice IN SELECT c FROM jsonb_array_elements(provider.alternatives) AS c LOOP
-        SELECT count(*) FILTER (WHERE fields ?& array(SELECT jsonb_array_elements_text(o))) INTO complete
-        FROM jsonb_array_elements(choice) AS o;
-        IF complete <> 1 THEN
-            RAISE EXCEPTION '% needs either %', credential_type,
-                (SELECT string_agg((SELECT string_agg(n, ' and ') FROM jsonb_array_elements_text(o) AS n), ', or ') FROM jsonb_array_elements(choice) AS o)
-                USING ERRCODE = 'invalid_parameter_value';
+        SELECT count(*) FILTER (WHERE fields ?& n.names), count(*) FILTER (WHERE fields ?| n.names), string_agg(array_to_string(n.names, ' and '), ', or ')
+        INTO complete, touched, wanted
+        FROM jsonb_array_elements(choice) AS o CROSS JOIN LATERAL (SELECT array(SELECT jsonb_array_elements_text(o))) AS n (names);
+        IF touched > 1 THEN
+            RAISE EXCEPTION '% needs either %', credential_type, wanted
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'Not parts of both: to change from one to the other, set the fields of the old one to null.';
+        ELSIF complete <> 1 THEN
+            RAISE EXCEPTION '% needs either %', credential_type, wanted USING ERRCODE = 'invalid_parameter_value';
         END IF;
     END LOOP;
 END

@@ -10,7 +10,7 @@ COMMENT ON TABLE byoc.shipped_providers IS 'Providers that this release knows. R
 COMMENT ON COLUMN byoc.shipped_providers.fields IS
     'Per field: title, required, secret, pattern (regular expression) and must_be, the pattern in words.';
 COMMENT ON COLUMN byoc.shipped_providers.alternatives IS
-    'List of choices; of each choice exactly one list of fields must be given in full.';
+    'List of choices; of each choice exactly one list of fields must be given in full, and nothing of the others.';
 ALTER TABLE byoc.shipped_providers ENABLE ROW LEVEL SECURITY;
 
 CREATE TABLE byoc.provider_overrides (
@@ -43,7 +43,11 @@ INSERT INTO byoc.shipped_providers (name, fields, alternatives) VALUES
   "phone_number": {"title": "Phone number", "required": false, "secret": false,
     "pattern": "^\\+[1-9][0-9]{6,14}$", "must_be": "an E.164 number such as +14155550100"},
   "messaging_service_sid": {"title": "Messaging Service SID", "required": false, "secret": false,
-    "pattern": "^MG[0-9a-fA-F]{32}$", "must_be": "MG followed by 32 hexadecimal digits"}
+    "pattern": "^MG[0-9a-fA-F]{32}$", "must_be": "MG followed by 32 hexadecimal digits"},
+  "region": {"title": "Region", "required": false, "secret": false,
+    "pattern": "^[a-z]{2}[0-9]{1,2}$", "must_be": "a Twilio region such as ie1"},
+  "edge": {"title": "Edge location", "required": false, "secret": false,
+    "pattern": "^[a-z]{3,20}(-[a-z]{2,10})?$", "must_be": "a Twilio edge location such as dublin"}
  }', '[[["auth_token"], ["api_key_sid", "api_key_secret"]], [["phone_number"], ["messaging_service_sid"]]]'),
 ('google_calendar', '{
   "client_id": {"title": "Client ID", "required": true, "secret": false, "pattern": "^[!-~]+$", "must_be": "printable ASCII without blanks"},

@@ -6,6 +6,7 @@
 
 #include "form.h"
 #include "json_object.h"
+#include "twilio_hosts.h"
 
 namespace byocd {
 
@@ -60,8 +61,10 @@ Result<HttpRequest, PrepareError> Twilio::request_for(const CredentialFields& cr
   return request_to(credential, "/2010-04-01/Accounts/" + percent_encoded(account->reveal()) + rest);
 }
 
-Result<HttpRequest, PrepareError> Twilio::request_to(const CredentialFields& credential,
-                                                     const std::string& path) const {
+Result<HttpRequest, PrepareError> Twilio::request_to(const CredentialFields& credential, const std::string& path,
+                                                     std::string_view product) const {
+  auto url = twilio_url(base_url_, product, credential);
+  if (!url) return fail(std::move(url.error()));
   const SecretString* user = find_field(credential, "account_sid");
   const SecretString* password = find_field(credential, "auth_token");
   if (const SecretString* key = find_field(credential, "api_key_sid")) {
@@ -72,7 +75,7 @@ Result<HttpRequest, PrepareError> Twilio::request_to(const CredentialFields& cre
     return fail(PrepareError{"credential_incomplete", "the credential has neither auth_token nor api_key_secret"});
 
   HttpRequest request;
-  request.url = base_url_ + path;
+  request.url = *url + path;
   request.user = user->reveal();
   request.password = password->copy();
   return request;

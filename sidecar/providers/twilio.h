@@ -8,18 +8,19 @@
 namespace byocd {
 
 /// Credential fields: `account_sid` with `auth_token`, or with `api_key_sid` and `api_key_secret`;
-/// the sender is `messaging_service_sid` or `phone_number`.
+/// the sender is `messaging_service_sid` or `phone_number`. `edge` and `region` choose the host (twilio_hosts.h).
 class Twilio final : public Provider {
  public:
-  /// `base_url` without a slash at its end, such as https://api.twilio.com.
+  /// `base_url` without a slash at its end, such as https://api.twilio.com; twilio_url() tells what becomes of it.
   explicit Twilio(std::string base_url) : base_url_(std::move(base_url)) {}
 
   std::string_view name() const override { return "twilio"; }
   Result<HttpRequest, PrepareError> prepare(const ClaimedJob& job, const CredentialFields& credential) const override;
   Outcome interpret(const HttpResult& result) const override;
 
-  /// Step 0: the account's status. Step 1: the sender's number in the account.
-  /// API keys cannot read accounts, and a messaging service has no number: those steps ask for a harmless page instead.
+  /// Step 0: the account's status; an API key, which cannot read it, is proved by a harmless page instead.
+  /// Step 1: the sender's number or Messaging Service in the account; a key that may not read those proves nothing, and
+  /// that is no reason against it.
   Result<HttpRequest, Problem> prepare_verification(const CredentialFields& credential, int step) const override;
   Verdict interpret_verification(const CredentialFields& credential, int step, const HttpResult& result) const override;
 
@@ -38,8 +39,9 @@ class Twilio final : public Provider {
   std::optional<ReceiptFacts> interpret_status(const HttpResult& result) const override;
 
  private:
-  /// A request for `path`, below the base URL, with the credential's user and password.
-  Result<HttpRequest, PrepareError> request_to(const CredentialFields& credential, const std::string& path) const;
+  /// A request for `path` on the product's host, with the credential's user and password.
+  Result<HttpRequest, PrepareError> request_to(const CredentialFields& credential, const std::string& path,
+                                               std::string_view product = "api") const;
   /// For the credential's own account: `rest` follows its SID.
   Result<HttpRequest, PrepareError> request_for(const CredentialFields& credential, const std::string& rest) const;
 

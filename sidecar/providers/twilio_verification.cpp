@@ -45,6 +45,13 @@ Result<json, Problem> read_list(const HttpResult& result, const char* name) {
   return *list;
 }
 
+// The request, or why the credential cannot make it.
+Result<HttpRequest, Problem> told(Result<HttpRequest, PrepareError> request) {
+  if (request) return std::move(*request);
+  return fail(Problem{request.error().code, "The credential is incomplete: " + request.error().message + ".",
+                      "Enter it again."});
+}
+
 Verdict judge_account(const json& account) {
   const std::string status = text_member(account, "status").value_or("");
   const auto type = text_member(account, "type");
@@ -86,12 +93,11 @@ Verdict judge_number(const json& numbers, const std::string& wanted) {
 }  // namespace
 
 Result<HttpRequest, Problem> Twilio::prepare_verification(const CredentialFields& credential, int step) const {
-  static const std::string harmless_page = "/Messages.json?PageSize=1";
   std::string path;
   if (step == 0) {
-    path = with_api_key(credential) ? harmless_page : ".json";
-  } else if (service_of(credential)) {
-    path = harmless_page;
+    path = with_api_key(credential) ? "/Messages.json?PageSize=1" : ".json";
+  } else if (const SecretString* service = service_of(credential)) {
+    return told(request_to(credential, "/v1/Services/" + percent_encoded(service->reveal()), "messaging"));
   } else {
     const SecretString* number = find_field(credential, "phone_number");
     if (!number)
@@ -100,11 +106,7 @@ Result<HttpRequest, Problem> Twilio::prepare_verification(const CredentialFields
     if (auto problem = number_problem(number->reveal(), "The sender's number")) return fail(std::move(*problem));
     path = "/IncomingPhoneNumbers.json?PhoneNumber=" + percent_encoded(number->reveal());
   }
-  auto request = request_for(credential, path);
-  if (!request)
-    return fail(Problem{request.error().code, "The credential is incomplete: " + request.error().message + ".",
-                        "Enter it again."});
-  return std::move(*request);
+  return told(request_for(credential, path));
 }
 
 Verdict Twilio::interpret_verification(const CredentialFields& credential, int step, const HttpResult& result) const {
@@ -114,10 +116,13 @@ Verdict Twilio::interpret_verification(const CredentialFields& credential, int s
     if (!with_api_key(credential)) return judge_account(*account);
     return {Kind::next, {}, {{"account", "accepts this API key (its name and status only show to the auth token)"}}};
   }
+  if (with_api_key(credential) && result && (result->status == 401 || result->status == 403))
+    return {Kind::verified, {}, {{"sender", "not checked: this API key may not read the account's senders"}}};
   if (const SecretString* service = service_of(credential)) {
-    const auto page = read_answer(result);
-    if (!page) return of_problem(page.error());
-    return {Kind::verified, {}, {{"sender", "Messaging Service " + service->reveal()}}};
+    const auto found = read_answer(result);
+    if (found)
+      return {Kind::verified, {}, {{"sender", "Messaging Service " + service->reveal() + ", in this account"}}};
+    return of_problem(result && result->status == 404 ? twilio_problem("21701", "") : found.error());
   }
   const auto numbers = read_list(result, "incoming_phone_numbers");
   if (!numbers) return of_problem(numbers.error());

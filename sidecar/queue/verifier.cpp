@@ -10,12 +10,12 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr int most_checks = 4;
+constexpr int most_checks = 16;
 // A check is never urgent to the millisecond; a message is, and goes first.
 constexpr auto wake_delay = 50ms;
 
-Verdict failed(const char* code, const char* cause, const char* fix) {
-  return {Verdict::Kind::failed, {code, cause, fix}};
+Verdict undecided(const char* code, const char* cause, const char* fix) {
+  return {Verdict::Kind::retry, {code, cause, fix}};
 }
 
 }  // namespace
@@ -63,15 +63,16 @@ void Verifier::start(VerificationJob job) {
   const int version = job.version;
   parts_.credentials.get(ref, version, [this, job = std::move(job)](const CredentialCache::Answer& answer) {
     if (!answer) {
+      // Perhaps the server lacks a master key for now.
       const bool unreadable = answer.error().kind == CredentialCache::Problem::Kind::unreadable;
-      return finish(job, unreadable
-                             ? failed("unreadable", "The stored credential cannot be decrypted.", "Enter it again.")
-                             : Verdict{});
+      return finish(job, unreadable ? undecided("unreadable", "The stored credential cannot be decrypted.",
+                                                "Ask who runs this server, or enter it again.")
+                                    : Verdict{});
     }
     auto check = std::make_shared<Check>(Check{job, *answer, parts_.registry.find((*answer)->provider), 0});
     if (!check->provider)
       return finish(
-          job, failed("unknown_provider", "This server cannot check credentials of this kind.", "Ask who runs it."));
+          job, undecided("unknown_provider", "This server cannot check credentials of this kind.", "Ask who runs it."));
     next_step(check);
   });
 }

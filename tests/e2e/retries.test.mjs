@@ -49,16 +49,6 @@ test('an error that means "later" is tried again', async () => {
   assert.deepEqual(await outcomes(id), ['rejected 400', 'accepted']);
 });
 
-test('a wrong token of one organization does not stop another', async () => {
-  const wrong = await stack.organization(2);
-  await stack.db.query('SELECT byoc.update_credential($1, $2)', [wrong.credential, { auth_token: 'e'.repeat(32) }]);
-  const bad = await stack.send(wrong, '+15551000011', 'x');
-  const good = await stack.send(a, '+15551000012', 'y');
-  assert.equal((await stack.settled(good)).status, 'sent');
-  const message = await stack.settled(bad);
-  assert.deepEqual([message.status, message.error_code], ['failed', '20003']);
-});
-
 test('a provider that is down loses nothing', async () => {
   await stack.faults([]);
   await stack.simulator.program.stop('SIGKILL');

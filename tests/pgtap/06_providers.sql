@@ -1,7 +1,7 @@
 -- Providers: which fields a credential has, what is wrong with bad ones, and the DBA's changes.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(88);
+SELECT plan(93);
 
 -- Checks one value of one field in an otherwise good credential.
 CREATE FUNCTION byoc_test.problem(type text, fields jsonb) RETURNS text LANGUAGE sql AS $$
@@ -12,7 +12,7 @@ CREATE FUNCTION byoc_test.google() RETURNS jsonb LANGUAGE sql RETURN
 
 SELECT byoc_test.lists($$SELECT name FROM byoc.providers WHERE enabled$$, ARRAY['twilio', 'google_calendar', 'stripe'], 'these providers are shipped');
 SELECT byoc_test.lists($$SELECT jsonb_object_keys(fields) FROM byoc.providers WHERE name = 'twilio'$$,
-    ARRAY['account_sid', 'auth_token', 'api_key_sid', 'api_key_secret', 'phone_number', 'messaging_service_sid'], 'Twilio has these fields');
+    ARRAY['account_sid', 'auth_token', 'api_key_sid', 'api_key_secret', 'phone_number', 'messaging_service_sid', 'region', 'edge'], 'Twilio has these fields');
 SELECT byoc_test.lists($$SELECT p.name || '.' || f.key FROM byoc.providers p, jsonb_each(p.fields) AS f WHERE (f.value ->> 'secret')::boolean$$,
     ARRAY['twilio.auth_token', 'twilio.api_key_secret', 'google_calendar.client_secret', 'google_calendar.refresh_token', 'stripe.secret_key'],
     'these fields are secret');
@@ -70,9 +70,14 @@ INSERT INTO byoc_test.bad VALUES
     ('twilio', byoc_test.twilio(1) || '{"auth_tokn": "MADEUPvalue"}', 'MADEUPvalue', '^22023 twilio has no field "auth_tokn".*account_sid.*auth_token.*phone_number', 'an unknown field, with the list of known ones'),
     ('twilio', byoc_test.twilio(1) - 'auth_token', NULL, '^22023 twilio needs either auth_token, or api_key_sid and api_key_secret$', 'neither auth token nor API key'),
     ('twilio', byoc_test.twilio(1) - 'auth_token' || jsonb_build_object('api_key_sid', 'SK' || repeat('0', 32)), NULL, '^22023 twilio needs either auth_token', 'half an API key'),
-    ('twilio', byoc_test.twilio(1) || jsonb_build_object('api_key_sid', 'SK' || repeat('0', 32), 'api_key_secret', repeat('s', 32)), repeat('s', 32), '^22023 twilio needs either auth_token', 'auth token and API key at once'),
+    ('twilio', byoc_test.twilio(1) || jsonb_build_object('api_key_sid', 'SK' || repeat('0', 32), 'api_key_secret', repeat('s', 32)), repeat('s', 32), '^22023 twilio needs either auth_token.*set the fields of the old one to null', 'auth token and API key at once'),
+    ('twilio', byoc_test.twilio(1) || jsonb_build_object('api_key_sid', 'SK' || repeat('0', 32)), NULL, '^22023 twilio needs either auth_token', 'auth token and half an API key'),
+    ('twilio', byoc_test.twilio(1) || '{"region": "evil.example"}', 'evil.example', '^22023 region must be a Twilio region such as ie1$', 'a region that would be another host'),
+    ('twilio', byoc_test.twilio(1) || '{"region": "ie1/"}', NULL, '^22023 region must be', 'a region with a slash'),
+    ('twilio', byoc_test.twilio(1) || '{"edge": "dublin.evil"}', NULL, '^22023 edge must be a Twilio edge location such as dublin$', 'an edge with a dot'),
+    ('twilio', byoc_test.twilio(1) || '{"edge": "dublin\n"}', NULL, '^22023 edge must be', 'an edge with a line feed'),
     ('twilio', byoc_test.twilio(1) - 'phone_number', NULL, '^22023 twilio needs either phone_number, or messaging_service_sid$', 'neither number nor Messaging Service'),
-    ('twilio', byoc_test.twilio(1) || jsonb_build_object('messaging_service_sid', 'MG' || repeat('0', 32)), NULL, '^22023 twilio needs either phone_number', 'number and Messaging Service at once'),
+    ('twilio', byoc_test.twilio(1) || jsonb_build_object('messaging_service_sid', 'MG' || repeat('0', 32)), NULL, '^22023 twilio needs either phone_number.*to null', 'number and Messaging Service at once'),
     ('twilio', '["MADEUP"]', 'MADEUP', '^22023 fields must be a JSON object$', 'an array instead of an object'),
     ('twilio', '"MADEUP"', 'MADEUP', '^22023 fields must be a JSON object$', 'a string instead of an object'),
     ('twilio', 'null', NULL, '^22023 fields must be a JSON object$', 'JSON null instead of an object'),

@@ -1,6 +1,7 @@
 #include "front_door.h"
 
 #include "twilio_errors.h"
+#include "twilio_paths.h"
 
 namespace simulator {
 
@@ -23,7 +24,8 @@ answer front_door::handle(const request& asked) {
 }
 
 answer front_door::provider_answer(const request& asked) {
-  if (asked.path.starts_with("/2010-04-01/")) return twilio_.handle(asked);
+  if (asked.path.starts_with("/2010-04-01/") || asked.path.starts_with(twilio_services_path))
+    return twilio_.handle(asked);
   return to_answer(not_found_error(asked.path));
 }
 

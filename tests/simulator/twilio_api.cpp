@@ -32,6 +32,7 @@ answer twilio_api::route(const request& asked) {
   const auto caller = accounts_.authenticate(asked.authorization);
   if (!caller || caller->owner->status == "closed") return to_answer(authentication_error());
   const auto& owner = *caller->owner;
+  if (asked.path.starts_with(twilio_services_path)) return service(owner, asked);
   // Without `.json` Twilio answers XML, which nobody here reads.
   if (!asked.path.ends_with(suffix) || !asked.path.starts_with(twilio_accounts_path))
     return to_answer(not_found_error(asked.path));

@@ -1,4 +1,4 @@
-/// Paths under Twilio's API version 2010-04-01.
+/// Paths of Twilio's API version 2010-04-01, and of version 1 of its Messaging API, which has a host of its own.
 #pragma once
 
 #include <string_view>
@@ -6,6 +6,7 @@
 namespace simulator {
 
 inline constexpr std::string_view twilio_accounts_path = "/2010-04-01/Accounts";
+inline constexpr std::string_view twilio_services_path = "/v1/Services/";
 
 /// The account SID that a path names; empty when it names none.
 constexpr std::string_view account_in_path(std::string_view path) {

@@ -10,6 +10,7 @@
 #include "sid.h"
 #include "text.h"
 #include "twilio_errors.h"
+#include "twilio_paths.h"
 
 namespace simulator {
 namespace {
@@ -126,6 +127,24 @@ answer outgoing_caller(const account& owner, std::string_view sid, const request
     return result;
   }
   return to_answer(not_found_error(asked.path));
+}
+
+answer service(const account& owner, const request& asked) {
+  const auto* found = owner.find_service(asked.path.substr(twilio_services_path.size()));
+  if (found == nullptr) return to_answer(not_found_error(asked.path));
+  if (asked.method != "GET") return to_answer({405, 20004, "Method not allowed"});
+  const auto date = iso8601(owner.created);
+  answer result;
+  result.body = fmt::format(
+      R"({{"sid":"{0}","account_sid":"{1}","friendly_name":"{0}","date_created":"{2}","date_updated":"{2}","sticky_sender":true,)"
+      R"("mms_converter":true,"smart_encoding":false,"fallback_to_long_code":true,"scan_message_content":"inherit",)"
+      R"("area_code_geomatch":true,"validity_period":36000,"synchronous_validation":false,"usecase":"undeclared",)"
+      R"("us_app_to_person_registered":false,"use_inbound_webhook_on_number":false,"inbound_request_url":null,)"
+      R"("inbound_method":"POST","fallback_url":null,"fallback_method":"POST","status_callback":null,)"
+      R"("url":"https://messaging.twilio.com/v1/Services/{0}","links":)"
+      R"({{"phone_numbers":"https://messaging.twilio.com/v1/Services/{0}/PhoneNumbers"}}}})",
+      found->sid, owner.sid, date);
+  return result;
 }
 
 }  // namespace simulator

@@ -26,6 +26,9 @@ answer outgoing_callers(const account& owner, const request& asked);
 /// One OutgoingCallerId by its `PN` SID (https://www.twilio.com/docs/voice/api/outgoing-caller-ids).
 answer outgoing_caller(const account& owner, std::string_view sid, const request& asked);
 
+/// A Messaging Service by the `MG` SID that ends the path (https://www.twilio.com/docs/messaging/api/service-resource).
+answer service(const account& owner, const request& asked);
+
 /// Whether `number` contains `pattern`, where `*` stands for any digit. An empty pattern is in every number.
 bool number_matches(std::string_view number, std::string_view pattern);
 

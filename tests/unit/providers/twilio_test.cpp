@@ -180,6 +180,12 @@ TEST_F(TwilioTest, FailuresBeforeWritingAreUnavailableThoseAfterItUnknown) {
 
 class TwilioVerificationTest : public TwilioTest {
  protected:
+  CredentialFields key_fields() const {
+    return make_fields({{"account_sid", account_sid.c_str()},
+                        {"api_key_sid", "SK00000000000000000000000000000001"},
+                        {"api_key_secret", "made-up-secret"},
+                        {"messaging_service_sid", "MG00000000000000000000000000000001"}});
+  }
   Verdict judge(int step, int status, std::string body) const {
     return twilio.interpret_verification(token_fields(), step, response(status, std::move(body)));
   }
@@ -218,14 +224,32 @@ TEST_F(TwilioVerificationTest, ATroubledProviderIsNotTheTenantsFault) {
 }
 
 TEST_F(TwilioVerificationTest, AnApiKeyIsNotAskedForTheAccountItCannotRead) {
-  const auto fields = make_fields({{"account_sid", account_sid.c_str()},
-                                   {"api_key_sid", "SK00000000000000000000000000000001"},
-                                   {"api_key_secret", "made-up-secret"},
-                                   {"messaging_service_sid", "MG00000000000000000000000000000001"}});
-  EXPECT_NE(twilio.prepare_verification(fields, 0)->url.find("/Messages.json?PageSize=1"), std::string::npos);
-  EXPECT_EQ(twilio.interpret_verification(fields, 0, response(200, R"({"messages": []})")).kind, Verdict::Kind::next);
-  EXPECT_EQ(twilio.interpret_verification(fields, 1, response(200, R"({"messages": []})")).kind,
-            Verdict::Kind::verified);
+  EXPECT_NE(twilio.prepare_verification(key_fields(), 0)->url.find("/Messages.json?PageSize=1"), std::string::npos);
+  EXPECT_EQ(twilio.interpret_verification(key_fields(), 0, response(200, R"({"messages": []})")).kind,
+            Verdict::Kind::next);
+}
+
+TEST_F(TwilioVerificationTest, AKeyThatMayNotReadTheSendersProvesNothingAgainstThem) {
+  for (const int status : {401, 403}) {
+    const auto refused = response(status, recorded("error_20003"));
+    EXPECT_EQ(twilio.interpret_verification(key_fields(), 1, refused).kind, Verdict::Kind::verified);
+    EXPECT_EQ(twilio.interpret_verification(key_fields(), 0, refused).kind, Verdict::Kind::failed);
+  }
+  EXPECT_EQ(judge(1, 401, recorded("error_20003")).kind, Verdict::Kind::failed);
+}
+
+TEST_F(TwilioVerificationTest, AsksTheMessagingApiForAMessagingService) {
+  const auto request = Twilio("https://api.twilio.com").prepare_verification(key_fields(), 1);
+  EXPECT_EQ(request->url, "https://messaging.twilio.com/v1/Services/MG00000000000000000000000000000001");
+  const auto judged = [this](int status, std::string body) {
+    return twilio.interpret_verification(key_fields(), 1, response(status, std::move(body)));
+  };
+  EXPECT_EQ(judged(200, R"({"sid": "MG00000000000000000000000000000001"})").kind, Verdict::Kind::verified);
+  const auto missing =
+      judged(404, R"({"code": 20404, "message": "The requested resource was not found", "status": 404})");
+  EXPECT_EQ(missing.kind, Verdict::Kind::failed);
+  EXPECT_NE(missing.problem.cause.find("does not exist in this account"), std::string::npos);
+  EXPECT_EQ(judged(503, "").kind, Verdict::Kind::retry);
 }
 
 }  // namespace

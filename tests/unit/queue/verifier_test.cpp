@@ -54,6 +54,25 @@ TEST_F(VerifierTest, StopsAtTheFirstFailure) {
   EXPECT_NE(gateway.verifications.front().arguments.second.find("Copy both again"), std::string::npos);
 }
 
+TEST_F(VerifierTest, WhatTheServerCannotOpenOrCheckSaysNothingAboutTheCredential) {
+  OpenedCredential unreadable = make_credential();
+  unreadable.error = "the key ring has no key m2";
+  OpenedCredential unknown = make_credential();
+  unknown.provider = "telegraph";
+  for (auto* opened : {&unreadable, &unknown}) {
+    verifier.wake();
+    timers.pass(50ms);
+    answer(gateway.verification_claims, {std::vector<VerificationJob>{{"org-1", "credential-1", opened->provider, 1}}});
+    std::vector<OpenedCredential> all;
+    all.push_back(std::move(*opened));
+    answer(gateway.opens, {std::move(all)});
+    ASSERT_EQ(gateway.verifications.size(), 1u);
+    EXPECT_EQ(gateway.verifications.front().arguments.first, "retry");
+    answer(gateway.verifications, {Done{}});
+  }
+  EXPECT_TRUE(http.calls.empty());
+}
+
 TEST_F(VerifierTest, AskedOftenLooksOnce) {
   for (int i = 0; i < 100; ++i) verifier.wake();
   timers.pass(50ms);
