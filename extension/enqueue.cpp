@@ -1,6 +1,7 @@
 #include "enqueue.h"
 
 #include "opt_outs.h"
+#include "own_tables.h"
 #include "template/sms_segments.h"
 #include "template/template.h"
 #include "uuid_v7.h"
@@ -27,105 +28,125 @@ bool is_e164(std::string_view number) {
   return true;
 }
 
+// The columns of byoc.queue in the order of its definition, then what other statements take.
 enum Parameter {
   p_org,
+  p_lane,
   p_id,
   p_to,
   p_body,
   p_credential,
-  p_expires,
-  p_key,
+  p_attempts,
   p_source,
-  p_due,
-  p_extra,
+  p_key,
+  p_created,
+  p_send_at,
+  p_expires,
   p_segments,
+  queue_columns,
+  p_reason = queue_columns,
   p_code,
   parameter_count
 };
 
-// Fills the parameters that all three statements share.
-void bind(const NewMessage& message, const pg_uuid_t* id, Datum* values, char* nulls) {
-  const auto set = [&](Parameter parameter, Datum value, bool present) {
+struct Parameters {
+  Datum values[parameter_count];
+  char nulls[parameter_count];  // as SPI takes them
+
+  void set(Parameter parameter, Datum value, bool present = true) {
     values[parameter] = value;
     nulls[parameter] = present ? ' ' : 'n';
-  };
-  set(p_org, UUIDPGetDatum(message.organization), true);
-  set(p_id, UUIDPGetDatum(id), true);
-  set(p_to, PointerGetDatum(message.to_number), message.to_number != nullptr);
-  set(p_body, PointerGetDatum(message.body), message.body != nullptr);
-  set(p_credential, UUIDPGetDatum(message.credential_id), message.credential_id != nullptr);
-  set(p_expires, TimestampTzGetDatum(message.expires_at), message.has_expires_at);
-  set(p_key, PointerGetDatum(message.idempotency_key), message.idempotency_key != nullptr);
-  set(p_source, PointerGetDatum(message.source_table), message.source_table != nullptr);
-  set(p_due, TimestampTzGetDatum(message.send_at), message.has_send_at);
-  set(p_extra, 0, false);
-  set(p_segments,
-      Int16GetDatum(message.body == nullptr ? 1 : static_cast<int16>(count_segments(view_of(message.body)))), true);
-  set(p_code, 0, false);
+  }
+};
+
+// Fills what all three kinds of messages share.
+void bind(const NewMessage& message, const pg_uuid_t* id, Parameters& parameters) {
+  const text* body = message.body;
+  parameters.set(p_org, UUIDPGetDatum(message.organization));
+  parameters.set(p_lane, 0, false);
+  parameters.set(p_id, UUIDPGetDatum(id));
+  parameters.set(p_to, PointerGetDatum(message.to_number), message.to_number != nullptr);
+  parameters.set(p_body, PointerGetDatum(body), body != nullptr);
+  parameters.set(p_credential, UUIDPGetDatum(message.credential_id), message.credential_id != nullptr);
+  parameters.set(p_attempts, Int16GetDatum(0));
+  parameters.set(p_source, PointerGetDatum(message.source_table), message.source_table != nullptr);
+  parameters.set(p_key, PointerGetDatum(message.idempotency_key), message.idempotency_key != nullptr);
+  parameters.set(p_created, TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()));
+  parameters.set(p_send_at, TimestampTzGetDatum(message.send_at), message.has_send_at);
+  parameters.set(p_expires, TimestampTzGetDatum(message.expires_at), message.has_expires_at);
+  parameters.set(p_segments, Int16GetDatum(body == nullptr ? 1 : static_cast<int16>(count_segments(view_of(body)))));
+  parameters.set(p_reason, 0, false);
+  parameters.set(p_code, 0, false);
 }
 
-void execute(SPIPlanPtr plan, Datum* values, const char* nulls) {
-  const int result = SPI_execute_plan(plan, values, nulls, false, 0);
+// Runs a statement with the owner's rights; `plan` keeps its plan for the session.
+void execute(SPIPlanPtr& plan, const char* statement, Parameters& parameters) {
+  static Oid types[parameter_count] = {UUIDOID,        UUIDOID,        UUIDOID, TEXTOID, TEXTOID,
+                                       UUIDOID,        INT2OID,        TEXTOID, TEXTOID, TIMESTAMPTZOID,
+                                       TIMESTAMPTZOID, TIMESTAMPTZOID, INT2OID, TEXTOID, TEXTOID};
+  SPI_connect();
+  const OwnerRights saved = begin_owner_rights();
+  if (plan == nullptr) plan = keep_plan(statement, parameter_count, types);
+  const int result = SPI_execute_plan(plan, parameters.values, parameters.nulls, false, 0);
   if (result < 0) elog(ERROR, "could not enqueue: %s", SPI_result_code_string(result));
+  end_owner_rights(saved);
+  SPI_finish();
 }
-
-Oid types[parameter_count] = {UUIDOID, UUIDOID, TEXTOID,        TEXTOID, UUIDOID, TIMESTAMPTZOID,
-                              TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, INT2OID, TEXTOID};
 
 // A cached plan is analysed again under the search path of the session that runs it, so a statement that runs with the
 // owner's rights qualifies every function, operator and type: a name of the caller's must never get in.
 
-// The lane is the credential that the message will go out by; the nil UUID stands for none. A lane that the dispatcher
-// does not already work on gets a wake-up row, unless $10 says that this transaction left one.
+// For a queue that rows cannot be added to by hand.
 const char queue_statement[] =
-    "WITH sender AS MATERIALIZED ("
-    "  SELECT coalesce($5, (SELECT c.id FROM byoc.organization_api_credentials c"
-    "                       WHERE c.org_id OPERATOR(pg_catalog.=) $1 AND c.credential_type OPERATOR(pg_catalog.=) "
-    "'twilio'"
-    "                         AND c.is_default AND c.is_active),"
-    "                  '00000000-0000-0000-0000-000000000000'::pg_catalog.uuid) AS lane),"
-    " queued AS ("
-    "  INSERT INTO byoc.queue (org_id, lane, id, to_number, body, credential_id, expires_at, idempotency_key, "
-    "source_table, send_at, segments)"
-    "  SELECT $1, s.lane, $2, $3, $4, $5, $6, $7, $8, $9, $11 FROM sender s)"
-    " INSERT INTO byoc.wakeups (org_id, lane, from_id)"
-    " SELECT $1, s.lane, $2 FROM sender s"
-    " WHERE $10 IS NULL AND NOT EXISTS (SELECT FROM byoc.lanes l"
-    "                                   WHERE l.org_id OPERATOR(pg_catalog.=) $1 AND l.lane OPERATOR(pg_catalog.=) "
-    "s.lane AND l.busy)";
+    "INSERT INTO byoc.queue (org_id, lane, id, to_number, body, credential_id, attempts, source_table, "
+    "idempotency_key, "
+    "                        created_at, send_at, expires_at, segments)"
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 
 const char schedule_statement[] =
-    "INSERT INTO byoc.schedule (org_id, id, to_number, body, credential_id, expires_at, idempotency_key, source_table,"
-    "                           send_at, due_at, segments)"
-    " SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $11 WHERE $10 IS NULL";
+    "INSERT INTO byoc.schedule (org_id, id, to_number, body, credential_id, source_table, idempotency_key, created_at, "
+    "                           send_at, due_at, expires_at, segments)"
+    " VALUES ($1, $3, $4, $5, $6, $8, $9, $10, $11, $11, $12, $13)";
 
 const char failed_statement[] =
     "WITH failed AS ("
-    "  INSERT INTO byoc.messages (org_id, id, to_number, body, credential_id, expires_at, idempotency_key, "
-    "source_table,"
-    "                             send_at, status, error_code, error_message, attempts, finished_at, segments)"
-    "  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'failed', $12, $10, 0, pg_catalog.clock_timestamp(), $11))"
+    "  INSERT INTO byoc.messages (org_id, id, to_number, body, credential_id, attempts, source_table, idempotency_key, "
+    "                             created_at, send_at, expires_at, segments, status, error_code, error_message, "
+    "finished_at)"
+    "  VALUES ($1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'failed', $15, $14, pg_catalog.clock_timestamp()))"
     " INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, error_code, error_message)"
-    " VALUES ($1, $2, byoc.uuid_v7(), 'refused', 0, $12, $10)";
+    " VALUES ($1, $3, byoc.uuid_v7(), 'refused', 0, $15, $14)";
 
-// Organizations whose default lane this transaction left a wake-up row for; a bulk insert needs one a lane, not one a
-// row. A rolled back subtransaction takes its rows along, hence the subtransaction's id. Forgetting one does no harm.
-struct Woken {
-  LocalTransactionId transaction;
-  SubTransactionId subtransaction;
-  pg_uuid_t organization;
-};
-constexpr size_t woken_places = 1024;
-Woken woken[woken_places] = {};
-
-bool is_already_woken(const NewMessage& message) {
-  if (message.credential_id != nullptr) return false;
-  Woken& place = woken[hash_bytes(message.organization->data, UUID_LEN) % woken_places];
-  const Woken now = {MyProc->lxid, GetCurrentSubTransactionId(), *message.organization};
-  const bool same = place.transaction == now.transaction && place.subtransaction == now.subtransaction &&
-                    memcmp(&place.organization, &now.organization, UUID_LEN) == 0;
-  place = now;
-  return same;
+// The organization's default credential, or the nil UUID when it has none. As byoc.lane_of() in SQL.
+pg_uuid_t default_lane(const pg_uuid_t* organization) {
+  // Kept for the statement: many rows in one INSERT ask for few organizations.
+  struct Kept {
+    LocalTransactionId transaction;
+    CommandId command;
+    pg_uuid_t organization;
+    pg_uuid_t lane;
+  };
+  static Kept kept[1024] = {};
+  Kept& place = kept[hash_bytes(organization->data, UUID_LEN) % lengthof(kept)];
+  const CommandId command = GetCurrentCommandId(false);
+  if (place.transaction == MyProc->lxid && place.command == command &&
+      memcmp(&place.organization, organization, UUID_LEN) == 0) {
+    return place.lane;
+  }
+  constexpr AttrNumber column_org = 1, column_id = 2, column_type = 3;
+  ScanKeyData keys[2];
+  ScanKeyInit(&keys[0], column_org, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(organization));
+  ScanKeyInit(&keys[1], column_type, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum("twilio"));
+  keys[1].sk_collation = DEFAULT_COLLATION_OID;
+  const FoundRow row = find_row(own_credentials, own_default_credentials, keys, 2);
+  pg_uuid_t lane = {};
+  if (row.tuple != nullptr) {
+    bool null = false;
+    lane = *DatumGetUUIDP(heap_getattr(row.tuple, column_id, RelationGetDescr(row.table), &null));
+  }
+  release_row(row);
+  place = {MyProc->lxid, command, *organization, lane};
+  return lane;
 }
 
 }  // namespace
@@ -145,41 +166,32 @@ const char* reason_to_refuse(const NewMessage& message) {
 void enqueue(const NewMessage& message, pg_uuid_t* id) {
   static SPIPlanPtr queue_plan = nullptr;
   static SPIPlanPtr schedule_plan = nullptr;
+  PreventCommandIfReadOnly("queuing a message");
   if (has_opted_out(message.organization, message.to_number))
     return store_failed(message, opted_out_code, opted_out_reason, id);
   make_uuid_v7(id);
-  Datum values[parameter_count];
-  char nulls[parameter_count];
-  bind(message, id, values, nulls);
-  const OwnerRights saved = begin_owner_rights();
+  Parameters parameters;
+  bind(message, id, parameters);
   if (message.has_send_at && message.send_at > GetCurrentTimestamp()) {
-    if (schedule_plan == nullptr) schedule_plan = keep_plan(schedule_statement, parameter_count, types);
-    execute(schedule_plan, values, nulls);
-  } else {
-    if (queue_plan == nullptr) queue_plan = keep_plan(queue_statement, parameter_count, types);
-    if (is_already_woken(message)) {
-      values[p_extra] = CStringGetTextDatum("");
-      nulls[p_extra] = ' ';
-    }
-    execute(queue_plan, values, nulls);
+    execute(schedule_plan, schedule_statement, parameters);
+    note_enqueued();
+    return;
   }
-  end_owner_rights(saved);
-  note_enqueued();
+  const pg_uuid_t lane = message.credential_id != nullptr ? *message.credential_id : default_lane(message.organization);
+  parameters.set(p_lane, UUIDPGetDatum(&lane));
+  if (!add_row(own_queue, parameters.values, parameters.nulls, queue_columns))
+    execute(queue_plan, queue_statement, parameters);
+  wake_lane({*message.organization, lane, *id});
 }
 
 void store_failed(const NewMessage& message, const char* code, const char* reason, pg_uuid_t* id) {
   static SPIPlanPtr plan = nullptr;
   make_uuid_v7(id);
-  Datum values[parameter_count];
-  char nulls[parameter_count];
-  bind(message, id, values, nulls);
-  values[p_extra] = CStringGetTextDatum(reason);
-  values[p_code] = CStringGetTextDatum(code);
-  nulls[p_extra] = nulls[p_code] = ' ';
-  const OwnerRights saved = begin_owner_rights();
-  if (plan == nullptr) plan = keep_plan(failed_statement, parameter_count, types);
-  execute(plan, values, nulls);
-  end_owner_rights(saved);
+  Parameters parameters;
+  bind(message, id, parameters);
+  parameters.set(p_reason, CStringGetTextDatum(reason));
+  parameters.set(p_code, CStringGetTextDatum(code));
+  execute(plan, failed_statement, parameters);
 }
 
 SPIPlanPtr keep_plan(const char* statement, int parameters, Oid* parameter_types) {
@@ -229,9 +241,7 @@ Datum byoc_enqueue_sms(PG_FUNCTION_ARGS) {
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", reason)));
   }
   auto* id = static_cast<pg_uuid_t*>(palloc(sizeof(pg_uuid_t)));
-  SPI_connect();
   enqueue(message, id);
-  SPI_finish();
   PG_RETURN_UUID_P(id);
 }
 

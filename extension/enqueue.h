@@ -23,8 +23,7 @@ struct NewMessage {
 const char* reason_to_refuse(const NewMessage& message);
 
 // Queues the message, or schedules it when send_at is in the future; fills `id`. One to somebody who opted out fails at
-// once. Runs with the rights of the
-// extension's owner and needs SPI to be connected.
+// once. Runs with the rights of the extension's owner.
 void enqueue(const NewMessage& message, pg_uuid_t* id);
 
 // Stores the message as failed, with code and reason. As enqueue().

@@ -5,6 +5,7 @@
 #include "key_check.h"
 #include "lock_guard.h"
 #include "log_guard.h"
+#include "own_tables.h"
 #include "pg_boundary.h"
 #include "secret_statements.h"
 #include "settings.h"
@@ -27,6 +28,7 @@ void _PG_init(void) {
   install_data_key_callbacks();
   install_failed_authentication_callbacks();
   install_wakeup_callbacks();
+  install_own_table_callbacks();
   install_trigger_callbacks();
   install_log_guard();
   install_statistics_guard();

@@ -5,6 +5,7 @@
 #include "crypto/keyring.h"
 #include "failed_authentication.h"
 #include "pg_boundary.h"
+#include "wakeup_set.h"
 
 namespace byoc {
 
@@ -13,6 +14,8 @@ struct DatabaseWakeup {
   Oid database;
   pg_atomic_uint32 sleepers;    // dispatcher sessions that wait for a NOTIFY
   pg_atomic_uint32 committing;  // transactions that enqueued, saw no sleeper and are not visible yet
+  pg_atomic_uint32 has_lanes;   // 1 unless `lanes` is empty
+  WakeupSet lanes;              // that committed transactions left work in
 };
 
 constexpr int wakeup_capacity = 64;  // databases; those beyond always notify

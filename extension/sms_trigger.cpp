@@ -29,7 +29,7 @@ struct CacheEntry {
   bool in_use;  // by a trigger further up the stack; left in use by an error, then never freed
   bool raises;  // on_error = 'raise'
   MemoryContext memory;
-  char* source_table;
+  text* source_table;
   char* broken;  // why the definition does not fit the table any more; null when it does
   ReadyDefinition ready;
 };
@@ -164,8 +164,8 @@ CacheEntry* find_entry(const TriggerData* trigger) {
     broken = MemoryContextStrdup(
         memory, psprintf("trigger \"%s\" does not fit the table any more: %s", trigger->tg_trigger->tgname, broken));
   }
-  char* source = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(trigger->tg_relation)),
-                                            RelationGetRelationName(trigger->tg_relation));
+  text* source = cstring_to_text(quote_qualified_identifier(
+      get_namespace_name(RelationGetNamespace(trigger->tg_relation)), RelationGetRelationName(trigger->tg_relation)));
   MemoryContextSwitchTo(caller);
   MemoryContextSetParent(memory, TopMemoryContext);
   entry->memory = memory;
@@ -201,7 +201,7 @@ void run(CacheEntry* entry, const RowPair& rows) {
     message.to_number = render(entry->ready.to_number, rows, organization);
     message.body = render(entry->ready.body, rows, organization);
   }
-  message.source_table = cstring_to_text(entry->source_table);
+  message.source_table = entry->source_table;
   if (reason == nullptr && organization == nullptr) reason = "the row names no organization";
   if (reason == nullptr) reason = reason_to_refuse(message);
   pg_uuid_t id;
@@ -241,7 +241,6 @@ Datum byoc_enqueue_sms_trigger(PG_FUNCTION_ARGS) {
     rows.new_row = nullptr;
     rows.old_row = trigger->tg_trigtuple;
   }
-  if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
   CacheEntry* entry = find_entry(trigger);
   if (entry == nullptr) {
     // It was renamed or made by hand. The application's statement goes on, as after any other fault of ours.
@@ -249,7 +248,6 @@ Datum byoc_enqueue_sms_trigger(PG_FUNCTION_ARGS) {
                       errmsg("trigger \"%s\" on table %s has no definition in pg_byoc, so it sends nothing",
                              trigger->tg_trigger->tgname, RelationGetRelationName(trigger->tg_relation)),
                       errhint("Drop it, and create it again with byoc.create_sms_trigger().")));
-    SPI_finish();
     PG_RETURN_POINTER(nullptr);
   }
   const bool nested = entry->in_use;
@@ -259,7 +257,6 @@ Datum byoc_enqueue_sms_trigger(PG_FUNCTION_ARGS) {
   PG_FINALLY();
   { entry->in_use = nested; }
   PG_END_TRY();
-  SPI_finish();
   PG_RETURN_POINTER(nullptr);
 }
 
@@ -279,13 +276,11 @@ Datum byoc_rehearse_sms_trigger(PG_FUNCTION_ARGS) {
                                      PG_ARGISNULL(4) ? nullptr : text_to_cstring(PG_GETARG_TEXT_PP(4)),
                                      text_to_cstring(PG_GETARG_TEXT_PP(5))};
   Relation table = table_open(PG_GETARG_OID(0), AccessShareLock);
-  if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
   ReadyDefinition ready = {};
   prepare_definition(table, definition, ready);
   const RowPair no_rows = {RelationGetDescr(table), nullptr, nullptr};
   (void)meets_condition(ready, no_rows);
   release_definition(ready);
-  SPI_finish();
   table_close(table, AccessShareLock);
   PG_RETURN_VOID();
 }

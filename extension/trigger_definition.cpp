@@ -92,9 +92,8 @@ SPIPlanPtr prepare_condition(Relation table, const char* condition, const char* 
   Oid types[2] = {table->rd_rel->reltype, table->rd_rel->reltype};
   char* statement =
       psprintf("SELECT (SELECT (\n%s\n) FROM (SELECT ($1).*) AS new) FROM (SELECT ($2).*) AS old", condition);
-  MemoryContext memory = CurrentMemoryContext;
+  SPI_connect();
   SPIPlanPtr plan = SPI_prepare(statement, 2, types);
-  MemoryContextSwitchTo(memory);  // SPI leaves its procedure's context, which ends with it
   if (plan == nullptr) elog(ERROR, "could not prepare the condition: %s", SPI_result_code_string(SPI_result));
   const auto* source = linitial_node(CachedPlanSource, SPI_plan_get_plan_sources(plan));
   const Oid result = TupleDescAttr(source->resultDesc, 0)->atttypid;
@@ -103,6 +102,7 @@ SPIPlanPtr prepare_condition(Relation table, const char* condition, const char* 
             (errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("condition must be boolean, not %s", format_type_be(result))));
   }
   SPI_keepplan(plan);
+  SPI_finish();
   AtEOXact_GUC(true, nest_level);
   return plan;
 }
@@ -127,6 +127,8 @@ AttrNumber find_org_column(Relation table, const char* name) {
 text* read_setting(const pg_uuid_t* organization, const char* name) {
   static SPIPlanPtr plan = nullptr;
   Oid types[2] = {UUIDOID, TEXTOID};
+  Datum values[2] = {UUIDPGetDatum(organization), CStringGetTextDatum(name)};
+  SPI_connect();
   const OwnerRights saved = begin_owner_rights();
   if (plan == nullptr) {
     plan = keep_plan(
@@ -134,13 +136,16 @@ text* read_setting(const pg_uuid_t* organization, const char* name) {
         " WHERE o.id OPERATOR(pg_catalog.=) $1",
         2, types);
   }
-  Datum values[2] = {UUIDPGetDatum(organization), CStringGetTextDatum(name)};
   if (SPI_execute_plan(plan, values, nullptr, true, 1) != SPI_OK_SELECT) elog(ERROR, "could not read a setting");
   end_owner_rights(saved);
-  if (SPI_processed == 0) return nullptr;
-  bool null = false;
-  const Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null);
-  return null ? nullptr : DatumGetTextPP(value);
+  text* setting = nullptr;
+  if (SPI_processed > 0) {
+    bool null = false;
+    const Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null);
+    if (!null) setting = DatumGetTextPP(SPI_datumTransfer(value, false, -1));
+  }
+  SPI_finish();
+  return setting;
 }
 
 std::string_view read_value(ValueSource& source, const RowPair& rows, const pg_uuid_t* organization) {
@@ -195,11 +200,13 @@ bool meets_condition(const ReadyDefinition& ready, const RowPair& rows) {
     values[i] = heap_copy_tuple_as_datum(both[i], rows.columns);
     nulls[i] = ' ';
   }
+  SPI_connect();
   const int nest_level = begin_search_path(ready.search_path);
   if (SPI_execute_plan(ready.condition, values, nulls, false, 1) != SPI_OK_SELECT) elog(ERROR, "condition did not run");
   AtEOXact_GUC(true, nest_level);
   bool null = true;
   const Datum value = SPI_processed == 0 ? 0 : SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null);
+  SPI_finish();
   return !null && DatumGetBool(value);
 }
 

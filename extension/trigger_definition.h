@@ -36,8 +36,7 @@ struct ReadyDefinition {
 };
 
 // Checks the definition against the table's columns and prepares it, in the current memory context, into an empty
-// `ready`. Raises an error that names the wrong part; then only the organization's column may be known. Needs SPI to be
-// connected.
+// `ready`. Raises an error that names the wrong part; then only the organization's column may be known.
 void prepare_definition(Relation table, const DefinitionText& definition, ReadyDefinition& ready);
 // Frees what is not in a memory context; the organization's column stays known.
 void release_definition(ReadyDefinition& ready);

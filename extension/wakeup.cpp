@@ -12,6 +12,8 @@ constexpr int64 committers_patience = USECS_PER_SEC;  // past it the poll of the
 
 bool enqueued = false;  // by this transaction
 bool counted_as_committing = false;
+WakeupSet noted = {};   // by this transaction
+WakeupSet taken = {};   // by this transaction of what others left: published again when it fails
 bool sleeping = false;  // this session is a dispatcher and asked to be notified
 
 // The state of this database; null when there are more databases than places, which then always notify.
@@ -44,20 +46,42 @@ void before_commit() {
   Async_Notify(channel, "");  // every role may LISTEN: whose work it is, is nobody else's business
 }
 
+// Adds to what the dispatchers take, and empties `lanes`.
+void publish(WakeupSet& lanes) {
+  DatabaseWakeup* wakeup = find_wakeup();
+  if (lanes.is_empty() || wakeup == nullptr) return;
+  LWLockAcquire(shared_state()->lock, LW_EXCLUSIVE);
+  move(lanes, wakeup->lanes);
+  pg_atomic_write_u32(&wakeup->has_lanes, 1);
+  LWLockRelease(shared_state()->lock);
+}
+
+void forget(WakeupSet& lanes) {
+  if (!lanes.is_empty()) memset(static_cast<void*>(&lanes), 0, offsetof(WakeupSet, places));
+}
+
+// What is not published by now was rolled back, prepared, or taken for good.
 void after_transaction() {
+  forget(noted);
+  forget(taken);
   if (counted_as_committing) pg_atomic_fetch_sub_u32(&find_wakeup()->committing, 1);
   counted_as_committing = false;
   enqueued = false;
 }
 
 void on_transaction_event(XactEvent event, void*) {
-  if (!enqueued) return;
   switch (event) {
     case XACT_EVENT_PRE_COMMIT:
-      before_commit();
+      if (enqueued) before_commit();
       break;
     case XACT_EVENT_COMMIT:
+      publish(noted);
+      after_transaction();
+      break;
     case XACT_EVENT_ABORT:
+      publish(taken);
+      after_transaction();
+      break;
     case XACT_EVENT_PREPARE:
       after_transaction();
       break;  // a prepared transaction is found by the poll
@@ -81,6 +105,11 @@ void on_exit(int, Datum) {
 
 void note_enqueued() {
   enqueued = true;
+}
+
+void wake_lane(const LaneWakeup& wakeup) {
+  note_enqueued();
+  add(noted, wakeup);
 }
 
 void install_wakeup_callbacks() {
@@ -123,6 +152,52 @@ PG_FUNCTION_INFO_V1(byoc_wake_dispatcher);
 Datum byoc_wake_dispatcher(PG_FUNCTION_ARGS) {
   note_enqueued();
   PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(byoc_has_wakeups);
+// byoc.has_wakeups() -> boolean. A database without a place in shared memory always has some.
+Datum byoc_has_wakeups(PG_FUNCTION_ARGS) {
+  DatabaseWakeup* wakeup = find_wakeup();
+  PG_RETURN_BOOL(wakeup == nullptr || pg_atomic_read_u32(&wakeup->has_lanes) != 0 || !noted.is_empty());
+}
+
+PG_FUNCTION_INFO_V1(byoc_drain_wakeups);
+// byoc.drain_wakeups(OUT org_ids uuid[], OUT lanes uuid[], OUT from_ids uuid[], OUT overflowed boolean)
+Datum byoc_drain_wakeups(PG_FUNCTION_ARGS) {
+  static WakeupSet published = {};
+  bool overflowed = noted.overflowed;
+  if (DatabaseWakeup* wakeup = find_wakeup()) {
+    LWLockAcquire(shared_state()->lock, LW_EXCLUSIVE);
+    move(wakeup->lanes, published);
+    pg_atomic_write_u32(&wakeup->has_lanes, 0);
+    LWLockRelease(shared_state()->lock);
+    overflowed |= published.overflowed;
+  } else {
+    overflowed = true;
+  }
+  Datum organizations[2 * wakeup_places];
+  Datum lanes[2 * wakeup_places];
+  Datum ids[2 * wakeup_places];
+  int count = 0;
+  for (const WakeupSet* set : {&published, &noted}) {
+    for (uint32 place = 0; set->count > 0 && place < wakeup_places; ++place) {
+      if (!set->used[place]) continue;
+      organizations[count] = UUIDPGetDatum(&set->places[place].organization);
+      lanes[count] = UUIDPGetDatum(&set->places[place].lane);
+      ids[count++] = UUIDPGetDatum(&set->places[place].from_id);
+    }
+  }
+  TupleDesc columns = nullptr;
+  if (get_call_result_type(fcinfo, nullptr, &columns) != TYPEFUNC_COMPOSITE) elog(ERROR, "not a row type");
+  Datum values[] = {0, 0, 0, BoolGetDatum(overflowed)};
+  bool nulls[lengthof(values)] = {};
+  Datum* const lists[] = {organizations, lanes, ids};
+  for (size_t i = 0; i < lengthof(lists); ++i)
+    values[i] = PointerGetDatum(construct_array(lists[i], count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+  const HeapTuple row = heap_form_tuple(BlessTupleDesc(columns), values, nulls);
+  move(published, taken);
+  forget(noted);
+  PG_RETURN_DATUM(HeapTupleGetDatum(row));
 }
 
 PG_FUNCTION_INFO_V1(byoc_is_sweep_due);

@@ -6,14 +6,21 @@
 //   dispatcher, before sleep:  sleepers++, barrier, wait until committing is 0, then look at the queue once more
 //
 // So a writer either sees the sleeper and notifies, or is waited for and its rows are seen.
+//
+// Which lanes have work is said in shared memory too, at commit, before the NOTIFY: a table of such notes would be dead
+// rows for the most part, and a note in the lane's own row would make inserters wait for each other. The notes are only
+// hints. Those that a crash, PREPARE TRANSACTION or a crowd of lanes loses are found by byoc.sweep_lanes().
 #pragma once
 
-#include "pg_boundary.h"
+#include "wakeup_set.h"
 
 namespace byoc {
 
 // This transaction enqueued work.
 void note_enqueued();
+
+// This transaction put a message into the queue.
+void wake_lane(const LaneWakeup& wakeup);
 
 // Registers the callbacks; called once at load.
 void install_wakeup_callbacks();

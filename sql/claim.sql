@@ -27,12 +27,37 @@ END
 $$;
 COMMENT ON FUNCTION byoc.require_adopted() IS 'Internal: raises 55000 in a copied database that nobody adopted.';
 
+CREATE FUNCTION byoc.wake_lanes(org_ids uuid[], lanes uuid[], from_ids uuid[]) RETURNS integer
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    woken integer;
+BEGIN
+    INSERT INTO byoc.lanes AS l (org_id, lane, busy, next_at, cursor)
+    SELECT DISTINCT ON (w.org_id, w.lane) w.org_id, w.lane, true, clock_timestamp(), w.from_id
+    FROM unnest(org_ids, wake_lanes.lanes, from_ids) AS w (org_id, lane, from_id)
+    WHERE NOT EXISTS (SELECT FROM byoc.lanes b WHERE b.org_id = w.org_id AND b.lane = w.lane AND b.busy AND b.cursor <= w.from_id)
+    ORDER BY w.org_id, w.lane, w.from_id
+    ON CONFLICT (org_id, lane) DO UPDATE
+    SET busy = true, next_at = CASE WHEN l.busy THEN l.next_at ELSE greatest(l.next_at, excluded.next_at) END,
+        cursor = least(l.cursor, excluded.cursor);
+    GET DIAGNOSTICS woken = ROW_COUNT;
+    RETURN woken;
+END
+$$;
+COMMENT ON FUNCTION byoc.wake_lanes(uuid[], uuid[], uuid[]) IS
+    'Internal: makes these lanes busy from these messages on; returns how many were not yet.';
+
 CREATE FUNCTION byoc.promote_due(max_count integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     promoted integer;
+    org_ids uuid[];
+    lanes uuid[];
+    ids uuid[];
 BEGIN
     WITH due AS (
         DELETE FROM byoc.schedule s
@@ -47,35 +72,13 @@ BEGIN
                d.source_table, d.idempotency_key, d.created_at, d.send_at, d.expires_at
         FROM due d
         RETURNING org_id, lane, id
-    ), woken AS (
-        INSERT INTO byoc.wakeups (org_id, lane, from_id)
-        SELECT DISTINCT ON (q.org_id, q.lane) q.org_id, q.lane, q.id FROM queued q ORDER BY q.org_id, q.lane, q.id
     )
-    SELECT count(*) INTO promoted FROM queued;
+    SELECT count(*), array_agg(q.org_id), array_agg(q.lane), array_agg(q.id) INTO promoted, org_ids, lanes, ids FROM queued q;
+    PERFORM byoc.wake_lanes(org_ids, lanes, ids);
     RETURN promoted;
 END
 $$;
 COMMENT ON FUNCTION byoc.promote_due(integer) IS 'Internal: moves messages whose time has come into the queue; returns how many.';
-
-CREATE FUNCTION byoc.take_wakeups(max_count integer) RETURNS void
-LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    WITH taken AS (
-        DELETE FROM byoc.wakeups w
-        WHERE w.ctid = ANY (ARRAY(SELECT n.ctid FROM byoc.wakeups n LIMIT max_count FOR UPDATE SKIP LOCKED))
-        RETURNING w.org_id, w.lane, w.from_id
-    )
-    INSERT INTO byoc.lanes AS l (org_id, lane, busy, next_at, cursor)
-    SELECT DISTINCT ON (t.org_id, t.lane) t.org_id, t.lane, true, clock_timestamp(), t.from_id
-    FROM taken t ORDER BY t.org_id, t.lane, t.from_id
-    ON CONFLICT (org_id, lane) DO UPDATE
-    SET busy = true, next_at = CASE WHEN l.busy THEN l.next_at ELSE greatest(l.next_at, excluded.next_at) END,
-        cursor = least(l.cursor, excluded.cursor);
-END
-$$;
-COMMENT ON FUNCTION byoc.take_wakeups(integer) IS 'Internal: makes the lanes busy that have a wake-up row.';
 
 CREATE FUNCTION byoc.sweep_lanes() RETURNS integer
 LANGUAGE plpgsql VOLATILE
@@ -83,7 +86,9 @@ SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 AS $$
 DECLARE
-    found_lanes integer;
+    org_ids uuid[];
+    lanes uuid[];
+    ids uuid[];
 BEGIN
     -- Steps from lane to lane through the queue's primary key instead of reading every message.
     WITH RECURSIVE first AS (
@@ -93,19 +98,30 @@ BEGIN
         FROM first f CROSS JOIN LATERAL (
             SELECT q.org_id, q.lane, q.id FROM byoc.queue q WHERE (q.org_id, q.lane) > (f.org_id, f.lane)
             ORDER BY q.org_id, q.lane, q.id LIMIT 1) AS n
-    ), woken AS (
-        INSERT INTO byoc.wakeups (org_id, lane, from_id)
-        SELECT f.org_id, f.lane, f.id FROM first f
-        WHERE NOT EXISTS (SELECT FROM byoc.lanes l WHERE l.org_id = f.org_id AND l.lane = f.lane AND l.busy AND l.cursor <= f.id)
-        RETURNING org_id
     )
-    SELECT count(*) INTO found_lanes FROM woken;
-    RETURN found_lanes;
+    SELECT array_agg(f.org_id), array_agg(f.lane), array_agg(f.id) INTO org_ids, lanes, ids FROM first f;
+    RETURN byoc.wake_lanes(org_ids, lanes, ids);
 END
 $$;
 COMMENT ON FUNCTION byoc.sweep_lanes() IS
     'Internal: wakes lanes that went idle, or whose cursor went by, while a message was not committed yet; returns how many. Run before '
     'sleeping and once a second.';
+
+CREATE FUNCTION byoc.take_wakeups() RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    taken record;
+BEGIN
+    SELECT * INTO taken FROM byoc.drain_wakeups();
+    PERFORM byoc.wake_lanes(taken.org_ids, taken.lanes, taken.from_ids);
+    IF taken.overflowed THEN
+        PERFORM byoc.sweep_lanes();
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION byoc.take_wakeups() IS 'Internal: makes the lanes busy that transactions left work in.';
 
 CREATE FUNCTION byoc.claim_jobs(dispatcher uuid, slots integer, lease interval, lanes_in_use uuid[] DEFAULT '{}', rooms integer[] DEFAULT '{}',
                                 room integer DEFAULT NULL)
@@ -141,8 +157,8 @@ BEGIN
     IF once_a_second THEN
         PERFORM byoc.sweep_lanes();
     END IF;
-    IF EXISTS (SELECT FROM byoc.wakeups) THEN
-        PERFORM byoc.take_wakeups(1000);
+    IF byoc.has_wakeups() THEN
+        PERFORM byoc.take_wakeups();
     END IF;
     started := clock_timestamp();
     -- To start the statement below costs more than to see that there is nothing for it to do.
@@ -244,7 +260,7 @@ DECLARE
 BEGIN
     PERFORM byoc.announce_sleep();
     -- Each statement from here on has a snapshot that sees everything committed before the announcement.
-    IF EXISTS (SELECT FROM byoc.wakeups) OR byoc.sweep_lanes() > 0 THEN
+    IF byoc.has_wakeups() OR byoc.sweep_lanes() > 0 THEN
         RETURN 0;
     END IF;
     SELECT least((SELECT min(l.next_at) FROM byoc.lanes l WHERE l.busy AND l.lane <> ALL (full_lanes)), (SELECT min(s.due_at) FROM byoc.schedule s),

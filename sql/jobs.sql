@@ -60,7 +60,7 @@ CREATE TABLE byoc.lanes (
     PRIMARY KEY (org_id, lane)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE byoc.lanes IS 'Where the dispatchers are in each lane. Not dumped: it says nothing about messages.';
-COMMENT ON COLUMN byoc.lanes.busy IS 'Claims look at the lane; an idle lane needs a row in byoc.wakeups to become busy.';
+COMMENT ON COLUMN byoc.lanes.busy IS 'Claims look at the lane; an idle lane needs byoc.wake_lanes() to become busy.';
 COMMENT ON COLUMN byoc.lanes.next_at IS 'Last service, which makes claims go round; later, when the lane has to wait.';
 COMMENT ON COLUMN byoc.lanes.cursor IS
     'Where the next claim begins: the last id claimed. A wake-up for a message that was committed late sets it back.';
@@ -74,14 +74,6 @@ COMMENT ON COLUMN byoc.lanes.tokens IS 'Segments that the sender could send at t
 CREATE INDEX lanes_ready ON byoc.lanes (next_at) WHERE busy;
 CREATE INDEX lanes_failing ON byoc.lanes (org_id, lane) WHERE failures > 0;
 ALTER TABLE byoc.lanes ENABLE ROW LEVEL SECURITY;
-
-CREATE TABLE byoc.wakeups (
-    org_id uuid NOT NULL,
-    lane uuid NOT NULL,
-    from_id uuid NOT NULL
-);
-COMMENT ON TABLE byoc.wakeups IS 'Append-only notes that a lane has work from from_id on; a claim takes them. So enqueuing never waits for a lane.';
-ALTER TABLE byoc.wakeups ENABLE ROW LEVEL SECURITY;
 
 CREATE TABLE byoc.claims (
     id uuid PRIMARY KEY,
@@ -113,4 +105,4 @@ BEGIN ATOMIC
     SELECT coalesce(credential_id, byoc.default_credential(org_id, 'twilio'), '00000000-0000-0000-0000-000000000000');
 END;
 COMMENT ON FUNCTION byoc.lane_of(uuid, uuid) IS
-    'Internal: the lane of a message that asks for credential_id or, when NULL, the default. The enqueue statement in extension/enqueue.cpp says the same.';
+    'Internal: the lane of a message that asks for credential_id or, when NULL, the default. extension/enqueue.cpp says the same.';

@@ -67,7 +67,7 @@ BEGIN
     DELETE FROM byoc.receipt_watches;
     DELETE FROM byoc.status_checks;
     DELETE FROM byoc.lanes;
-    DELETE FROM byoc.wakeups;
+    PERFORM byoc.drain_wakeups();
     DELETE FROM byoc.installation;
     PERFORM byoc.record_installation();
     PERFORM byoc.audit_if_possible('installation.adopted', jsonb_build_object('paused', paused));

@@ -138,6 +138,16 @@ LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'byoc_sleeping_dispatche
 COMMENT ON FUNCTION byoc.sleeping_dispatchers() IS
     'Internal: how many sessions wait for a NOTIFY on byoc_jobs; NULL in a database beyond the 64 that the server keeps count of.';
 
+CREATE FUNCTION byoc.has_wakeups() RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_has_wakeups';
+COMMENT ON FUNCTION byoc.has_wakeups() IS 'Internal: true while byoc.drain_wakeups() has something to tell.';
+
+CREATE FUNCTION byoc.drain_wakeups(OUT org_ids uuid[], OUT lanes uuid[], OUT from_ids uuid[], OUT overflowed boolean)
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_drain_wakeups';
+COMMENT ON FUNCTION byoc.drain_wakeups() IS
+    'Internal: takes the lanes that committed transactions, and this one, left work in, each with the first message meant; they come back '
+    'when this transaction fails. overflowed: there were more than fit, so byoc.sweep_lanes() has to look.';
+
 CREATE FUNCTION byoc.is_sweep_due() RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_is_sweep_due';
 COMMENT ON FUNCTION byoc.is_sweep_due() IS 'Internal: true once a second, for a dispatcher that is too busy to sleep.';

@@ -53,7 +53,7 @@ SELECT lives_ok($$SELECT byoc.register_dispatcher(byoc_test.dispatcher())$$, 'a 
 UPDATE byoc.schedule SET due_at = clock_timestamp() - interval '1 hour';
 SELECT is_empty($$SELECT * FROM byoc_test.claim(10)$$, 'but nothing is sent by itself');
 SELECT is(byoc.dispatcher_sleep(), NULL, 'and nothing waits for it');
-SELECT is((SELECT count(*) FROM byoc.queue) + (SELECT count(*) FROM byoc.schedule) + (SELECT count(*) FROM byoc.claims) + (SELECT count(*) FROM byoc.lanes) + (SELECT count(*) FROM byoc.wakeups), 0::bigint,
+SELECT is((SELECT count(*) FROM byoc.queue) + (SELECT count(*) FROM byoc.schedule) + (SELECT count(*) FROM byoc.claims) + (SELECT count(*) FROM byoc.lanes), 0::bigint,
     'there are no jobs');
 SELECT is(byoc_test.status(:'queued'), 'queued', 'a message that waited is paused: queued, without a job');
 SELECT ok(byoc_test.status(:'scheduled') IN ('queued', 'scheduled'), 'so is a scheduled one');

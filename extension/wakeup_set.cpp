@@ -1,0 +1,42 @@
+#include "wakeup_set.h"
+
+namespace byoc {
+namespace {
+
+constexpr uint32 most_used = wakeup_places / 4 * 3;  // fuller, looking for a place takes long
+
+}  // namespace
+
+void add(WakeupSet& set, const LaneWakeup& wakeup) {
+  uint32 place = hash_bytes(wakeup.organization.data, UUID_LEN) ^ hash_bytes(wakeup.lane.data, UUID_LEN);
+  for (;; ++place) {
+    LaneWakeup& there = set.places[place % wakeup_places];
+    bool& used = set.used[place % wakeup_places];
+    if (!used) {
+      if (set.count == most_used) {
+        set.overflowed = true;
+        return;
+      }
+      used = true;
+      ++set.count;
+      there = wakeup;
+      return;
+    }
+    if (memcmp(&there, &wakeup, offsetof(LaneWakeup, from_id)) != 0) continue;
+    if (memcmp(&wakeup.from_id, &there.from_id, UUID_LEN) < 0) there.from_id = wakeup.from_id;
+    return;
+  }
+}
+
+void move(WakeupSet& from, WakeupSet& to) {
+  for (uint32 place = 0; from.count > 0; ++place) {
+    if (!from.used[place]) continue;
+    add(to, from.places[place]);
+    from.used[place] = false;
+    --from.count;
+  }
+  to.overflowed |= from.overflowed;
+  from.overflowed = false;
+}
+
+}  // namespace byoc
