@@ -36,7 +36,7 @@ CREATE TABLE byoc.messages (
     PRIMARY KEY (org_id, id),
     CHECK ((status = 'sending') = (claim_id IS NOT NULL)),
     CHECK ((status IN ('scheduled', 'queued', 'sending')) = (finished_at IS NULL))
-) WITH (fillfactor = 50); -- each row is updated once, soon after its insert, and should stay in its page
+) WITH (fillfactor = 45); -- each row is updated once, soon after its insert, and should stay in its page
 COMMENT ON TABLE byoc.messages IS
     'Messages that were claimed or are final. Status queued or scheduled here means paused: a restored message without a job.';
 COMMENT ON COLUMN byoc.messages.credential_id IS 'Credential that the sender asked for; NULL: the organization''s default.';

@@ -6,8 +6,9 @@ RETURN interval '24 hours';
 COMMENT ON FUNCTION byoc.retry_window() IS
     'How long after its creation (or send_at) a message without expires_at is tried, and how long a message list that cannot be read is asked for.';
 
-CREATE FUNCTION byoc.record_outcomes(outcomes jsonb) RETURNS integer
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+CREATE FUNCTION byoc.settle_accepted(org_ids uuid[], ids uuid[], claim_ids uuid[], provider_sids text[], from_numbers text[], segments smallint[],
+                                     http_statuses smallint[], durations_ms integer[]) RETURNS integer
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
@@ -18,15 +19,11 @@ AS $$
 DECLARE
     recorded integer;
 BEGIN
-    IF EXISTS (SELECT FROM byoc.reconciliations) THEN
-        outcomes := byoc.without_exchanged(outcomes);
-    END IF;
     -- The claim's id fences off a dispatcher that was taken for dead. Claims are locked first, as byoc.rescue_expired() does:
     -- whoever comes first wins, and neither waits for the other in a circle.
     WITH told AS MATERIALIZED (
-        SELECT t.* FROM jsonb_to_recordset(outcomes) AS t (
-            org_id uuid, id uuid, claim_id uuid, outcome text, provider_sid text, from_number text, segments smallint, http_status smallint, duration_ms integer)
-        WHERE t.outcome = 'accepted'
+        SELECT t.* FROM unnest(org_ids, ids, claim_ids, provider_sids, from_numbers, settle_accepted.segments, http_statuses, durations_ms)
+            AS t (org_id, id, claim_id, provider_sid, from_number, segments, http_status, duration_ms)
     ), held AS MATERIALIZED (
         SELECT c.id FROM byoc.claims c WHERE c.id IN (SELECT t.claim_id FROM told t) ORDER BY c.id FOR UPDATE
     ), sent AS (
@@ -47,7 +44,56 @@ BEGIN
         UPDATE byoc.claims c SET unsettled = c.unsettled - s.messages FROM settled s WHERE c.id = s.claim_id AND c.unsettled > s.messages
     )
     SELECT sum(s.messages) INTO recorded FROM settled s;
-    recorded := coalesce(recorded, 0);
+    RETURN coalesce(recorded, 0);
+END
+$$;
+COMMENT ON FUNCTION byoc.settle_accepted(uuid[], uuid[], uuid[], text[], text[], smallint[], smallint[], integer[]) IS
+    'Internal: the provider took these messages (parallel arrays); returns how many of them were still the claims''.';
+
+CREATE FUNCTION byoc.record_accepted(org_ids uuid[], ids uuid[], claim_ids uuid[], attempts smallint[], provider_sids text[], from_numbers text[],
+                                     segments smallint[], durations_ms integer[]) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    recorded integer := 0;
+BEGIN
+    IF NOT EXISTS (SELECT FROM byoc.reconciliations) AND NOT EXISTS (SELECT FROM byoc.lanes l WHERE l.failures > 0) THEN
+        recorded := byoc.settle_accepted(org_ids, ids, claim_ids, provider_sids, from_numbers, segments, NULL, durations_ms);
+    END IF;
+    -- Something is late, or in trouble: those that are settled stay so.
+    IF recorded < cardinality(ids) THEN
+        recorded := recorded + byoc.record_outcomes((
+            SELECT jsonb_agg(to_jsonb(t) || '{"outcome": "accepted"}')
+            FROM unnest(org_ids, ids, claim_ids, attempts, provider_sids, from_numbers, record_accepted.segments, durations_ms)
+                AS t (org_id, id, claim_id, attempt, provider_sid, from_number, segments, duration_ms)));
+    END IF;
+    RETURN recorded;
+END
+$$;
+COMMENT ON FUNCTION byoc.record_accepted(uuid[], uuid[], uuid[], smallint[], text[], text[], smallint[], integer[]) IS
+    'For byocd: byoc.record_outcomes() for accepted messages alone, in parallel arrays: there are many. NULL: the provider did not say.';
+
+CREATE FUNCTION byoc.record_outcomes(outcomes jsonb) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET jit = off
+AS $$
+DECLARE
+    recorded integer;
+BEGIN
+    IF EXISTS (SELECT FROM byoc.reconciliations) THEN
+        outcomes := byoc.without_exchanged(outcomes);
+    END IF;
+    SELECT byoc.settle_accepted(array_agg(t.org_id), array_agg(t.id), array_agg(t.claim_id), array_agg(t.provider_sid), array_agg(t.from_number),
+                                array_agg(t.segments), array_agg(t.http_status), array_agg(t.duration_ms)) INTO recorded
+    FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, claim_id uuid, outcome text, provider_sid text, from_number text, segments smallint,
+                                            http_status smallint, duration_ms integer)
+    WHERE t.outcome = 'accepted';
     IF recorded > 0 AND EXISTS (SELECT FROM byoc.lanes l WHERE l.failures > 0) THEN
         PERFORM byoc.close_breakers(outcomes);
     END IF;

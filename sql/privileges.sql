@@ -66,6 +66,7 @@ BEGIN
         'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.register_dispatcher(uuid), byoc.claim_jobs(uuid, integer, interval, uuid[], integer[], integer), '
         'byoc.dispatcher_sleep(uuid[]), byoc.heartbeat(uuid, interval), byoc.rescue_expired(), '
         'byoc.claim_reconciliations(integer, interval), byoc.record_reconciliation(uuid, text, text, timestamptz, timestamptz, jsonb, text, text), '
+        'byoc.record_accepted(uuid[], uuid[], uuid[], smallint[], text[], text[], smallint[], integer[]), '
         'byoc.record_outcomes(jsonb), byoc.open_credentials(uuid[], uuid[]), byoc.claim_verifications(uuid, integer, interval), '
         'byoc.record_verification(uuid, uuid, integer, text, text), byoc.seal_audit_log(), byoc.queue_health(), byoc.stats(), '
         'byoc.receipt_key(), byoc.open_receipts(text[]), byoc.record_receipts(jsonb), byoc.expect_receipts(uuid[], uuid[], boolean[]), '

@@ -212,10 +212,16 @@ bool Connection::send(Pending& pending) {
     return PQsendPrepare(connection_.get(), pending.statement.name, pending.statement.sql, 0, nullptr) == 1;
   }
   std::vector<const char*> values;
+  std::vector<int> lengths;
   values.reserve(pending.params.size());
-  for (const auto& param : pending.params) values.push_back(param ? param->c_str() : nullptr);
+  lengths.reserve(pending.params.size());
+  for (const auto& param : pending.params) {
+    values.push_back(param ? param->c_str() : nullptr);
+    lengths.push_back(param ? static_cast<int>(param->size()) : 0);
+  }
+  const std::vector<int> formats(values.size(), pending.statement.format == ParamFormat::binary ? 1 : 0);
   return PQsendQueryPrepared(connection_.get(), pending.statement.name, static_cast<int>(values.size()), values.data(),
-                             nullptr, nullptr, 0) == 1;
+                             lengths.data(), formats.data(), 0) == 1;
 }
 
 void Connection::flush() {

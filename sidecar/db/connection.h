@@ -17,13 +17,17 @@ struct pg_conn;
 
 namespace byocd {
 
+enum class ParamFormat { text, binary };
+
 /// A statement that is prepared once a connection. Both texts must outlive the connection (literals).
 struct Statement {
   const char* name;
   const char* sql;
+  /// Of all its parameters.
+  ParamFormat format = ParamFormat::text;
 };
 
-/// Text parameters; nothing stands for NULL.
+/// Parameters in the statement's format; nothing stands for NULL.
 using Params = std::vector<std::optional<std::string>>;
 using QueryCallback = std::function<void(QueryResult)>;
 

@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "../log.h"
+#include "accepted_params.h"
 #include "listing_json.h"
 #include "outcome_json.h"
 
@@ -21,6 +24,11 @@ constexpr Statement open_statement{
     "open_credentials",
     "SELECT org_id, id, provider, version, fields, error FROM byoc.open_credentials($1::uuid[], $2::uuid[])"};
 constexpr Statement record_statement{"record_outcomes", "SELECT byoc.record_outcomes($1::jsonb)"};
+constexpr Statement accepted_statement{
+    "record_accepted",
+    "SELECT byoc.record_accepted($1::uuid[], $2::uuid[], $3::uuid[], $4::smallint[], $5::text[], $6::text[],"
+    " $7::smallint[], $8::int[])",
+    ParamFormat::binary};
 constexpr Statement heartbeat_statement{"heartbeat", "SELECT byoc.heartbeat($1::uuid, $2::interval)"};
 constexpr Statement rescue_statement{"rescue_expired", "SELECT byoc.rescue_expired()"};
 constexpr Statement seal_statement{"seal_audit_log", "SELECT byoc.seal_audit_log()"};
@@ -222,7 +230,26 @@ void PgGateway::open_credentials(const std::vector<CredentialRef>& refs,
 }
 
 void PgGateway::record_outcomes(const std::vector<JobOutcome>& outcomes, DbCallback<int> callback) {
+  std::vector<JobOutcome> others;
+  std::remove_copy_if(outcomes.begin(), outcomes.end(), std::back_inserter(others), is_plainly_accepted);
+  if (others.size() == outcomes.size()) return record_as_json(others, std::move(callback));
+  record_.query(accepted_statement, accepted_params(outcomes),
+                typed<int>(others.empty() ? std::move(callback) : record_then(std::move(others), std::move(callback)),
+                           first_integer));
+}
+
+void PgGateway::record_as_json(const std::vector<JobOutcome>& outcomes, DbCallback<int> callback) {
   record_.query(record_statement, {outcomes_to_json(outcomes)}, typed<int>(std::move(callback), first_integer));
+}
+
+DbCallback<int> PgGateway::record_then(std::vector<JobOutcome> others, DbCallback<int> callback) {
+  return [this, others = std::move(others), callback = std::move(callback)](Result<int, DbError> accepted) {
+    if (!accepted) return callback(std::move(accepted));
+    record_as_json(others, [callback, count = *accepted](Result<int, DbError> recorded) {
+      if (recorded) *recorded += count;
+      callback(std::move(recorded));
+    });
+  };
 }
 
 void PgGateway::heartbeat(const std::string& dispatcher, DbCallback<int> callback) {

@@ -54,6 +54,9 @@ class PgGateway final : public Gateway {
 
  private:
   std::string lease_text() const;
+  void record_as_json(const std::vector<JobOutcome>& outcomes, DbCallback<int> callback);
+  /// Answers the sum of what was recorded before and of these.
+  DbCallback<int> record_then(std::vector<JobOutcome> others, DbCallback<int> callback);
 
   Options options_;
   Connection dispatch_;

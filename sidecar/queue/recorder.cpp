@@ -11,6 +11,9 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t largest_batch = 512;
+// A call costs as much as thirty of its messages: so many are worth one at once, fewer wait for others for a moment.
+constexpr std::size_t good_batch = 128;
+constexpr std::chrono::microseconds grouping_time = 10ms;
 constexpr std::chrono::milliseconds longest_wait = 5s;
 constexpr std::chrono::milliseconds aside_interval = 30s;
 
@@ -18,6 +21,7 @@ constexpr std::chrono::milliseconds aside_interval = 30s;
 
 Recorder::Recorder(Gateway& gateway, Timers& timers, Identities& identities, Hooks hooks)
     : gateway_(gateway),
+      timers_(timers),
       identities_(identities),
       hooks_(std::move(hooks)),
       flush_timer_(timers.make_timer([this] { flush(); })),
@@ -30,8 +34,16 @@ void Recorder::expect(const std::vector<ClaimedJob>& jobs) {
 
 void Recorder::add(JobOutcome outcome) {
   waiting_.push_back(std::move(outcome));
-  // In the loop's next turn: what finished in this one goes together.
-  if (sending_.empty() && !flush_timer_->pending()) flush_timer_->start(0us);
+  if (failures_ == 0) schedule();
+}
+
+void Recorder::schedule() {
+  if (!sending_.empty() || waiting_.empty()) return;
+  // In the loop's next turn at the earliest: what finished in this one goes together.
+  const std::size_t enough = std::min(good_batch, batch_limit_);
+  const auto wait = waiting_.size() >= enough ? Clock::duration(0) : last_flush_ + grouping_time - timers_.now();
+  if (!flush_timer_->pending() || waiting_.size() == enough)
+    flush_timer_->start(std::chrono::duration_cast<std::chrono::microseconds>(std::max(wait, Clock::duration(0))));
 }
 
 void Recorder::connection_changed() {
@@ -45,6 +57,7 @@ void Recorder::flush() {
   const auto end = waiting_.begin() + static_cast<std::ptrdiff_t>(count);
   sending_.assign(std::make_move_iterator(waiting_.begin()), std::make_move_iterator(end));
   waiting_.erase(waiting_.begin(), end);
+  last_flush_ = timers_.now();
   gateway_.record_outcomes(sending_, [this](auto result) { on_recorded(std::move(result)); });
 }
 
@@ -58,7 +71,7 @@ void Recorder::on_recorded(Result<int, DbError> result) {
   sending_.clear();
   failures_ = 0;
   batch_limit_ = std::min(batch_limit_ * 2, largest_batch);
-  flush();
+  schedule();
   hooks_.on_progress();
 }
 

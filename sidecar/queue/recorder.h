@@ -13,10 +13,10 @@
 
 namespace byocd {
 
-/// Flushes at once while no batch is on its way, and groups what comes in meanwhile. A batch that failed with the
-/// connection is sent again (recording twice does no harm). A batch that the database refuses is halved until the one
-/// outcome that it cannot take stands alone; that one is tried without its free text, and else set aside and tried
-/// again slowly.
+/// One batch at a time: at once after a quiet time, and otherwise when it is worth a call or after 10 ms. A batch that
+/// failed with the connection is sent again (recording twice does no harm). A batch that the database refuses is halved
+/// until the one outcome that it cannot take stands alone; that one is tried without its free text, and else set aside
+/// and tried again slowly.
 class Recorder {
  public:
   struct Hooks {
@@ -39,6 +39,7 @@ class Recorder {
   std::size_t unrecorded() const { return waiting_.size() + sending_.size() + aside_.size(); }
 
  private:
+  void schedule();
   void flush();
   void on_recorded(Result<int, DbError> result);
   void on_refused(const DbError& error);
@@ -46,6 +47,7 @@ class Recorder {
   void retry_aside();
 
   Gateway& gateway_;
+  Timers& timers_;
   Identities& identities_;
   Hooks hooks_;
   std::unique_ptr<Timer> flush_timer_;
@@ -54,6 +56,7 @@ class Recorder {
   std::vector<JobOutcome> sending_;
   std::vector<JobOutcome> aside_;
   std::size_t batch_limit_;
+  Clock::time_point last_flush_;
   int failures_ = 0;
 };
 

@@ -1,7 +1,7 @@
 -- Outcomes: what becomes of a message after an attempt, and what people decide about it.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(81);
+SELECT plan(94);
 
 SELECT byoc_test.add_twilio(byoc_test.org_a(), 1) AS credential \gset
 UPDATE byoc.organization_api_credentials SET verification_due_at = NULL;
@@ -149,6 +149,42 @@ SELECT byoc_test.lists($$SELECT m.status || ' ' || count(*) FROM byoc_test.batch
     ARRAY['sent 10', 'failed 10', 'sending 10', 'queued 30'], 'each as its outcome says; what was given back is queued again, what nobody knows is looked for');
 SELECT is((SELECT count(*) FROM byoc.all_sms_messages m JOIN byoc_test.batch USING (id)), 60::bigint, 'none is lost or doubled');
 SELECT is(byoc.record_outcomes('[]'), 0, 'no outcomes are fine');
+
+-- Accepted ones in arrays
+CREATE FUNCTION byoc_test.record_accepted(ids uuid[], claim uuid DEFAULT NULL) RETURNS integer LANGUAGE sql AS $$
+    SELECT byoc.record_accepted(array_agg(m.org_id), array_agg(m.id), array_agg(coalesce(claim, m.claim_id)), array_agg(m.attempts),
+        array_agg('SM' || replace(m.id::text, '-', '')), array_agg('+15005550001'::text), array_agg(2::smallint), array_agg(120))
+    FROM byoc.messages m WHERE m.id = ANY (ids);
+$$;
+SELECT byoc_test.sending('array 1') AS a1 \gset
+SELECT byoc_test.sending('array 2') AS a2 \gset
+SELECT claim_id AS claim FROM byoc.messages WHERE id = :'a2' \gset
+SELECT is(byoc_test.record_accepted(ARRAY[:'a1', :'a2']::uuid[]), 2, 'accepted messages are recorded in arrays too');
+SELECT results_eq(format($$SELECT status, provider_sid, from_number, segments, error_code, attempts, sent_at IS NOT NULL FROM byoc.sms_messages WHERE id = %L$$, :'a1'),
+    format($$VALUES ('sent', 'SM' || replace(%L, '-', ''), '+15005550001', 2, NULL::text, 1, true)$$, :'a1'), 'with the provider''s id, sender and segments');
+SELECT results_eq(format($$SELECT event, attempt, http_status, provider_sid, duration_ms FROM byoc.sms_events WHERE message_id = %L$$, :'a1'),
+    format($$VALUES ('accepted', 1, NULL::integer, 'SM' || replace(%L, '-', ''), 120)$$, :'a1'), 'and the attempt in their history');
+SELECT is((SELECT count(*) FROM byoc.claims WHERE id = :'claim'), 0::bigint, 'which ends their claims');
+SELECT is(byoc_test.record_accepted(ARRAY[:'a1', :'a2']::uuid[], :'claim'), 0, 'a second time changes nothing');
+SELECT is(byoc_test.events(:'a1') || ', ' || byoc_test.events(:'a2'), 'accepted, accepted', 'nor does it stand in the history');
+SELECT is(byoc.record_accepted('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}'), 0, 'no messages are fine');
+
+SELECT byoc_test.sending('array 3') AS a3 \gset
+UPDATE byoc.lanes SET failures = 2 WHERE org_id = byoc_test.org_a();
+SELECT is(byoc_test.record_accepted(ARRAY[:'a3']::uuid[]), 1, 'where a provider failed');
+SELECT is((SELECT max(failures) FROM byoc.lanes WHERE org_id = byoc_test.org_a()), 0, 'an accepted message closes the breaker');
+
+SELECT byoc_test.sending('array 4') AS a4 \gset
+SELECT claim_id AS claim FROM byoc.messages WHERE id = :'a4' \gset
+SELECT byoc_test.record(:'a4', 'unknown') AS n \gset
+SELECT is(byoc_test.record_accepted(ARRAY[:'a4']::uuid[]), 1, 'an answer that was given up is still good');
+SELECT is(byoc_test.status(:'a4'), 'sent', 'and settles its message');
+
+SELECT byoc_test.sending('array 5') AS a5 \gset
+SELECT claim_id AS claim FROM byoc.messages WHERE id = :'a5' \gset
+SELECT byoc_test.record(:'a5', 'unavailable') AS n \gset
+SELECT is(byoc_test.next_attempt(:'a5'), 2, 'the answer to an attempt that is over,');
+SELECT is(byoc_test.record_accepted(ARRAY[:'a5']::uuid[], :'claim')::text || byoc_test.events(:'a5'), '0unavailable, late', 'is kept in the history only');
 
 -- Unknown
 SELECT byoc_test.sending('maybe 1') AS u1 \gset

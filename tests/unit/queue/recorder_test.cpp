@@ -54,8 +54,34 @@ TEST_F(RecorderTest, GroupsWhatComesWhileABatchIsOnItsWay) {
   timers.turn();
   ASSERT_EQ(gateway.records.size(), 1u);
   answer(gateway.records, {1});
+  timers.pass(10ms);
   ASSERT_EQ(gateway.records.size(), 1u);
   EXPECT_EQ(gateway.records.front().arguments.size(), 2u);
+}
+
+TEST_F(RecorderTest, WaitsForOthersOnlyWhenABatchWentJustNow) {
+  expect(claim, 3);
+  add(claim, "a");
+  timers.turn();
+  answer(gateway.records, {1});
+  add(claim, "b");
+  timers.pass(9ms);
+  add(claim, "c");
+  EXPECT_TRUE(gateway.records.empty());
+  timers.pass(1ms);
+  ASSERT_EQ(gateway.records.size(), 1u);
+  EXPECT_EQ(gateway.records.front().arguments.size(), 2u);
+}
+
+TEST_F(RecorderTest, ABatchThatIsWorthACallDoesNotWait) {
+  expect(claim, 200);
+  add(claim, "first");
+  timers.turn();
+  answer(gateway.records, {1});
+  for (int i = 0; i < 199; ++i) add(claim, std::to_string(i));
+  timers.turn();
+  ASSERT_EQ(gateway.records.size(), 1u);
+  EXPECT_EQ(gateway.records.front().arguments.size(), 199u);
 }
 
 TEST_F(RecorderTest, SendsABatchAgainAfterALostConnectionInItsOrder) {
@@ -94,7 +120,7 @@ TEST_F(RecorderTest, OneOutcomeThatTheDatabaseRefusesDoesNotHoldUpTheOthers) {
   for (const char* id : {"a", "b", "c", "BAD", "e", "f", "g", "h"}) add(claim, id);
   std::vector<std::string> recorded;
   for (int round = 0; round < 30; ++round) {
-    timers.turn();
+    timers.pass(10ms);
     if (gateway.records.empty()) break;
     const auto sent = gateway.records.front().arguments;
     const bool bad = std::any_of(sent.begin(), sent.end(), [](const auto& each) { return each.id == "BAD"; });
