@@ -41,8 +41,8 @@ using namespace std::chrono_literals;
 constexpr auto record_grace = 5s;
 constexpr auto drain_check = 10ms;
 
-constexpr std::chrono::microseconds longest_wait_for_a_request = 20ms;
-constexpr std::int64_t most_jobs_a_request = 4;
+constexpr std::chrono::duration<double> longest_wait_for_a_request = 20ms;
+constexpr double most_jobs_a_request = 4;
 
 // Outcomes that may wait for the database before claiming stops: bounds memory, and what a crash leaves unknown.
 std::size_t unrecorded_limit(int slots) {
@@ -61,8 +61,8 @@ class Daemon {
   int run();
 
  private:
-  int jobs_a_request() const;
-  int slots() const { return config_.max_in_flight * jobs_a_request(); }
+  double jobs_a_request() const;
+  int slots() const { return static_cast<int>(config_.max_in_flight * jobs_a_request()); }
   void connection_changed();
   void receipt_connection_changed();
   std::optional<std::string> receipt_address(const ClaimedJob& job, bool verifiable) const;
@@ -138,6 +138,7 @@ Daemon::Daemon(const Config& config)
            [this](const ClaimedJob& job, bool verifiable) { return receipt_address(job, verifiable); }}),
       claimer_(gateway_, loop_, lanes_,
                {[this] { return slots(); }, [this] { return slots() - dispatcher_.in_flight(); },
+                [this] { return jobs_a_request(); },
                 [this] {
                   return recorder_.unrecorded() < unrecorded_limit(config_.max_in_flight) &&
                          receipt_addresses_.settled();
@@ -182,12 +183,12 @@ int Daemon::run() {
   return exit_code_;
 }
 
-// A claim costs the more for each message the fewer it brings. Where requests take no time, jobs may wait for a
-// request, as long as a person would not notice; where they take long, no more are claimed than can be sent.
-int Daemon::jobs_a_request() const {
+// A claim costs the more for each message the fewer it brings, and while one is on its way requests end. So jobs may
+// wait for a request, as long as a person would not notice.
+double Daemon::jobs_a_request() const {
   const auto typical = dispatcher_.typical_duration();
   if (typical.count() == 0) return 1;
-  return static_cast<int>(std::clamp<std::int64_t>(longest_wait_for_a_request / typical, 1, most_jobs_a_request));
+  return std::min(1 + longest_wait_for_a_request / typical, most_jobs_a_request);
 }
 
 void Daemon::connection_changed() {

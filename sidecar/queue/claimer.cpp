@@ -59,7 +59,7 @@ void Claimer::advance() {
   const int count = expected();
   if (count <= 0) return;
   // With work waiting, a claim for each freed slot would cost more than the requests themselves.
-  if ((backlog_ || !work_) && !batch_due_ && count * 4 < (work_ ? hooks_.slots() : lanes_.limit())) {
+  if ((backlog_ || !work_) && !batch_due_ && !worth_a_claim(count)) {
     if (!batch_timer_->pending()) batch_timer_->start(batch_wait());
     return;
   }
@@ -74,9 +74,17 @@ int Claimer::expected() const {
   return std::min(free, room);
 }
 
+bool Claimer::worth_a_claim(int count) const {
+  // A quarter of all, or half of those that wait for their turn: the others keep the requests going meanwhile.
+  const int all = work_ ? hooks_.slots() : lanes_.limit();
+  const int waiting = static_cast<int>(all * (1 - 1 / hooks_.jobs_a_request()));
+  return count * 4 >= all || (waiting > 0 && count * 2 >= waiting);
+}
+
 std::chrono::microseconds Claimer::batch_wait() const {
-  // A thirtieth of a request's time leaves that part of the slots unused at most.
-  return std::clamp<std::chrono::microseconds>(hooks_.typical_duration() / 32, 1ms, 25ms);
+  // Where nothing waits for its turn, a thirtieth of a request's time leaves that part of the slots unused at most.
+  const int part = hooks_.jobs_a_request() > 1.05 ? 8 : 32;
+  return std::clamp<std::chrono::microseconds>(hooks_.typical_duration() / part, 1ms, 25ms);
 }
 
 void Claimer::claim(int slots) {

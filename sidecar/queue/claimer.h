@@ -22,6 +22,8 @@ class Claimer {
     /// How many jobs may be held, and how many more now.
     std::function<int()> slots;
     std::function<int()> free_slots;
+    /// How many of them there are for each request that can be on its way: what is above 1 waits for its turn.
+    std::function<double()> jobs_a_request;
     /// False while too many outcomes wait to be recorded.
     std::function<bool()> may_claim;
     /// How long a request takes these days: the scale for letting slots add up.
@@ -53,6 +55,7 @@ class Claimer {
   void on_announced(Result<std::optional<std::chrono::milliseconds>, DbError> result);
   void pause(std::chrono::milliseconds wait) { pause_timer_->start(wait); }
   std::chrono::microseconds batch_wait() const;
+  bool worth_a_claim(int count) const;
 
   /// How many jobs a claim could bring, as far as we know.
   int expected() const;

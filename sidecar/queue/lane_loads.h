@@ -16,7 +16,7 @@ class LaneLoads {
   explicit LaneLoads(int limit) : base_(limit), limit_(limit) {}
 
   /// Makes the limit `times` what it was at first.
-  void scale(int times) { limit_ = base_ * times; }
+  void scale(double times) { limit_ = static_cast<int>(base_ * times); }
 
   void add(const std::string& lane) { ++loads_[lane]; }
   void remove(const std::string& lane);

@@ -54,9 +54,9 @@ export function byoc(organizations) {
       return {
         pids,
         async begin() {
-          byocd = await Byocd.launch(bed.run, bed.cluster, {
-            database, simulator: bed.simulator, log: `${bed.run.folder}/byocd.log`, env: { BYOC_MAX_IN_FLIGHT: String(inFlight) },
-          });
+          const env = { BYOC_MAX_IN_FLIGHT: String(inFlight) };
+          if (organizations === 1) env.BYOC_MAX_IN_FLIGHT_PER_ACCOUNT = env.BYOC_MAX_IN_FLIGHT; // nobody to leave slots to
+          byocd = await Byocd.launch(bed.run, bed.cluster, { database, simulator: bed.simulator, log: `${bed.run.folder}/byocd.log`, env });
           pids.push(byocd.program.pid);
         },
         stop: () => byocd.program.stop('SIGKILL'),

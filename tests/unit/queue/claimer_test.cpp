@@ -29,16 +29,17 @@ class ClaimerTest : public testing::Test {
   ManualTimers timers;
   FakeGateway gateway;
   int busy = 0;
+  double jobs_a_request = 1;
   bool may_claim = true;
   std::chrono::microseconds duration{0};
   LaneLoads lanes{slots};
-  Claimer claimer{
-      gateway,
-      timers,
-      lanes,
-      {[] { return slots; }, [this] { return slots - busy; }, [this] { return may_claim; }, [this] { return duration; },
-       [this](const std::vector<ClaimedJob>& got) { busy += static_cast<int>(got.size()); }},
-      {1000ms}};
+  Claimer claimer{gateway,
+                  timers,
+                  lanes,
+                  {[] { return slots; }, [this] { return slots - busy; }, [this] { return jobs_a_request; },
+                   [this] { return may_claim; }, [this] { return duration; },
+                   [this](const std::vector<ClaimedJob>& got) { busy += static_cast<int>(got.size()); }},
+                  {1000ms}};
 };
 
 TEST_F(ClaimerTest, ClaimsAllFreeSlotsWhenConnected) {
@@ -165,6 +166,16 @@ TEST_F(ClaimerTest, WithABacklogAFreedSlotWaitsOnlyForAPartOfARequestsTime) {
   EXPECT_TRUE(gateway.claims.empty());
   timers.pass(1us);
   EXPECT_EQ(gateway.claims.size(), 1u);
+}
+
+TEST_F(ClaimerTest, ClaimsBeforeTheJobsThatWaitForARequestRunOut) {
+  jobs_a_request = 8.0 / 6;  // 6 requests, and 2 jobs that wait
+  claimer.connection_changed();
+  claimed(slots);
+  --busy;
+  claimer.advance();
+  ASSERT_EQ(gateway.claims.size(), 1u);
+  EXPECT_EQ(gateway.claims.front().arguments, 1);
 }
 
 TEST_F(ClaimerTest, WaitsWhileTooManyOutcomesAreUnrecorded) {
