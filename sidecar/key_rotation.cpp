@@ -70,7 +70,7 @@ int run_command(const std::string& conninfo, const std::function<int(KeyGateway&
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
 
-  auto session = Session::open(conninfo);
+  auto session = Session::open(conninfo, "byocd keyring");
   if (!session) return refuse(session.error(), terms);
   PgKeyGateway gateway(std::move(*session));
   return run(gateway, terms);

@@ -2,10 +2,12 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
 
+#include "check/command.h"
 #include "config.h"
 #include "daemon.h"
 #include "db/conninfo.h"
@@ -81,12 +83,16 @@ int main(int argc, char** argv) try {
 
   std::map<std::string, std::string> given;
   std::string config_file = environment("BYOC_CONFIG").value_or("");
-  auto* run_command = app.add_subcommand("run", "run the daemon");
-  run_command->add_option("--config", config_file, "file with 'name = value' lines (default: BYOC_CONFIG)");
-  for (const auto& setting : byocd::setting_infos())
-    run_command->add_option_function<std::string>(
-        "--" + setting.name, [&given, name = setting.name](const std::string& value) { given[name] = value; },
-        setting.help + " [" + setting.variable + "]");
+  // Settings of `byocd run` that a command has too; an empty list: all.
+  const auto add_settings = [&](CLI::App* command, const std::vector<std::string>& names) {
+    command->add_option("--config", config_file, "file with 'name = value' lines (default: BYOC_CONFIG)");
+    for (const auto& setting : byocd::setting_infos())
+      if (names.empty() || std::find(names.begin(), names.end(), setting.name) != names.end())
+        command->add_option_function<std::string>(
+            "--" + setting.name, [&given, name = setting.name](const std::string& value) { given[name] = value; },
+            setting.help + " [" + setting.variable + "]");
+  };
+  add_settings(app.add_subcommand("run", "run the daemon"), {});
 
   std::string keyring_file;
   auto* keyring_command =
@@ -113,6 +119,25 @@ int main(int argc, char** argv) try {
   auto* reencrypt = rotation_subcommand(
       "reencrypt", "encrypt credentials by their organizations' active keys; can be interrupted and resumed");
   reencrypt->add_option("--org", org_id, "only this organization (UUID)");
+
+  byocd::CheckOptions check_options;
+  auto* check = app.add_subcommand("check", "check a Twilio account: status, number, a test SMS, a hot lead's SMS");
+  auto* check_org =
+      check->add_option("--org", check_options.org_id, "the organization (UUID) whose stored credential is checked");
+  check
+      ->add_flag("--env", check_options.environment,
+                 "check the credential of TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN, TWILIO_PHONE_NUMBER")
+      ->excludes(check_org);
+  check->add_option("--to", check_options.recipient,
+                    "recipient of the test messages (default: the organization's setting alert_phone)");
+  check
+      ->add_option("--only", check_options.only,
+                   "of account,number,test_sms,hot_lead_sms; account,number sends no message")
+      ->delimiter(',');
+  check->add_flag("--json", check_options.json, "print one JSON document");
+  check->add_option("--wait", check_options.patience_seconds, "follow each message for so many seconds (default 30)")
+      ->check(CLI::Range(1, 600));
+  add_settings(check, {"database-url", "twilio-base-url", "request-timeout"});
   auto* version = app.add_subcommand("version", "print the version");
 
   try {
@@ -134,6 +159,11 @@ int main(int argc, char** argv) try {
     if (!config) return complain(config.error().message);
     if (rewrap->parsed()) return byocd::keyring_rewrap(config->database_url);
     return byocd::keyring_reencrypt(config->database_url, org_id.empty() ? std::nullopt : std::optional(org_id));
+  }
+  if (check->parsed()) {
+    const auto config = read_config(std::move(given), config_file);
+    if (!config) return complain(config.error().message);
+    return byocd::check_command(check_options, *config, environment);
   }
   return run(std::move(given), config_file);
 } catch (const std::exception& error) {

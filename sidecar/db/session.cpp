@@ -24,10 +24,11 @@ void Session::Finish::operator()(pg_conn* connection) const {
   PQfinish(connection);
 }
 
-Result<Session, DbError> Session::open(const std::string& conninfo) {
+Result<Session, DbError> Session::open(const std::string& conninfo, const char* name) {
   // connect_timeout stands before dbname, so that a connection string can set its own.
-  const std::array<const char*, 5> keys{"connect_timeout", "dbname", "client_encoding", "application_name", nullptr};
-  const std::array<const char*, 5> values{"10", conninfo.c_str(), "UTF8", "byocd keyring", nullptr};
+  const std::array<const char*, 6> keys{"connect_timeout", "tcp_user_timeout", "dbname",
+                                        "client_encoding", "application_name", nullptr};
+  const std::array<const char*, 6> values{"10", "20000", conninfo.c_str(), "UTF8", name, nullptr};
   Session session(PQconnectdbParams(keys.data(), values.data(), 1));
   if (PQstatus(session.connection_.get()) != CONNECTION_OK)
     return fail(DbError{"", first_line(PQerrorMessage(session.connection_.get())), "", true});

@@ -16,8 +16,9 @@ namespace byocd {
 class Session {
  public:
   /// Connects within 10 seconds and checks byoc.api_version(). `conninfo` may be empty (libpq's variables and
-  /// defaults). `connection_lost` of the error tells a server that cannot be reached from one that refuses.
-  static Result<Session, DbError> open(const std::string& conninfo);
+  /// defaults). `name` is what pg_stat_activity and the audit trail show. `connection_lost` of the error tells a server
+  /// that cannot be reached from one that refuses.
+  static Result<Session, DbError> open(const std::string& conninfo, const char* name);
 
   /// Runs one statement in a transaction of its own. Text parameters; nothing stands for NULL.
   QueryResult run(const char* sql, const std::vector<std::optional<std::string>>& params = {});

@@ -1,0 +1,118 @@
+#include "check_gateway.h"
+
+#include <fmt/format.h>
+
+#include "credential_rows.h"
+
+namespace byocd {
+
+namespace {
+
+constexpr const char* part = "byoc.grant_dispatcher";
+
+std::string text_or_empty(const Rows& rows, int column) {
+  return rows.is_null(0, column) ? std::string() : std::string(rows.text(0, column));
+}
+
+std::optional<Problem> state_problem(const CheckTarget& target) {
+  if (target.state == "ready") return std::nullopt;
+  if (target.state == "shredded")
+    return Problem{"organization_shredded", "The organization was shredded: its keys and credentials are destroyed.",
+                   "Check another organization."};
+  if (target.state == "revoked")
+    return Problem{"credential_revoked", "The organization's Twilio credential was revoked, and it has no other.",
+                   "Add a new one: byocd setup --org UUID."};
+  if (target.state == "no_default")
+    return Problem{"no_default_credential", "None of the organization's Twilio credentials is its default.",
+                   fmt::format("UPDATE byoc.credentials SET is_default = true WHERE id = '{}'.", target.credential_id)};
+  return Problem{"no_credential", "The organization has no Twilio credential.", "Add one: byocd setup --org UUID."};
+}
+
+}  // namespace
+
+Problem database_problem(const DbError& error, const char* part) {
+  if (error.connection_lost)
+    return {"database_unreachable", fmt::format("The database could not be reached: {}.", error.message),
+            "Check that PostgreSQL runs, and DATABASE_URL or PGHOST, PGPORT, PGDATABASE and PGUSER.", true};
+  if (error.sqlstate == "42501")
+    return {"permission_denied", fmt::format("The database refuses: {}.", error.message),
+            fmt::format("Connect as a role that has its part by {}(role).", part)};
+  if (error.sqlstate == "3F000" || error.sqlstate == "42883")
+    return {"not_installed", fmt::format("This database has no pg_byoc that fits: {}.", error.message),
+            "CREATE EXTENSION pg_byoc in this database, or name the right one in DATABASE_URL or PGDATABASE."};
+  return {error.sqlstate.empty() ? "database_error" : error.sqlstate,
+          fmt::format("The database refuses: {}.", error.message),
+          error.hint.empty() ? "See the server's log." : error.hint};
+}
+
+Result<CheckTarget, Problem> CheckGateway::target() {
+  const auto rows = session_.run(
+      "SELECT organization, alert_phone, credential_id, state, verification_status, verification_error, has_dispatcher"
+      " FROM byoc.check_subject($1::uuid)",
+      {org_id_});
+  if (!rows) return fail(database_problem(rows.error(), part));
+  if (rows->count() != 1)
+    return fail(Problem{"no_organization", fmt::format("Organization {} does not exist in this database.", org_id_),
+                        "SELECT id, name FROM byoc.organizations lists them, as a role with byoc.grant_admin."});
+  target_.organization = text_or_empty(*rows, 0);
+  target_.alert_phone = text_or_empty(*rows, 1);
+  target_.credential_id = text_or_empty(*rows, 2);
+  target_.state = text_or_empty(*rows, 3);
+  target_.verification_status = text_or_empty(*rows, 4);
+  target_.verification_error = text_or_empty(*rows, 5);
+  target_.has_dispatcher = rows->text(0, 6) == "t";
+  return target_;
+}
+
+Result<CredentialFields, Problem> CheckGateway::credential() {
+  if (auto problem = state_problem(target_)) return fail(std::move(*problem));
+  auto rows = session_.run(
+      "SELECT org_id, id, provider, version, fields, error FROM byoc.open_credentials(ARRAY[$1::uuid], "
+      "ARRAY[$2::uuid])",
+      {org_id_, target_.credential_id});
+  if (!rows) return fail(database_problem(rows.error(), part));
+  auto opened = read_credentials(*rows);
+  if (opened.size() != 1)
+    return fail(Problem{"credential_revoked", "The organization's Twilio credential was revoked just now.",
+                        "Add a new one: byocd setup --org UUID."});
+  if (opened.front().error)
+    return fail(Problem{"unreadable",
+                        fmt::format("The stored credential cannot be decrypted: {}.", *opened.front().error),
+                        "Check the key ring (byoc.key_status), or enter the credential again."});
+  return std::move(opened.front().fields);
+}
+
+Result<std::string, Problem> CheckGateway::send(const std::string& recipient, const std::string& body) {
+  const auto rows =
+      session_.run("SELECT byoc.send_check_sms($1::uuid, $2::text, $3::text)", {org_id_, recipient, body});
+  if (!rows) return fail(database_problem(rows.error(), part));
+  return std::string(rows->text(0, 0));
+}
+
+Result<QueuedMessage, Problem> CheckGateway::look(const std::string& id) {
+  const auto rows = session_.run(
+      "SELECT status, provider_sid, error_code, error_message FROM byoc.check_sms($1::uuid, $2::uuid)", {org_id_, id});
+  if (!rows) return fail(database_problem(rows.error(), part));
+  if (rows->count() != 1)
+    return fail(Problem{"message_gone", fmt::format("Message {} is gone from the database.", id), "Check again."});
+  return QueuedMessage{text_or_empty(*rows, 0), text_or_empty(*rows, 1), text_or_empty(*rows, 2),
+                       text_or_empty(*rows, 3)};
+}
+
+std::optional<Problem> CheckGateway::obstacle() const {
+  if (target_.has_dispatcher) return std::nullopt;
+  return Problem{"no_dispatcher", "No byocd is connected to this database: what is queued waits.",
+                 "Start it (byocd run); if it was started, its log says why it is not there."};
+}
+
+Problem CheckGateway::delay() const {
+  if (target_.verification_status == "verified" || target_.verification_status.empty())
+    return {"not_sent", "byocd has not sent it, or has no answer yet.",
+            "byoc.queue_health shows what its credential waits for."};
+  return {"not_sent",
+          fmt::format("The credential is {}{}{}", target_.verification_status,
+                      target_.verification_error.empty() ? "." : ": ", target_.verification_error),
+          fmt::format("SELECT byoc.verify_credential('{}') has it verified again.", target_.credential_id)};
+}
+
+}  // namespace byocd
