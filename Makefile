@@ -151,7 +151,7 @@ build/cmake/build.ninja:
 build/asan/build.ninja: SANITIZE = address
 build/tsan/build.ninja: SANITIZE = thread
 build/asan/build.ninja build/tsan/build.ninja:
-	$(configure) -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O1 -DBYOC_SANITIZE=$(SANITIZE)
+	$(configure) -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG='-O1 -g1' -DBYOC_SANITIZE=$(SANITIZE)
 
 build/fuzz/build.ninja:
 	$(configure) -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER=clang++ -DBYOC_FUZZ=ON
