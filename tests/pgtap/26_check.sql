@@ -10,7 +10,7 @@ $$;
 
 SELECT is(byoc_test.subject('99999999-0000-4000-8000-000000000009'), NULL, 'an organization that does not exist has no row');
 SELECT is(byoc_test.subject(), 'Organization A f none', 'one without a credential says so');
-SELECT byoc_test.add_twilio(byoc_test.org_a(), 1) AS a1 \gset
+SELECT byoc_test.add_twilio(byoc_test.org_a(), 1, 'pending') AS a1 \gset
 UPDATE byoc.organizations SET settings = '{"alert_phone": "+15550001111"}' WHERE id = byoc_test.org_a();
 SELECT is(byoc_test.subject(), 'Organization A +15550001111 t ready pending', 'the default credential is shown with its state');
 SELECT is((SELECT credential_id FROM byoc.check_subject(byoc_test.org_a())), :'a1', 'it is that one');
@@ -43,7 +43,7 @@ SELECT byoc.revoke_credential(:'a1');
 SELECT is(byoc_test.subject(), 'Organization A +15550001111 t revoked failed Wrong token.', 'a revoked credential is told from none');
 SELECT byoc_test.add_twilio(byoc_test.org_a(), 2) AS a2 \gset
 UPDATE byoc.organization_api_credentials SET is_default = false WHERE id = :'a2';
-SELECT is(byoc_test.subject(), 'Organization A +15550001111 t no_default pending', 'one that is not the default is told from one that is');
+SELECT is(byoc_test.subject(), 'Organization A +15550001111 t no_default verified', 'one that is not the default is told from one that is');
 SELECT byoc.shred_organization(byoc_test.org_a());
 SELECT matches(byoc_test.subject(), 'shredded', 'a shredded organization says so');
 
