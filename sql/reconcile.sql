@@ -151,6 +151,10 @@ COMMENT ON FUNCTION byoc.rescue_expired() IS
 CREATE VIEW byoc.due_reconciliations AS
 SELECT r.* FROM byoc.reconciliations r
 WHERE r.due_at <= clock_timestamp() AND (r.leased_until IS NULL OR r.leased_until <= clock_timestamp())
+  -- A credential that has failed reads no list either: its tenant may mend it in time.
+  AND (r.attempt_until + byoc.retry_window() <= clock_timestamp()
+       OR NOT EXISTS (SELECT FROM byoc.organization_api_credentials c
+                      WHERE c.org_id = r.org_id AND c.id = r.credential_id AND c.is_active AND c.verification_status = 'failed'))
 ORDER BY r.due_at LIMIT 1000;
 COMMENT ON VIEW byoc.due_reconciliations IS 'Internal: those whose list is to be read now, the first thousand.';
 

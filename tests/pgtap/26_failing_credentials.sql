@@ -1,7 +1,7 @@
 -- A credential that the provider refuses while sending: it is failed, its messages wait, and go on once it was mended.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(47);
+SELECT plan(51);
 
 SELECT byoc_test.add_twilio(byoc_test.org_a(), 1) AS a \gset
 SELECT byoc_test.add_twilio(byoc_test.org_b(), 2) AS b \gset
@@ -82,6 +82,22 @@ SELECT is(byoc_test.status(:'m'), 'queued', 'waits on: that is not what the retr
 SELECT matches((SELECT verification_error FROM byoc.credentials WHERE id = :'a'), 'account suspended \(error 30002\)', 'a suspended account fails the credential too');
 SELECT byoc_test.mend(:'a');
 SELECT byoc_test.lists('SELECT byoc_test.sent()', ARRAY['aged'], 'it goes out in the end');
+
+-- What was perhaps sent
+SELECT byoc_test.sending('lost') AS m \gset
+SELECT byoc_test.sending('refused') AS m2 \gset
+SELECT byoc_test.record(:'m', 'unknown', '{"error_code": "timeout"}') AS n \gset
+SELECT byoc_test.refuse(:'m2', '20003') AS n \gset
+UPDATE byoc.reconciliations SET due_at = now() - interval '1 second';
+SELECT is_empty($$SELECT * FROM byoc.claim_reconciliations(8, '1 minute')$$, 'no message list is read with a credential that has failed');
+UPDATE byoc.reconciliations SET attempt_until = now() - interval '25 hours';
+SELECT is((SELECT count(*) FROM byoc.claim_reconciliations(8, '1 minute')), 1::bigint, 'until it is too late to wait for it');
+UPDATE byoc.reconciliations SET attempt_until = now(), leased_until = NULL;
+SELECT byoc_test.mend(:'a');
+SELECT is((SELECT count(*) FROM byoc.claim_reconciliations(8, '1 minute')), 1::bigint, 'once it is mended the list is read');
+SELECT byoc.record_outcomes(jsonb_build_array(jsonb_build_object('org_id', m.org_id, 'id', m.id, 'claim_id', m.claim_id, 'outcome', 'accepted', 'provider_sid', 'SM' || repeat('3', 32))))
+FROM byoc.messages m WHERE m.id = :'m' \gset
+SELECT byoc_test.lists('SELECT byoc_test.sent()', ARRAY['refused'], 'and the others go out');
 
 -- The classes decide
 CREATE FUNCTION byoc_test.after_refusal(code text) RETURNS text LANGUAGE plpgsql AS $$
