@@ -12,6 +12,7 @@ extern char* jwt_issuer;       // byoc.jwt_issuer
 extern char* jwt_audience;     // byoc.jwt_audience
 extern char* jwt_org_claim;    // byoc.jwt_org_claim
 extern int wakeup_mode;        // byoc.wakeup
+extern int fallback;           // byoc.fallback: a version in byoc.fallback_senders, 0 for none
 
 // Defines the settings; called once, while shared_preload_libraries are loaded.
 void define_settings();

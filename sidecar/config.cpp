@@ -4,6 +4,8 @@
 #include <charconv>
 #include <sstream>
 
+#include "providers/twilio_environment.h"
+
 namespace byocd {
 
 namespace {
@@ -139,8 +141,14 @@ const std::vector<Setting>& settings() {
        base_url(&Config::public_url)},
       {{"accept-unsigned-receipts", "BYOC_ACCEPT_UNSIGNED_RECEIPTS",
         "yes: believe a status callback by its token alone when the credential is an API key (default no: ask "
-        "instead)"},
+        "instead)",
+        true},
        yes_or_no(&Config::accept_unsigned_receipts)},
+      {{"allow-env-fallback", "BYOC_ALLOW_ENV_FALLBACK",
+        "yes: send with TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER for organizations that never had "
+        "a credential of their own (default no)",
+        true},
+       yes_or_no(&Config::allow_env_fallback)},
   };
   return all;
 }
@@ -164,6 +172,18 @@ std::optional<Found> find_value(const SettingInfo& info, const ConfigSources& so
   if (const auto it = sources.file.find(info.name); it != sources.file.end())
     return Found{it->second, "the config file"};
   return std::nullopt;
+}
+
+Result<std::shared_ptr<const OpenedCredential>, Problem> read_fallback(const ConfigSources& sources) {
+  auto fields = twilio_environment(sources.environment);
+  if (!fields) return fail(fields.error());
+  if (const SecretString* number = find_field(*fields, "phone_number"))
+    if (auto problem = number_problem(number->reveal(), "TWILIO_PHONE_NUMBER")) return fail(std::move(*problem));
+  auto credential = std::make_shared<OpenedCredential>();
+  credential->id = environment_credential_id;
+  credential->provider = "twilio";
+  credential->fields = std::move(*fields);
+  return std::shared_ptr<const OpenedCredential>(std::move(credential));
 }
 
 }  // namespace
@@ -192,6 +212,11 @@ Result<Config, ConfigError> load_config(const ConfigSources& sources) {
   }
   if (config.max_in_flight_per_account == 0) config.max_in_flight_per_account = (config.max_in_flight * 2 + 2) / 3;
   config.max_in_flight_per_account = std::min(config.max_in_flight_per_account, config.max_in_flight);
+  if (config.allow_env_fallback) {
+    auto fallback = read_fallback(sources);
+    if (!fallback) return fail(ConfigError{"allow-env-fallback cannot be used: " + fallback.error().text()});
+    config.fallback = std::move(*fallback);
+  }
   // A request that may outlive its lease could be rescued, and sent again, while it is still on its way.
   if (config.lease < 2 * config.request_timeout)
     return fail(ConfigError{fmt::format("lease ({}ms) must be at least twice request-timeout ({}ms)",

@@ -4,11 +4,13 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "db/job.h"
 #include "log.h"
 #include "result.h"
 
@@ -40,6 +42,9 @@ struct Config {
   std::string public_url;
   /// Believe a status callback by its token alone when the credential has no auth token to check its signature with.
   bool accept_unsigned_receipts = false;
+  bool allow_env_fallback = false;
+  /// The environment's account, with allow_env_fallback only.
+  std::shared_ptr<const OpenedCredential> fallback;
 };
 
 /// A setting that cannot be used: one sentence that names it, where it came from and what is allowed.
@@ -52,6 +57,8 @@ struct SettingInfo {
   std::string name;
   std::string variable;
   std::string help;
+  /// yes or no; on the command line the bare name means yes.
+  bool is_switch = false;
 };
 
 /// Every setting of `byocd run`, in the order of the help text.
@@ -65,7 +72,8 @@ struct ConfigSources {
 };
 
 /// Puts the sources together by precedence and checks every value.
-/// DATABASE_URL is understood too, after BYOC_DATABASE_URL.
+/// DATABASE_URL is understood too, after BYOC_DATABASE_URL; with allow-env-fallback TWILIO_* are read, from the
+/// environment only.
 Result<Config, ConfigError> load_config(const ConfigSources& sources);
 
 /// Reads a config file's text (`name = value` lines, `#` comments; the INI/TOML subset of CLI11).

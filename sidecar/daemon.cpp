@@ -114,10 +114,10 @@ Daemon::Daemon(const Config& config)
       requests_(config.max_in_flight_per_account),
       registry_(make_registry(config)),
       gateway_(loop_, {config.database_url, config.lease, config.poll_interval, [this] { return identities_.renew(); },
-                       [this] { return identities_.current(); }}),
-      receipt_gateway_(loop_, config.database_url),
+                       [this] { return identities_.current(); }, config.fallback}),
+      receipt_gateway_(loop_, config.database_url, config.fallback),
       http_(loop_, {config.request_timeout, config.max_in_flight, std::string("byocd/") + version}),
-      credentials_(gateway_, loop_),
+      credentials_(gateway_, loop_, config.fallback),
       receipt_addresses_(receipt_gateway_, loop_, config.public_url, [this] { claimer_.advance(); }),
       receipt_recorder_(receipt_gateway_, loop_),
       status_poller_({receipt_gateway_, registry_, http_, credentials_, receipt_recorder_, loop_}, config.poll_interval,
@@ -175,6 +175,9 @@ Daemon::Daemon(const Config& config)
 int Daemon::run() {
   log::info("byocd {} runs: {} requests in flight at most, HTTP on {} port {}", version, config_.max_in_flight,
             config_.http_host, server_.port());
+  if (config_.fallback)
+    log::warn("allow-env-fallback: organizations that never had a credential send with the environment's account {}",
+              config_.fallback->fields.at("account_sid").reveal());
   gateway_.open();
   receipt_gateway_.open();
   loop_.run();

@@ -87,10 +87,12 @@ int main(int argc, char** argv) try {
   const auto add_settings = [&](CLI::App* command, const std::vector<std::string>& names) {
     command->add_option("--config", config_file, "file with 'name = value' lines (default: BYOC_CONFIG)");
     for (const auto& setting : byocd::setting_infos())
-      if (names.empty() || std::find(names.begin(), names.end(), setting.name) != names.end())
-        command->add_option_function<std::string>(
+      if (names.empty() || std::find(names.begin(), names.end(), setting.name) != names.end()) {
+        auto* option = command->add_option_function<std::string>(
             "--" + setting.name, [&given, name = setting.name](const std::string& value) { given[name] = value; },
             setting.help + " [" + setting.variable + "]");
+        if (setting.is_switch) option->expected(0, 1)->default_str("yes");
+      }
   };
   add_settings(app.add_subcommand("run", "run the daemon"), {});
 

@@ -143,10 +143,15 @@ DECLARE
     new_claim CONSTANT uuid := byoc.uuid_v7();
     -- Who just slept has looked everywhere before.
     once_a_second CONSTANT boolean := NOT byoc.end_sleep() AND byoc.is_sweep_due();
+    none CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
+    fallback CONSTANT integer := byoc.session_fallback();
 BEGIN
     -- A restore may begin under a running dispatcher: its second row shows at once.
     IF once_a_second OR (SELECT count(*) FROM byoc.installation) <> 1 THEN
         PERFORM byoc.require_adopted();
+    END IF;
+    IF fallback IS NOT NULL THEN
+        PERFORM byoc.keep_fallback();
     END IF;
     IF slots < 1 THEN
         RETURN;
@@ -171,9 +176,11 @@ BEGIN
                coalesce(rooms[array_position(lanes_in_use, l.lane)], claim_jobs.room, slots) AS room
         FROM byoc.lanes l
         WHERE l.busy AND l.next_at <= started AND coalesce(rooms[array_position(lanes_in_use, l.lane)], claim_jobs.room, slots) > 0
+          AND NOT (l.lane = none AND byoc.is_left_to_fallback(l.org_id))
         ORDER BY l.next_at LIMIT least(lanes_at_once, slots) FOR UPDATE SKIP LOCKED
     ), sender AS MATERIALIZED (
-        -- The lane's credential while it is active; else, unless the message asked for that one, the current default.
+        -- The lane's credential while it is active; else, unless the message asked for that one, the current default, or for an
+        -- organization that never had a credential this session's own.
         SELECT r.org_id, r.lane, r.cursor, r.failures >= byoc.breaker_threshold() AS is_half_open, v.is_barred, own.id AS own_id, own.version AS own_version, main.id AS main_id, main.version AS main_version,
                least(CASE WHEN v.is_barred THEN 0 WHEN r.failures >= byoc.breaker_threshold() THEN 1 ELSE greatest(1, slots / (SELECT count(*) FROM ready)) END,
                      r.room) AS size,
@@ -183,7 +190,11 @@ BEGIN
         LEFT JOIN byoc.organization_api_credentials own ON own.org_id = r.org_id AND own.id = r.lane AND own.is_active AND own.credential_type = 'twilio'
         LEFT JOIN LATERAL (
             SELECT c.id, c.version, c.fields, c.verification_status FROM byoc.organization_api_credentials c
-            WHERE own.id IS NULL AND c.org_id = r.org_id AND c.is_default AND c.credential_type = 'twilio' LIMIT 1) AS main ON true
+            WHERE own.id IS NULL AND c.org_id = r.org_id AND c.is_default AND c.credential_type = 'twilio'
+            UNION ALL
+            SELECT none, f.version, f.fields, NULL FROM byoc.fallback_senders f
+            WHERE f.version = fallback AND r.lane = none AND byoc.falls_back(r.org_id)
+            LIMIT 1) AS main ON true
         CROSS JOIN LATERAL (SELECT byoc.is_barred(coalesce(own.verification_status, main.verification_status)) AS is_barred) AS v
         CROSS JOIN LATERAL byoc.sender_limit(r.org_id, coalesce(own.fields, main.fields)) AS m
     ), picked AS MATERIALIZED (
@@ -244,18 +255,23 @@ BEGIN
     FROM moved m
     WHERE NOT m.expired
     ORDER BY m.id;
+    IF fallback IS NOT NULL THEN
+        PERFORM byoc.audit_fallback(new_claim);
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION byoc.claim_jobs(uuid, integer, interval, uuid[], integer[], integer) IS
     'For byocd: at most `slots` messages to send now, fairly between organizations, each durably marked as being sent. `room`: at most so '
     'many of one lane (organization and credential); `rooms`: what is left of that in the lanes of `lanes_in_use`. '
-    'Fewer rows do not mean that the queue is empty: byoc.dispatcher_sleep() knows. credential_id NULL: the organization has none.';
+    'Fewer rows do not mean that the queue is empty: byoc.dispatcher_sleep() knows. credential_id NULL: the organization has none; the nil UUID: it goes by the '
+    'account that byoc.announce_fallback() told of.';
 
 CREATE FUNCTION byoc.dispatcher_sleep(full_lanes uuid[] DEFAULT '{}') RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    none CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
     next_due timestamptz;
 BEGIN
     PERFORM byoc.announce_sleep();
@@ -263,14 +279,16 @@ BEGIN
     IF byoc.has_wakeups() OR byoc.sweep_lanes() > 0 THEN
         RETURN 0;
     END IF;
-    SELECT least((SELECT min(l.next_at) FROM byoc.lanes l WHERE l.busy AND l.lane <> ALL (full_lanes)), (SELECT min(s.due_at) FROM byoc.schedule s),
+    SELECT least((SELECT min(l.next_at) FROM byoc.lanes l WHERE l.busy AND l.lane <> ALL (full_lanes)
+                    AND NOT (l.lane = none AND byoc.is_left_to_fallback(l.org_id))), (SELECT min(s.due_at) FROM byoc.schedule s),
                  (SELECT min(c.verification_due_at) FROM byoc.organization_api_credentials c WHERE c.verification_due_at > now()))
     INTO next_due;
     IF next_due IS NULL THEN
         RETURN NULL;
     END IF;
     -- What is overdue and locked is being changed by a tenant: not a reason to try again all the time.
-    IF next_due <= clock_timestamp() AND NOT EXISTS (SELECT FROM byoc.lanes l WHERE l.busy AND l.next_at <= clock_timestamp()) THEN
+    IF next_due <= clock_timestamp() AND NOT EXISTS (SELECT FROM byoc.lanes l WHERE l.busy AND l.next_at <= clock_timestamp()
+                                                                            AND NOT (l.lane = none AND byoc.is_left_to_fallback(l.org_id))) THEN
         PERFORM FROM byoc.schedule s WHERE s.due_at <= clock_timestamp() LIMIT 1 FOR UPDATE SKIP LOCKED;
         IF NOT FOUND THEN
             RETURN 1000;

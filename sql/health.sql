@@ -203,7 +203,7 @@ CREATE FUNCTION byoc.stats()
 RETURNS TABLE (waiting bigint, oldest_waiting_seconds double precision, scheduled bigint, due bigint, sending bigint, reconciling bigint, unknown bigint,
                breakers_open bigint, lanes_limited bigint, lanes_paused bigint, dispatchers_sending bigint, dispatchers_sleeping integer, sent_last_hour bigint,
                failed_last_hour bigint, expired_last_hour bigint, unknown_last_hour bigint, credentials_pending bigint,
-               credentials_verified bigint, credentials_failed bigint)
+               credentials_verified bigint, credentials_failed bigint, fallback_senders bigint, fallback_last_hour bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -227,7 +227,8 @@ BEGIN
            (SELECT count(*) FROM byoc.lanes l WHERE l.busy AND l.next_at > clock_timestamp() AND NOT l.barred AND l.failures < byoc.breaker_threshold()),
            (SELECT count(*) FROM byoc.lanes l WHERE l.busy AND l.barred),
            c.dispatchers, byoc.sleeping_dispatchers(),
-           d.sent, d.failed, d.expired, d.unknown, k.pending, k.verified, k.failed
+           d.sent, d.failed, d.expired, d.unknown, k.pending, k.verified, k.failed,
+           (SELECT count(*) FROM byoc.fallback_senders f WHERE f.expected_until > clock_timestamp()), d.by_fallback
     FROM (SELECT count(*) FILTER (WHERE n.due_at > clock_timestamp()) AS later, count(*) FILTER (WHERE n.due_at <= clock_timestamp()) AS due
           FROM byoc.schedule n) AS s,
          (SELECT coalesce(sum(n.unsettled), 0)::bigint AS unsettled,
@@ -235,7 +236,8 @@ BEGIN
          (SELECT count(*) AS messages
           FROM byoc.reconciliations n JOIN byoc.messages m ON m.org_id = n.org_id AND m.id = n.message_id AND m.claim_id = n.claim_id) AS r,
          (SELECT count(*) FILTER (WHERE m.status IN ('sent', 'delivered')) AS sent, count(*) FILTER (WHERE m.status IN ('failed', 'undelivered')) AS failed,
-                 count(*) FILTER (WHERE m.status = 'expired') AS expired, count(*) FILTER (WHERE m.status = 'unknown') AS unknown
+                 count(*) FILTER (WHERE m.status = 'expired') AS expired, count(*) FILTER (WHERE m.status = 'unknown') AS unknown,
+                 count(*) FILTER (WHERE m.used_credential_id = '00000000-0000-0000-0000-000000000000') AS by_fallback
           FROM byoc.messages m WHERE m.claimed_at >= now() - interval '1 hour') AS d,
          (SELECT count(*) FILTER (WHERE n.verification_status = 'pending') AS pending, count(*) FILTER (WHERE n.verification_status = 'verified') AS verified,
                  count(*) FILTER (WHERE n.verification_status = 'failed') AS failed
@@ -258,4 +260,7 @@ COMMENT ON COLUMN byoc.stats.dispatchers_sending IS 'Dispatchers that hold a lea
 COMMENT ON COLUMN byoc.stats.dispatchers_sleeping IS
     'Dispatchers that wait for work; one that still waits for answers may be counted in both. None in either: nothing is sent.';
 COMMENT ON COLUMN byoc.stats.sent_last_hour IS 'Accepted by the provider, delivered or not yet.';
+COMMENT ON COLUMN byoc.stats.fallback_senders IS
+    'Accounts in the environments of byocds that were told to use them for organizations without a credential; 0: nobody falls back.';
+COMMENT ON COLUMN byoc.stats.fallback_last_hour IS 'Messages whose last attempt was made with one of them, whatever became of it.';
 COMMENT ON COLUMN byoc.stats.credentials_pending IS 'Active credentials that were not verified yet.';

@@ -40,7 +40,7 @@ CREATE TABLE byoc.messages (
 COMMENT ON TABLE byoc.messages IS
     'Messages that were claimed or are final. Status queued or scheduled here means paused: a restored message without a job.';
 COMMENT ON COLUMN byoc.messages.credential_id IS 'Credential that the sender asked for; NULL: the organization''s default.';
-COMMENT ON COLUMN byoc.messages.used_credential_id IS 'Credential of the last attempt.';
+COMMENT ON COLUMN byoc.messages.used_credential_id IS 'Credential of the last attempt; the nil UUID: an account of byoc.fallback_senders.';
 COMMENT ON COLUMN byoc.messages.used_credential_version IS 'Its version when the attempt was claimed.';
 COMMENT ON COLUMN byoc.messages.claim_id IS 'Claim that is sending it; a result from any other claim is ignored.';
 COMMENT ON COLUMN byoc.messages.segments IS 'Segments that the provider billed, or our own count until it says.';

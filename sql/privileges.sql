@@ -63,7 +63,7 @@ DECLARE
 BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA byoc TO %s', grantee);
     EXECUTE format(
-        'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.register_dispatcher(uuid), byoc.claim_jobs(uuid, integer, interval, uuid[], integer[], integer), '
+        'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.register_dispatcher(uuid), byoc.announce_fallback(text, text), byoc.claim_jobs(uuid, integer, interval, uuid[], integer[], integer), '
         'byoc.dispatcher_sleep(uuid[]), byoc.heartbeat(uuid, interval), byoc.rescue_expired(), '
         'byoc.claim_reconciliations(integer, interval), byoc.record_reconciliation(uuid, text, text, timestamptz, timestamptz, jsonb, text, text), '
         'byoc.record_accepted(uuid[], uuid[], uuid[], smallint[], text[], text[], smallint[], integer[]), '

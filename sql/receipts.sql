@@ -39,15 +39,20 @@ CREATE FUNCTION byoc.credential_for_account(org_id uuid, credential_id uuid)
 RETURNS TABLE (id uuid, version integer, credential_type text)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
-    SELECT c.id, c.version, c.credential_type
+    SELECT '00000000-0000-0000-0000-000000000000'::uuid, 0, 'twilio'
+    WHERE CASE WHEN credential_for_account.credential_id IS NULL THEN byoc.falls_back(credential_for_account.org_id)
+               ELSE credential_for_account.credential_id = '00000000-0000-0000-0000-000000000000' END
+    UNION ALL
+    (SELECT c.id, c.version, c.credential_type
     FROM byoc.organization_api_credentials c
     LEFT JOIN byoc.organization_api_credentials used ON used.org_id = c.org_id AND used.id = credential_for_account.credential_id
     WHERE c.org_id = credential_for_account.org_id AND c.is_active AND c.credential_type = 'twilio'
       AND (c.id = used.id OR c.fields ->> 'account_sid' = used.fields ->> 'account_sid' OR (used.id IS NULL AND c.is_default))
-    ORDER BY c.id = used.id DESC, c.is_default DESC, c.created_at LIMIT 1;
+      AND credential_for_account.credential_id IS DISTINCT FROM '00000000-0000-0000-0000-000000000000'
+    ORDER BY c.id = used.id DESC, c.is_default DESC, c.created_at LIMIT 1);
 END;
 COMMENT ON FUNCTION byoc.credential_for_account(uuid, uuid) IS
-    'Internal: the credential, or once it is revoked another active one of the same account; the default when none is named.';
+    'Internal: the credential, or once it is revoked another active one of the same account; the default when none is named. The nil UUID: an environment''s account.';
 
 CREATE FUNCTION byoc.open_receipts(tokens text[])
 RETURNS TABLE (ordinal integer, org_id uuid, id uuid, attempt integer, credential_id uuid, credential_version integer)
@@ -287,6 +292,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     waits CONSTANT interval[] := ARRAY['1 minute', '10 minutes', '1 hour', '4 hours'];
+    fallback CONSTANT integer := byoc.session_fallback();
 BEGIN
     WITH due AS (
         DELETE FROM byoc.receipt_watches w
@@ -304,7 +310,12 @@ BEGIN
 
     RETURN QUERY
     WITH due AS MATERIALIZED (
-        SELECT s.org_id, s.id FROM byoc.status_checks s WHERE s.due_at <= clock_timestamp()
+        SELECT s.org_id, s.id FROM byoc.status_checks s
+        WHERE s.due_at <= clock_timestamp()
+          -- What was sent with another environment's account, that byocd asks for.
+          AND NOT EXISTS (SELECT FROM byoc.messages m
+                          WHERE m.org_id = s.org_id AND m.id = s.id AND m.sent_at > clock_timestamp() - interval '24 hours'
+                            AND m.used_credential_id = '00000000-0000-0000-0000-000000000000' AND m.used_credential_version IS DISTINCT FROM fallback)
         ORDER BY s.due_at LIMIT max_count FOR UPDATE SKIP LOCKED
     ), open AS MATERIALIZED (
         SELECT d.org_id, d.id, m.attempts, m.provider_sid, c.credential_type, c.id AS credential_id, c.version

@@ -96,7 +96,11 @@ BEGIN
                e.claimed_at, clock_timestamp(), coalesce(e.error_code, 'http_' || e.http_status, e.outcome),
                clock_timestamp() + (byoc.reconciliation_schedule())[1]
         FROM entering e
-        JOIN byoc.organization_api_credentials c ON c.org_id = e.org_id AND c.id = e.used_credential_id
+        CROSS JOIN LATERAL (
+            SELECT k.version, k.fields FROM byoc.organization_api_credentials k WHERE k.org_id = e.org_id AND k.id = e.used_credential_id
+            UNION ALL
+            SELECT f.version, f.fields FROM byoc.fallback_senders f
+            WHERE e.used_credential_id = '00000000-0000-0000-0000-000000000000' AND f.version = e.used_credential_version) AS c
         CROSS JOIN LATERAL byoc.sender_of(c.fields) AS s
         -- The same attempt once more: its dispatcher was taken for dead and has spoken after all.
         ON CONFLICT (org_id, message_id) DO UPDATE
@@ -155,6 +159,10 @@ WHERE r.due_at <= clock_timestamp() AND (r.leased_until IS NULL OR r.leased_unti
   AND (r.attempt_until + byoc.retry_window() <= clock_timestamp()
        OR NOT EXISTS (SELECT FROM byoc.organization_api_credentials c
                       WHERE c.org_id = r.org_id AND c.id = r.credential_id AND c.is_active AND c.verification_status = 'failed'))
+  -- With an environment's account only those read its list who have it, while somebody may.
+  AND (r.credential_id <> '00000000-0000-0000-0000-000000000000'
+       OR r.attempt_until + byoc.retry_window() <= clock_timestamp()
+       OR EXISTS (SELECT FROM byoc.fallback_senders f WHERE f.version = byoc.session_fallback() AND f.fields ->> 'account_sid' = r.account))
 ORDER BY r.due_at LIMIT 1000;
 COMMENT ON VIEW byoc.due_reconciliations IS 'Internal: those whose list is to be read now, the first thousand.';
 
@@ -183,6 +191,10 @@ BEGIN
     FROM byoc.due_reconciliations r
     JOIN byoc.organization_api_credentials c ON c.org_id = r.org_id AND c.id = r.credential_id
     WHERE NOT c.is_active OR r.account IS NULL OR r.account IS DISTINCT FROM (byoc.sender_of(c.fields)).account;
+    PERFORM byoc.give_up_reconciling(r.org_id, r.message_id, 'no byocd has the account in its environment any more')
+    FROM byoc.due_reconciliations r
+    WHERE r.credential_id = '00000000-0000-0000-0000-000000000000'
+      AND NOT EXISTS (SELECT FROM byoc.fallback_senders f WHERE f.version = byoc.session_fallback() AND f.fields ->> 'account_sid' = r.account);
     RETURN QUERY
     WITH due AS MATERIALIZED (
         SELECT d.org_id, d.account, d.to_number, (array_agg(d.credential_id ORDER BY d.due_at))[1] AS credential_id
@@ -196,11 +208,11 @@ BEGIN
         WHERE r.org_id = locked.org_id AND r.message_id = locked.message_id
         RETURNING r.org_id, r.account, r.to_number, r.attempt_from
     )
-    SELECT d.org_id, d.credential_id, c.version, c.credential_type, d.account, d.to_number,
+    SELECT d.org_id, d.credential_id, coalesce(c.version, 0), coalesce(c.credential_type, 'twilio'), d.account, d.to_number,
            date_trunc('second', min(t.attempt_from) - byoc.reconciliation_slack()), clock_timestamp()
     FROM due d
     JOIN taken t ON t.org_id = d.org_id AND t.to_number = d.to_number AND t.account = d.account
-    JOIN byoc.organization_api_credentials c ON c.org_id = d.org_id AND c.id = d.credential_id
+    LEFT JOIN byoc.organization_api_credentials c ON c.org_id = d.org_id AND c.id = d.credential_id
     GROUP BY d.org_id, d.credential_id, c.version, c.credential_type, d.account, d.to_number;
 END
 $$;

@@ -20,6 +20,7 @@ constexpr Statement configure{
     " set_config('lock_timeout', '10s', false), set_config('idle_session_timeout', '0', false),"
     " set_config('idle_in_transaction_session_timeout', '0', false)"};
 constexpr Statement api_version{"api_version", "SELECT byoc.api_version()"};
+constexpr Statement announce{"announce_fallback", "SELECT byoc.announce_fallback($1::text, $2::text)"};
 constexpr Statement listen_jobs{"listen", "LISTEN byoc_jobs"};
 constexpr Statement register_session{"register_dispatcher", "SELECT byoc.register_dispatcher($1::uuid)"};
 
@@ -56,10 +57,24 @@ void Handshake::check_version() {
                          version, supported_api_version));
       return connection_.refuse(slow_retry);
     }
-    if (options_.dispatcher) return listen();
-    last_report_.clear();
-    connection_.accept();
+    options_.fallback ? announce_fallback() : go_on();
   });
+}
+
+void Handshake::announce_fallback() {
+  const CredentialFields& fields = options_.fallback->fields;
+  const auto service = fields.find("messaging_service_sid");
+  const auto sender = service != fields.end() ? service : fields.find("phone_number");
+  connection_.query(announce, {fields.at("account_sid").reveal(), sender->second.reveal()}, [this](QueryResult result) {
+    if (!result) return give_up(result.error());
+    go_on();
+  });
+}
+
+void Handshake::go_on() {
+  if (options_.dispatcher) return listen();
+  last_report_.clear();
+  connection_.accept();
 }
 
 void Handshake::listen() {

@@ -6,6 +6,7 @@
 
 #include "../timers.h"
 #include "connection.h"
+#include "job.h"
 
 namespace byocd {
 
@@ -19,9 +20,11 @@ class Handshake {
     /// Registers a dispatcher and listens for jobs too.
     bool dispatcher = false;
     /// Gives a dispatcher's identity for the new session.
-    std::function<std::string()> new_identity;
+    std::function<std::string()> new_identity = {};
     /// How long to wait before asking again whether a copied database was adopted.
     std::chrono::milliseconds retry_interval{1000};
+    /// The environment's account, which the session announces; null: none.
+    std::shared_ptr<const OpenedCredential> fallback = nullptr;
   };
 
   Handshake(Connection& connection, Timers& timers, std::string label, Options options);
@@ -33,6 +36,8 @@ class Handshake {
 
  private:
   void check_version();
+  void announce_fallback();
+  void go_on();
   void listen();
   void register_dispatcher();
   void give_up(const DbError& error);

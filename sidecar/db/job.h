@@ -31,7 +31,7 @@ struct ClaimedJob {
   std::string provider;
   /// Organization and account, as far as queueing goes: what limits and fairness are about.
   std::string lane;
-  /// Nothing: the organization has no usable credential.
+  /// Nothing: the organization has no usable credential. May be environment_credential_id.
   std::optional<std::string> credential_id;
   int credential_version = 0;
   std::string to_number;
@@ -92,6 +92,9 @@ struct JobOutcome {
   /// The provider was told where to call back.
   bool called_back = false;
 };
+
+/// What stands for the environment's account where a credential's id does.
+inline constexpr const char* environment_credential_id = "00000000-0000-0000-0000-000000000000";
 
 /// Names one credential of one organization.
 struct CredentialRef {

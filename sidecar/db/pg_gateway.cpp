@@ -132,8 +132,9 @@ PgGateway::PgGateway(Loop& loop, Options options)
     : options_(std::move(options)),
       dispatch_(loop, "dispatch", options_.conninfo),
       record_(loop, "record", options_.conninfo),
-      dispatch_handshake_(dispatch_, loop, "dispatch", {true, options_.new_identity, options_.poll_interval}),
-      record_handshake_(record_, loop, "record", {}) {}
+      dispatch_handshake_(dispatch_, loop, "dispatch",
+                          {true, options_.new_identity, options_.poll_interval, options_.fallback}),
+      record_handshake_(record_, loop, "record", {.fallback = options_.fallback}) {}
 
 void PgGateway::set_handlers(Handlers handlers) {
   const auto for_connection = [&](const char* label, Handshake& handshake) {

@@ -20,6 +20,8 @@ class PgGateway final : public Gateway {
     /// Gives the identity for a new dispatch session, and the one in use.
     std::function<std::string()> new_identity;
     std::function<std::string()> identity;
+    /// The environment's account, which may be used on the organizations' behalf; null: none.
+    std::shared_ptr<const OpenedCredential> fallback;
   };
   struct Handlers {
     /// One of the two connections became ready or was lost; ask can_claim() and can_record().

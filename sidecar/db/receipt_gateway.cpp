@@ -78,8 +78,10 @@ SecretString read_key(Rows& rows) {
 
 }  // namespace
 
-PgReceiptGateway::PgReceiptGateway(Loop& loop, const std::string& conninfo)
-    : connection_(loop, "receipts", conninfo), handshake_(connection_, loop, "receipts", {}) {}
+PgReceiptGateway::PgReceiptGateway(Loop& loop, const std::string& conninfo,
+                                   std::shared_ptr<const OpenedCredential> fallback)
+    : connection_(loop, "receipts", conninfo),
+      handshake_(connection_, loop, "receipts", {.fallback = std::move(fallback)}) {}
 
 void PgReceiptGateway::set_handler(std::function<void()> on_change) {
   Connection::Handlers handlers;

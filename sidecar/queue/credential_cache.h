@@ -30,7 +30,9 @@ class CredentialCache {
   };
   using Answer = Result<Credential, Problem>;
 
-  CredentialCache(Gateway& gateway, Timers& timers);
+  /// `fallback`: the environment's account, null for none. It is given without asking: the database decided, with the
+  /// job that names it.
+  CredentialCache(Gateway& gateway, Timers& timers, Credential fallback = nullptr);
 
   /// Calls back at once when `version` (or a newer one) is known, else after flush() and the database's answer.
   void get(const CredentialRef& ref, int version, std::function<void(Answer)> callback);
@@ -57,6 +59,7 @@ class CredentialCache {
 
   Gateway& gateway_;
   Timers& timers_;
+  Credential fallback_;
   std::unique_ptr<Timer> sweep_timer_;
   std::unordered_map<std::string, Entry> entries_;
   std::unordered_map<std::string, Waiting> waiting_;

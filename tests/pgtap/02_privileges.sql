@@ -2,7 +2,7 @@
 BEGIN;
 \ir support/setup.sql
 \ir support/grants.sql
-SELECT plan(88);
+SELECT plan(89);
 
 CREATE FUNCTION byoc_test.functions_of(role text) RETURNS SETOF text LANGUAGE sql AS $$
     SELECT p.oid::regprocedure::text FROM pg_proc p
@@ -109,7 +109,7 @@ SET LOCAL ROLE byoc_test_tenant;
 SELECT byoc_test.act_as(byoc_test.org_a());
 SELECT byoc_test.refused('SELECT * FROM byoc.' || t, '42501', 'permission denied', 'a tenant cannot read byoc.' || t)
 FROM unnest(ARRAY['organization_api_credentials', 'organization_keys', 'messages', 'message_events', 'queue', 'schedule', 'claims', 'lanes',
-                  'reconciliations', 'due_reconciliations', 'receipt_watches', 'status_checks', 'earlier_attempts', 'idempotency_keys', 'sms_trigger_definitions', 'installation', 'all_sms_messages', 'provider_overrides',
+                  'reconciliations', 'due_reconciliations', 'receipt_watches', 'status_checks', 'earlier_attempts', 'fallback_senders', 'idempotency_keys', 'sms_trigger_definitions', 'installation', 'all_sms_messages', 'provider_overrides',
                   'provider_error_overrides', 'shipped_providers', 'shipped_provider_errors', 'sms_triggers']) AS t;
 SELECT byoc_test.refused($$SELECT byoc.set_org(byoc_test.org_b())$$, '42501', 'permission denied', 'a tenant cannot choose its organization');
 SELECT byoc_test.refused($$SELECT byoc.enqueue_sms(byoc_test.org_a(), '+15005550006', 'x', NULL, NULL, NULL, NULL)$$, '42501', 'permission denied',

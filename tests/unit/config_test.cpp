@@ -77,6 +77,43 @@ TEST(Config, AnErrorNamesSettingValueSourceAndWhatIsAllowed) {
       "from 1 to 10000");
 }
 
+const std::map<std::string, std::string> account{{"TWILIO_ACCOUNT_SID", "AC000000000000000000000000000000Fa"},
+                                                 {"TWILIO_AUTH_TOKEN", "0000000000000000000000000000Made"},
+                                                 {"TWILIO_PHONE_NUMBER", "+14155550100"}};
+
+TEST(Config, TheEnvironmentsAccountIsReadOnlyWhenItMayBeUsed) {
+  const auto without = load_config(sources({}, account, {}));
+  ASSERT_TRUE(without.ok());
+  EXPECT_EQ(without->fallback, nullptr);
+  const auto refused = load_config(sources({{"allow-env-fallback", "no"}}, {{"TWILIO_ACCOUNT_SID", "x"}}, {}));
+  EXPECT_TRUE(refused.ok());
+  const auto with = load_config(sources({{"allow-env-fallback", "yes"}}, account, {}));
+  ASSERT_TRUE(with.ok());
+  EXPECT_EQ(with->fallback->id, environment_credential_id);
+  EXPECT_EQ(with->fallback->fields.at("account_sid").reveal(), account.at("TWILIO_ACCOUNT_SID"));
+  EXPECT_EQ(with->fallback->fields.at("auth_token").reveal(), account.at("TWILIO_AUTH_TOKEN"));
+  EXPECT_EQ(with->fallback->fields.at("phone_number").reveal(), account.at("TWILIO_PHONE_NUMBER"));
+}
+
+TEST(Config, NamesTheVariableOfTheEnvironmentsAccountThatCannotBeUsed) {
+  const std::vector<std::pair<std::string, std::string>> bad{
+      {"TWILIO_ACCOUNT_SID", ""},
+      {"TWILIO_ACCOUNT_SID", "AC0000000000000000000000000000000g"},
+      {"TWILIO_AUTH_TOKEN", ""},
+      {"TWILIO_AUTH_TOKEN", "0000000000000000000000000000000 "},
+      {"TWILIO_PHONE_NUMBER", ""},
+      {"TWILIO_PHONE_NUMBER", "14155550199"},
+      {"TWILIO_PHONE_NUMBER", "+04155550199"},
+  };
+  for (const auto& [name, value] : bad) {
+    auto variables = account;
+    variables[name] = value;
+    const std::string error = error_of(sources({{"allow-env-fallback", "yes"}}, variables, {}));
+    EXPECT_EQ(error.rfind("allow-env-fallback cannot be used: " + name + " is not ", 0), 0u) << error;
+    EXPECT_TRUE(value.empty() || error.find(value) == std::string::npos) << error;
+  }
+}
+
 TEST(Config, RefusesWhatCannotBeUsed) {
   const std::vector<std::pair<std::string, std::string>> bad{
       {"max-in-flight", "0"},

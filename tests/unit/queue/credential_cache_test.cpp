@@ -41,6 +41,22 @@ TEST_F(CredentialCacheTest, AsksOnceForAllWhoWait) {
   EXPECT_TRUE(gateway.opens.empty());
 }
 
+TEST_F(CredentialCacheTest, TheEnvironmentsAccountIsGivenWithoutAsking) {
+  const auto environment = std::make_shared<const OpenedCredential>(make_credential(0));
+  CredentialCache with{gateway, timers, environment};
+  const CredentialRef ref{"org-1", environment_credential_id};
+  with.get(ref, 7, [&](CredentialCache::Answer answer) { answers.push_back(answer); });
+  cache.get(ref, 7, [&](CredentialCache::Answer answer) { answers.push_back(answer); });
+  with.flush();
+  cache.flush();
+  EXPECT_TRUE(gateway.opens.empty());
+  ASSERT_EQ(answers.size(), 2u);
+  ASSERT_TRUE(answers[0].ok());
+  EXPECT_EQ(*answers[0], environment);
+  ASSERT_FALSE(answers[1].ok());
+  EXPECT_EQ(answers[1].error().kind, CredentialCache::Problem::Kind::inactive);
+}
+
 TEST_F(CredentialCacheTest, DropsWhatWasUnusedForFiveMinutes) {
   get();
   open(1);
