@@ -50,9 +50,15 @@ demo-stop:
 	@scripts/stop-leftovers demo
 	@rm -f build/demo.env
 
-check: stage
+# Node.js packages that tests use come from npm.
+.PHONY: npm
+npm:
+	@command -v npm >/dev/null || scripts/deps npm
+
+check: stage npm
 	@scripts/check version pgtap unit e2e faults attacks asan
 
+check-e2e check-asan check-tsan: npm
 check-version check-pgtap check-unit check-e2e check-faults check-attacks check-asan: check-%: stage
 	@scripts/check $*
 
@@ -78,8 +84,7 @@ installcheck: deps
 # Next to others, the medians of ROUNDS=5; BENCH='dispatch latency' runs parts, QUICK=1 is for developing. All of it also draws
 # doc/bench.svg. Fails past a bar.
 BENCHES = crypto dispatch latency enqueue fairness depth
-bench: stage
-	@command -v npm >/dev/null || scripts/deps npm
+bench: stage npm
 	@status=0; for part in $(or $(BENCH),$(BENCHES)); do node tests/bench/$$part.mjs || status=1; done; \
 	$(if $(BENCH)$(QUICK),,node tests/bench/chart.mjs &&) exit $$status
 

@@ -1,7 +1,7 @@
 // graphile-worker and pg-boss, from npm: installed once into build/bench, which git ignores, and started there.
 
-import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { installPackages } from '../../scripts/npm.mjs';
 import { TOP, until } from '../../scripts/run.mjs';
 import { account } from './bed.mjs';
 
@@ -9,22 +9,10 @@ const HERE = `${TOP}/tests/bench`;
 const FOLDER = `${TOP}/build/bench`;
 const NODE = `${FOLDER}/node_modules/node-linux-${process.arch}/bin/node`;
 
-// The packages of package.json, exactly those versions; nothing to do when they are there.
+// The packages of package.json, exactly those versions. What npm says about engines is about the Node.js that it runs on itself; the
+// workers run on the one that it installs.
 export function installPeers() {
-  const wanted = readFileSync(`${HERE}/package.json`, 'utf8');
-  const done = `${FOLDER}/installed.json`;
-  mkdirSync(FOLDER, { recursive: true });
-  if (!existsSync(done) || readFileSync(done, 'utf8') !== wanted) {
-    rmSync(done, { force: true });
-    writeFileSync(`${FOLDER}/package.json`, wanted);
-    console.log(`installing graphile-worker and pg-boss into ${FOLDER} (once)`);
-    // What npm says about engines is about the Node.js that it runs on itself; the workers run on the one that it installs.
-    const { status, stderr, error } = spawnSync('npm', [
-      'install', '--no-package-lock', '--no-audit', '--no-fund', '--loglevel=error',
-    ], { cwd: FOLDER, encoding: 'utf8' });
-    if (error || status !== 0) throw new Error(`npm install failed in ${FOLDER}: ${error?.message ?? stderr}`);
-    writeFileSync(done, wanted);
-  }
+  installPackages(HERE, FOLDER);
   // Next to node_modules, where imports are looked for.
   for (const file of readdirSync(`${HERE}/peers`)) copyFileSync(`${HERE}/peers/${file}`, `${FOLDER}/${file}`);
 }
