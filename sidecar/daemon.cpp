@@ -137,7 +137,7 @@ Daemon::Daemon(const Config& config)
            },
            [this](const ClaimedJob& job, bool verifiable) { return receipt_address(job, verifiable); }}),
       claimer_(gateway_, loop_, lanes_,
-               {[this] { return slots(); }, [this] { return slots() - dispatcher_.in_flight(); },
+               {[this] { return slots(); }, [this] { return slots() - lanes_.within_limit(); },
                 [this] { return jobs_a_request(); },
                 [this] {
                   return recorder_.unrecorded() < unrecorded_limit(config_.max_in_flight) &&

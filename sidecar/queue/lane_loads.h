@@ -16,12 +16,15 @@ class LaneLoads {
   explicit LaneLoads(int limit) : base_(limit), limit_(limit) {}
 
   /// Makes the limit `times` what it was at first.
-  void scale(double times) { limit_ = static_cast<int>(base_ * times); }
+  void scale(double times);
 
-  void add(const std::string& lane) { ++loads_[lane]; }
+  void add(const std::string& lane);
   void remove(const std::string& lane);
 
   int limit() const { return limit_; }
+  /// All of them, but of each lane no more than the limit. What a lane got while the limit was higher must not keep
+  /// others waiting: if its provider hangs, it does not come back.
+  int within_limit() const { return within_limit_; }
   /// How many more requests the lane may have.
   int room(const std::string& lane) const;
   /// The room of each lane that has requests in flight.
@@ -32,6 +35,7 @@ class LaneLoads {
  private:
   int base_;
   int limit_;
+  int within_limit_ = 0;
   std::unordered_map<std::string, int> loads_;
 };
 

@@ -29,5 +29,24 @@ TEST(LaneLoads, RoomShrinksAndComesBack) {
   EXPECT_TRUE(lanes.full().empty());
 }
 
+TEST(LaneLoads, WhatALaneGotUnderAHigherLimitDoesNotCountAgainstOthers) {
+  LaneLoads lanes(2);
+  lanes.scale(2);
+  for (int i = 0; i < 4; ++i) lanes.add("a");
+  lanes.add("b");
+  EXPECT_EQ(lanes.within_limit(), 5);
+  lanes.scale(1);
+  EXPECT_EQ(lanes.within_limit(), 3);
+  lanes.remove("a");
+  lanes.remove("a");
+  EXPECT_EQ(lanes.within_limit(), 3);
+  lanes.remove("a");
+  lanes.remove("b");
+  EXPECT_EQ(lanes.within_limit(), 1);
+  lanes.add("c");
+  lanes.scale(2);
+  EXPECT_EQ(lanes.within_limit(), 2);
+}
+
 }  // namespace
 }  // namespace byocd
