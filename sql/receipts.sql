@@ -8,6 +8,7 @@ CREATE TABLE byoc.receipt_watches (
     message_ids uuid[] NOT NULL,
     PRIMARY KEY (org_id, id)
 );
+ALTER TABLE byoc.receipt_watches ALTER COLUMN message_ids SET STORAGE EXTERNAL; -- random: to compress them takes most of the insert
 COMMENT ON TABLE byoc.receipt_watches IS
     'Messages that the provider took at about the same time; from due_at on the status of those that had no final receipt is asked for. '
     'Many messages a row, so that sending pays next to nothing. Not dumped: a copy must not ask.';

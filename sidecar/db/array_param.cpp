@@ -30,6 +30,10 @@ ArrayParam::ArrayParam(Element element) {
   bytes_.assign(reinterpret_cast<const char*>(&header), sizeof header);
 }
 
+void ArrayParam::add_boolean(bool value) {
+  add(value ? "\1" : "\0", 1);
+}
+
 void ArrayParam::add_uuid(std::string_view text) {
   std::uint8_t bytes[16];
   uuid_bytes(text, bytes) ? add(bytes, sizeof bytes) : add_null();

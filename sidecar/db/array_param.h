@@ -11,10 +11,17 @@ namespace byocd {
 /// One dimension, of one element type. Elements are added in their order; nothing stands for NULL.
 class ArrayParam {
  public:
-  enum class Element : std::uint32_t { int2 = 21, int4 = 23, text = 25, uuid = 2950 };  // OIDs, the same everywhere
+  enum class Element : std::uint32_t {
+    boolean = 16,
+    int2 = 21,
+    int4 = 23,
+    text = 25,
+    uuid = 2950
+  };  // OIDs, the same everywhere
 
   explicit ArrayParam(Element element);
 
+  void add_boolean(bool value);
   /// In its 36 characters; anything else becomes NULL.
   void add_uuid(std::string_view text);
   /// Must be valid UTF-8 without zero bytes.

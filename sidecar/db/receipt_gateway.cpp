@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "../log.h"
+#include "array_param.h"
 #include "crypto/base64.h"
 #include "crypto/receipt_token.h"
 
@@ -17,8 +18,8 @@ constexpr Statement open_statement{
     "open_receipts",
     "SELECT ordinal, org_id, id, attempt, credential_id, credential_version FROM byoc.open_receipts($1::text[])"};
 constexpr Statement record_statement{"record_receipts", "SELECT unnest(byoc.record_receipts($1::jsonb))"};
-constexpr Statement expect_statement{"expect_receipts",
-                                     "SELECT byoc.expect_receipts($1::uuid[], $2::uuid[], $3::boolean[])"};
+constexpr Statement expect_statement{
+    "expect_receipts", "SELECT byoc.expect_receipts($1::uuid[], $2::uuid[], $3::boolean[])", ParamFormat::binary};
 constexpr Statement claim_statement{
     "claim_status_checks",
     "SELECT org_id, id, attempt, provider_sid, provider, credential_id, credential_version"
@@ -129,10 +130,15 @@ void PgReceiptGateway::record_receipts(const std::vector<Receipt>& receipts,
 }
 
 void PgReceiptGateway::expect_receipts(const std::vector<SentMessage>& messages, DbCallback<Done> callback) {
-  connection_.query(expect_statement,
-                    {array_of(messages, [](const SentMessage& message) { return message.org_id; }),
-                     array_of(messages, [](const SentMessage& message) { return message.id; }),
-                     array_of(messages, [](const SentMessage& message) { return message.called_back ? "t" : "f"; })},
+  ArrayParam org_ids(ArrayParam::Element::uuid);
+  ArrayParam ids(ArrayParam::Element::uuid);
+  ArrayParam called_back(ArrayParam::Element::boolean);
+  for (const auto& message : messages) {
+    org_ids.add_uuid(message.org_id);
+    ids.add_uuid(message.id);
+    called_back.add_boolean(message.called_back);
+  }
+  connection_.query(expect_statement, {org_ids.take(), ids.take(), called_back.take()},
                     typed<Done>(std::move(callback), [](Rows&) { return Done{}; }));
 }
 

@@ -27,21 +27,49 @@ TEST(ArrayParam, WritesWhatTheServerReads) {
   numbers.add_int2(7);
   numbers.add_int2(std::nullopt);
   numbers.add_int2(-2);
-  EXPECT_EQ(numbers.take(), byoc::unhex("00000001" "00000001" "00000015" "00000003" "00000001"
-                                    "00000002" "0007" "ffffffff" "00000002" "fffe"));
+  EXPECT_EQ(numbers.take(), byoc::unhex("00000001"
+                                        "00000001"
+                                        "00000015"
+                                        "00000003"
+                                        "00000001"
+                                        "00000002"
+                                        "0007"
+                                        "ffffffff"
+                                        "00000002"
+                                        "fffe"));
   ArrayParam ids(ArrayParam::Element::uuid);
   ids.add_uuid(uuid);
-  EXPECT_EQ(ids.take(), byoc::unhex("00000001" "00000000" "00000b86" "00000001" "00000001"
-                                "00000010" "0123456789abcdef0123456789abcdef"));
+  EXPECT_EQ(ids.take(), byoc::unhex("00000001"
+                                    "00000000"
+                                    "00000b86"
+                                    "00000001"
+                                    "00000001"
+                                    "00000010"
+                                    "0123456789abcdef0123456789abcdef"));
+  ArrayParam answers(ArrayParam::Element::boolean);
+  answers.add_boolean(true);
+  answers.add_boolean(false);
+  EXPECT_EQ(answers.take().substr(20), byoc::unhex("00000001"
+                                                   "01"
+                                                   "00000001"
+                                                   "00"));
   ArrayParam texts(ArrayParam::Element::text);
   texts.add_text("hi");
   texts.add_text("");
-  EXPECT_EQ(texts.take(), byoc::unhex("00000001" "00000000" "00000019" "00000002" "00000001"
-                                  "00000002" "6869" "00000000"));
+  EXPECT_EQ(texts.take(), byoc::unhex("00000001"
+                                      "00000000"
+                                      "00000019"
+                                      "00000002"
+                                      "00000001"
+                                      "00000002"
+                                      "6869"
+                                      "00000000"));
 }
 
 TEST(ArrayParam, AnEmptyOneHasNoDimension) {
-  EXPECT_EQ(ArrayParam(ArrayParam::Element::int4).take(), byoc::unhex("00000000" "00000000" "00000017"));
+  EXPECT_EQ(ArrayParam(ArrayParam::Element::int4).take(), byoc::unhex("00000000"
+                                                                      "00000000"
+                                                                      "00000017"));
 }
 
 TEST(ArrayParam, WhatDoesNotFitIsNull) {
