@@ -59,7 +59,9 @@ void CurlClient::send(HttpRequest request, HttpCallback callback) {
     transfer = std::move(idle_.back());
     idle_.pop_back();
   }
-  transfer->start(std::move(request), std::move(callback));
+  // What is asked for (lists, a message's status) has another URL each time.
+  auto url = request.method == HttpRequest::Method::post ? urls_.get(request.url) : nullptr;
+  transfer->start(std::move(request), std::move(url), std::move(callback));
   curl_multi_add_handle(multi_.get(), transfer->easy());
   active_.insert(transfer.release());
 }

@@ -60,6 +60,7 @@ class CurlClient final : public HttpClient {
 
   Loop& loop_;
   Transfer::Options transfer_options_;
+  ParsedUrls urls_;
   std::unique_ptr<Timer> timer_;
   std::unordered_map<curl_socket_t, Socket> sockets_;
   std::unordered_set<Transfer*> active_;

@@ -78,7 +78,6 @@ Transfer::Transfer(const Options& options) : request_timeout_(options.request_ti
   set(easy, CURLOPT_SOCKOPTFUNCTION, &Transfer::on_socket_made);
   set(easy, CURLOPT_MAXAGE_CONN, longest_idle_s);
   set(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(options.request_timeout.count()));
-  set(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.request_timeout.count()));
   set(easy, CURLOPT_USERAGENT, options.user_agent.c_str());
   set(easy, CURLOPT_NOPROXY, options.no_proxy.c_str());
   set(easy, CURLOPT_ERRORBUFFER, error_.data());
@@ -89,8 +88,9 @@ Transfer::Transfer(const Options& options) : request_timeout_(options.request_ti
   set(easy, CURLOPT_PREREQFUNCTION, &Transfer::on_before_request);
 }
 
-void Transfer::start(HttpRequest request, HttpCallback callback) {
+void Transfer::start(HttpRequest request, ParsedUrls::Url url, HttpCallback callback) {
   request_ = std::move(request);
+  url_ = std::move(url);
   callback_ = std::move(callback);
   response_ = {};
   requests_begun_ = 0;
@@ -99,6 +99,7 @@ void Transfer::start(HttpRequest request, HttpCallback callback) {
 
   CURL* easy = easy_.get();
   set(easy, CURLOPT_URL, request_.url.c_str());
+  set(easy, CURLOPT_CURLU, url_.get());
   authorization_ = authorization(request_.user, request_.password);
   // libcurl reads the list where it is and never writes to it.
   headers_ = {const_cast<char*>(authorization_.reveal().c_str()), nullptr};
@@ -119,6 +120,8 @@ HttpResult Transfer::finish(CURLcode code, bool cancelled) {
   curl_easy_setopt(easy_.get(), CURLOPT_POSTFIELDS, nullptr);
   authorization_ = {};
   request_ = {};
+  curl_easy_setopt(easy_.get(), CURLOPT_CURLU, nullptr);
+  url_ = nullptr;
 
   const std::string message = error_[0] != '\0' ? error_.data() : curl_easy_strerror(code);
   if (cancelled) return fail(HttpFailure{HttpFailure::Kind::cancelled, written, "broken off"});

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "parsed_urls.h"
 #include "request.h"
 
 namespace byocd {
@@ -33,8 +34,8 @@ class Transfer {
 
   CURL* easy() { return easy_.get(); }
 
-  /// Takes the request over; the handle is then ready to be added to a multi handle.
-  void start(HttpRequest request, HttpCallback callback);
+  /// Takes the request over; the handle is then ready to be added to a multi handle. `url`: its URL parsed, or nothing.
+  void start(HttpRequest request, ParsedUrls::Url url, HttpCallback callback);
 
   /// The result by libcurl's code, with the request's secrets wiped and the transfer free for the next one.
   /// `cancelled` says that we broke it off ourselves.
@@ -51,6 +52,7 @@ class Transfer {
   std::chrono::milliseconds request_timeout_;
   std::unique_ptr<CURL, EasyFree> easy_;
   HttpRequest request_;
+  ParsedUrls::Url url_;
   SecretString authorization_;
   curl_slist headers_{};
   HttpCallback callback_;

@@ -94,6 +94,28 @@ TEST_F(CurlClientTest, AuthenticatesEachRequestOfAConnectionAsItsOwnUser) {
   EXPECT_EQ(server.connections(), 1);
 }
 
+TEST_F(CurlClientTest, EachRequestOfAConnectionGoesToItsOwnUrl) {
+  std::vector<std::string> seen;
+  TinyServer server([&](Peer& peer) {
+    for (std::string request; !(request = peer.read_request()).empty(); peer.write(ok_answer))
+      seen.push_back(request.substr(0, request.find(" HTTP")));
+  });
+  const auto to = [&](HttpRequest::Method method, const char* path) {
+    HttpRequest request = post(server.url());
+    request.method = method;
+    request.url.replace(request.url.rfind('/'), std::string::npos, path);
+    EXPECT_TRUE(send(std::move(request)).ok());
+  };
+  using Method = HttpRequest::Method;
+  to(Method::post, "/a");
+  to(Method::get, "/b?c=%20d");
+  to(Method::post, "/a");
+  to(Method::post, "/e%2Ff");
+  to(Method::get, "/a");
+  EXPECT_EQ(seen, (std::vector<std::string>{"POST /a", "GET /b?c=%20d", "POST /a", "POST /e%2Ff", "GET /a"}));
+  EXPECT_EQ(server.connections(), 1);
+}
+
 TEST_F(CurlClientTest, ARefusedConnectionWasNotWritten) {
   std::string url;
   {
