@@ -8,6 +8,23 @@
 
 namespace byocd {
 
+namespace {
+
+constexpr std::array<std::uint8_t, 256> hex_values = [] {
+  std::array<std::uint8_t, 256> values{};
+  values.fill(16);
+  for (std::uint8_t i = 0; i < 10; ++i) values['0' + i] = i;
+  for (std::uint8_t i = 10; i < 16; ++i) values['a' + i - 10] = values['A' + i - 10] = i;
+  return values;
+}();
+
+// 16: no digit.
+unsigned hex_value(char c) {
+  return hex_values[static_cast<unsigned char>(c)];
+}
+
+}  // namespace
+
 std::string random_uuid() {
   std::array<unsigned char, 16> bytes{};
   if (RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1)
@@ -36,15 +53,21 @@ bool is_uuid(std::string_view text) {
 }
 
 bool uuid_bytes(std::string_view text, std::uint8_t (&bytes)[16]) {
-  if (!is_uuid(text)) return false;
-  const auto digit = [](char c) { return c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10; };
+  if (text.size() != 36) return false;
+  unsigned all = 0;
   std::size_t at = 0;
   for (std::uint8_t& byte : bytes) {
-    if (text[at] == '-') ++at;
-    byte = static_cast<std::uint8_t>(digit(text[at]) << 4 | digit(text[at + 1]));
+    if (at == 8 || at == 13 || at == 18 || at == 23) {
+      if (text[at] != '-') return false;
+      ++at;
+    }
+    const unsigned high = hex_value(text[at]);
+    const unsigned low = hex_value(text[at + 1]);
+    all |= high | low;
+    byte = static_cast<std::uint8_t>(high << 4 | low);
     at += 2;
   }
-  return true;
+  return all < 16;
 }
 
 }  // namespace byocd

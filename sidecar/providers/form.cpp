@@ -4,30 +4,42 @@
 
 namespace byocd {
 
-std::string percent_encoded(std::string_view text) {
+namespace {
+
+constexpr bool is_unreserved(char c) {
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
+         c == '_' || c == '~';
+}
+
+void append_encoded(std::string& out, std::string_view text) {
   static constexpr char digits[] = "0123456789ABCDEF";
-  std::string out;
-  out.reserve(text.size() + text.size() / 2);
-  for (const char c : text) {
-    const bool unreserved = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
-                            c == '.' || c == '_' || c == '~';
-    if (unreserved) {
-      out += c;
-    } else {
-      const auto byte = static_cast<unsigned char>(c);
-      out += '%';
-      out += digits[byte >> 4];
-      out += digits[byte & 0x0f];
-    }
+  // What need not be encoded, in one piece.
+  while (!text.empty()) {
+    const auto end = std::find_if_not(text.begin(), text.end(), is_unreserved);
+    out.append(text.begin(), end);
+    text.remove_prefix(static_cast<std::size_t>(end - text.begin()));
+    if (text.empty()) break;
+    const auto byte = static_cast<unsigned char>(text.front());
+    const char escape[] = {'%', digits[byte >> 4], digits[byte & 0x0f]};
+    out.append(escape, sizeof escape);
+    text.remove_prefix(1);
   }
+}
+
+}  // namespace
+
+std::string percent_encoded(std::string_view text) {
+  std::string out;
+  append_encoded(out, text);
   return out;
 }
 
 void append_field(std::string& form, std::string_view name, std::string_view value) {
+  form.reserve(form.size() + name.size() + 2 + value.size() * 2);
   if (!form.empty()) form += '&';
-  form += percent_encoded(name);
+  append_encoded(form, name);
   form += '=';
-  form += percent_encoded(value);
+  append_encoded(form, value);
 }
 
 namespace {

@@ -1,5 +1,6 @@
 #include "json_object.h"
 
+#include <array>
 #include <charconv>
 #include <nlohmann/json.hpp>
 
@@ -10,6 +11,13 @@ namespace {
 using nlohmann::json;
 
 constexpr std::string_view space = " \t\n\r";
+
+// Printable ASCII but quotes and backslashes.
+constexpr std::array<bool, 256> is_plain = [] {
+  std::array<bool, 256> table{};
+  for (std::size_t c = ' '; c <= '~'; ++c) table[c] = c != '"' && c != '\\';
+  return table;
+}();
 
 // Finds where values begin and end. Whether one is well-formed is left to the library, but for plain ASCII text and
 // null.
@@ -59,11 +67,12 @@ class Scanner {
     bool plain = true;
     for (++position_; position_ < text_.size(); ++position_) {
       const char c = text_[position_];
+      if (is_plain[static_cast<unsigned char>(c)]) continue;
       if (c == '"') {
         ++position_;
         return plain;
       }
-      plain = plain && c != '\\' && c >= ' ' && c <= '~';
+      plain = false;
       if (c == '\\' && position_ + 1 < text_.size()) ++position_;
     }
     return false;

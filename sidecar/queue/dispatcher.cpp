@@ -39,7 +39,7 @@ void report(const ClaimedJob& job, const Outcome& outcome, microseconds duration
 void Dispatcher::dispatch(std::vector<ClaimedJob> jobs) {
   in_flight_ += static_cast<int>(jobs.size());
   for (const auto& job : jobs) parts_.lanes.add(job.lane);
-  for (auto& job : jobs) start(std::make_shared<const ClaimedJob>(std::move(job)));
+  for (auto& job : jobs) start(std::make_shared<ClaimedJob>(std::move(job)));
   parts_.credentials.flush();
   parts_.http.flush();
 }
@@ -100,11 +100,10 @@ void Dispatcher::send(const Ready& ready) {
     log::warn("message {} of organization {} is not sent: its lease may have run out", job->id, job->org_id);
     return finish(job, returned());
   }
-  ClaimedJob addressed = *job;
   if (hooks_.receipt_address)
-    addressed.receipt_address = hooks_.receipt_address(*job, provider.verifies_callbacks(credential.fields));
-  const bool called_back = addressed.receipt_address.has_value();
-  auto request = provider.prepare(addressed, credential.fields);
+    job->receipt_address = hooks_.receipt_address(*job, provider.verifies_callbacks(credential.fields));
+  const bool called_back = job->receipt_address.has_value();
+  auto request = provider.prepare(*job, credential.fields);
   if (!request) return finish(job, with_code(OutcomeKind::rejected, request.error().code, request.error().message));
   request->not_after = parts_.identities.held_until(*job->claim);
   ++requests_;

@@ -55,7 +55,7 @@ class Dispatcher {
   void drain();
 
  private:
-  using Job = std::shared_ptr<const ClaimedJob>;
+  using Job = std::shared_ptr<ClaimedJob>;
   /// A job that can be sent.
   struct Ready {
     Job job;
