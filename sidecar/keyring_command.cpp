@@ -5,12 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <ctime>
 
 #include "../extension/crypto/keyring.h"
+#include "file.h"
 #include "result.h"
 #include "secret.h"
 
@@ -25,29 +24,6 @@ int complain(const std::string& message) {
   fmt::print(stderr, "byocd keyring: {}\n", message);
   return failure;
 }
-
-std::string with_errno(const std::string& what, const std::string& path) {
-  return fmt::format("cannot {} {}: {}", what, path, std::strerror(errno));
-}
-
-/// Closes a file descriptor.
-class File {
- public:
-  explicit File(int fd) : fd_(fd) {}
-  ~File() { close(); }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  int fd() const { return fd_; }
-  bool open() const { return fd_ >= 0; }
-  bool close() {
-    const int result = fd_ >= 0 ? ::close(fd_) : 0;
-    fd_ = -1;
-    return result == 0;
-  }
-
- private:
-  int fd_;
-};
 
 /// A ring that is wiped at the end of its scope.
 struct Ring : byoc::Keyring {
@@ -107,14 +83,6 @@ Result<Done, std::string> write_ring(const std::string& path, const byoc::Keyrin
   const std::string reason = with_errno("write", path);
   unlink(path.c_str());
   return fail(reason);
-}
-
-// A rename is durable once its folder is.
-void sync_folder(const std::string& path) {
-  const std::size_t slash = path.rfind('/');
-  const std::string folder = slash == path.npos ? "." : path.substr(0, slash + 1);
-  const File file(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (file.open()) fsync(file.fd());
 }
 
 void print_key(const byoc::MasterKey& key) {
