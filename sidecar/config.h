@@ -64,10 +64,13 @@ struct SettingInfo {
 /// Every setting of `byocd run`, in the order of the help text.
 std::vector<SettingInfo> setting_infos();
 
+/// Looks up an environment variable.
+using Environment = std::function<std::optional<std::string>(const std::string&)>;
+
 /// Where the values come from. Maps hold only what was given, keyed by SettingInfo::name.
 struct ConfigSources {
   std::map<std::string, std::string> command_line;
-  std::function<std::optional<std::string>(const std::string&)> environment;
+  Environment environment;
   std::map<std::string, std::string> file;
 };
 

@@ -15,6 +15,7 @@
 #include "keyring_command.h"
 #include "log.h"
 #include "process.h"
+#include "setup/command.h"
 #include "uuid.h"
 #include "version.h"
 
@@ -140,6 +141,21 @@ int main(int argc, char** argv) try {
   check->add_option("--wait", check_options.patience_seconds, "follow each message for so many seconds (default 30)")
       ->check(CLI::Range(1, 600));
   add_settings(check, {"database-url", "twilio-base-url", "request-timeout"});
+
+  byocd::SetupOptions setup_options;
+  auto* setup = app.add_subcommand("setup", "ask for a Twilio credential, check it with Twilio, and store it");
+  setup->add_option("--org", setup_options.org_id, "store it for this organization (UUID)");
+  setup->add_option("--create-org", setup_options.create_org, "create an organization of this name for it");
+  setup->add_option("--env-file", setup_options.env_file, "write it to this file as TWILIO_ variables instead");
+  setup->add_flag("--force", setup_options.force,
+                  "replace the organization's credential, or the file's variables (all other lines stay)");
+  auto* setup_fd = setup->add_option("--fields-fd", setup_options.fields_descriptor,
+                                     "read the fields as a JSON object from this file descriptor, without asking");
+  setup
+      ->add_flag("--from-env", setup_options.from_environment,
+                 "take the fields from TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN, TWILIO_PHONE_NUMBER, without asking")
+      ->excludes(setup_fd);
+  add_settings(setup, {"database-url", "twilio-base-url", "request-timeout"});
   auto* version = app.add_subcommand("version", "print the version");
 
   try {
@@ -166,6 +182,11 @@ int main(int argc, char** argv) try {
     const auto config = read_config(std::move(given), config_file);
     if (!config) return complain(config.error().message);
     return byocd::check_command(check_options, *config, environment);
+  }
+  if (setup->parsed()) {
+    const auto config = read_config(std::move(given), config_file);
+    if (!config) return complain(config.error().message);
+    return byocd::setup_command(std::move(setup_options), *config, environment);
   }
   return run(std::move(given), config_file);
 } catch (const std::exception& error) {

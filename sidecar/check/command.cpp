@@ -1,20 +1,15 @@
 #include "command.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
-#include <random>
-#include <thread>
 
 #include "../db/check_gateway.h"
-#include "../http/caller.h"
 #include "../providers/twilio_environment.h"
 #include "../uuid.h"
-#include "checker.h"
+#include "terms.h"
 
 namespace byocd {
 
@@ -60,8 +55,6 @@ class Run {
       if (options.only.empty() || std::find(options.only.begin(), options.only.end(), step.name) != options.only.end())
         selected_.push_back(&step);
     sends_ = std::any_of(selected_.begin(), selected_.end(), [](const Step* step) { return step->sends; });
-    colors_ = isatty(STDOUT_FILENO) != 0 && environment("NO_COLOR").value_or("").empty() &&
-              environment("TERM").value_or("") != "dumb";
   }
 
   int run() {
@@ -106,12 +99,8 @@ class Run {
   void check(const Found& found) {
     const Twilio twilio(config_.twilio_base_url);
     HttpCaller caller(config_.request_timeout);
-    CheckTerms terms;
-    terms.ask = [&](HttpRequest request) { return caller.call(std::move(request)); };
-    terms.wait = [](std::chrono::milliseconds time) { std::this_thread::sleep_for(time); };
-    terms.now = Clock::now;
+    CheckTerms terms = blocking_terms(caller);
     terms.patience = std::chrono::seconds(options_.patience_seconds);
-    terms.mark = fmt::format("{:06x}", std::random_device{}() & 0xffffff);
     Checker checker(std::move(terms), twilio, found.credential, found.queue.get());
     while (results_.size() < selected_.size() && !has_failed())
       add(selected_[results_.size()]->run(checker, subject_.recipient));
@@ -156,7 +145,7 @@ class Run {
   const Environment& environment_;
   std::vector<const Step*> selected_;
   bool sends_ = false;
-  bool colors_ = false;
+  bool colors_ = wants_colors();
   CheckSubject subject_;
   std::vector<CheckResult> results_;
 };

@@ -1,8 +1,6 @@
 // `byocd check`: is an organization's (or the environment's) Twilio account fit to send.
 #pragma once
 
-#include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,8 +20,6 @@ struct CheckOptions {
   /// How long each message is followed.
   int patience_seconds = 30;
 };
-
-using Environment = std::function<std::optional<std::string>(const std::string&)>;
 
 /// Prints what it finds; answers the exit code: 0 all is well, 1 a check failed, 2 used wrongly, 3 database or provider
 /// could not be reached.

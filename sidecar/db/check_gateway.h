@@ -5,6 +5,7 @@
 #include <string>
 
 #include "check_queue.h"
+#include "database_problem.h"
 #include "job.h"
 #include "session.h"
 
@@ -44,8 +45,5 @@ class CheckGateway final : public CheckQueue {
   std::string org_id_;
   CheckTarget target_;
 };
-
-/// What an error of the database means to who typed a command. `part`: the byoc.grant_... that the role needs.
-Problem database_problem(const DbError& error, const char* part);
 
 }  // namespace byocd

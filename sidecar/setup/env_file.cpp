@@ -127,13 +127,16 @@ SecretString merge_env(std::string_view text, const CredentialFields& fields) {
   return result;
 }
 
+Problem env_file_exists(const std::string& path) {
+  return {"file_exists", fmt::format("{} exists already.", path),
+          "With --force its TWILIO_ variables are replaced and all other lines kept."};
+}
+
 Result<Done, Problem> write_env_file(const std::string& path, const CredentialFields& fields, bool force) {
   // What a link leads to is replaced, not the link.
   const std::unique_ptr<char, decltype(&std::free)> real(realpath(path.c_str(), nullptr), &std::free);
   const std::string target = real ? real.get() : path;
-  const Problem exists{"file_exists", fmt::format("{} exists already.", path),
-                       "With --force its TWILIO_ variables are replaced and all other lines kept."};
-  if (real && !force) return fail(exists);
+  if (real && !force) return fail(env_file_exists(path));
   SecretString old{embedded_env_example};
   if (real) {
     auto content = read_file(target);
@@ -147,7 +150,7 @@ Result<Done, Problem> write_env_file(const std::string& path, const CredentialFi
   const int reason = errno;
   if (!done || !real) unlink(fresh->c_str());
   errno = reason;
-  if (!done) return fail(errno == EEXIST ? exists : file_problem("make", target));
+  if (!done) return fail(errno == EEXIST ? env_file_exists(path) : file_problem("make", target));
   sync_folder(target);
   return Done{};
 }

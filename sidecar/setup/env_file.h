@@ -13,6 +13,9 @@ namespace byocd {
 /// lines stay as they are.
 SecretString merge_env(std::string_view text, const CredentialFields& fields);
 
+/// The refusal to change a file.
+Problem env_file_exists(const std::string& path);
+
 /// Writes the file, mode 0600, as a whole or not at all: from .env.example when there is none. One that exists is only
 /// changed with `force`.
 Result<Done, Problem> write_env_file(const std::string& path, const CredentialFields& fields, bool force);
