@@ -84,20 +84,26 @@ Result<QueuedMessage, Problem> CheckGateway::look(const std::string& id) {
                        text_or_empty(*rows, 3)};
 }
 
-std::optional<Problem> CheckGateway::obstacle() const {
-  if (target_.has_dispatcher) return std::nullopt;
-  return Problem{"no_dispatcher", "No byocd is connected to this database: what is queued waits.",
-                 "Start it (byocd run); if it was started, its log says why it is not there."};
+std::optional<Problem> CheckGateway::obstacle() {
+  if (const auto now = target(); !now) return now.error();
+  if (!target_.has_dispatcher)
+    return Problem{"no_dispatcher", "No byocd is connected to this database: what is queued waits.",
+                   "Start it (byocd run); if it was started, its log says why it is not there."};
+  if (target_.verification_status == "failed")
+    return Problem{"credential_failed", fmt::format("The credential is marked failed: {}", target_.verification_error),
+                   verify_again()};
+  return std::nullopt;
 }
 
 Problem CheckGateway::delay() const {
-  if (target_.verification_status == "verified" || target_.verification_status.empty())
-    return {"not_sent", "byocd has not sent it, or has no answer yet.",
-            "byoc.queue_health shows what its credential waits for."};
-  return {"not_sent",
-          fmt::format("The credential is {}{}{}", target_.verification_status,
-                      target_.verification_error.empty() ? "." : ": ", target_.verification_error),
-          fmt::format("SELECT byoc.verify_credential('{}') has it verified again.", target_.credential_id)};
+  if (target_.verification_status == "pending")
+    return {"not_sent", "The credential is not verified yet.", verify_again()};
+  return {"not_sent", "byocd has not sent it, or has no answer yet.",
+          "byoc.queue_health shows what its credential waits for."};
+}
+
+std::string CheckGateway::verify_again() const {
+  return fmt::format("SELECT byoc.verify_credential('{}') has it verified again.", target_.credential_id);
 }
 
 }  // namespace byocd

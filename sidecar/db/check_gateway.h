@@ -29,7 +29,7 @@ class CheckGateway final : public CheckQueue {
  public:
   CheckGateway(Session session, std::string org_id) : session_(std::move(session)), org_id_(std::move(org_id)) {}
 
-  /// Looks the organization up; also what obstacle() and delay() go by. Problems: no such organization, no usable
+  /// Looks the organization up. Problems: no such organization, no usable
   /// credential, or what the database says.
   Result<CheckTarget, Problem> target();
   /// The fields of the credential in plaintext.
@@ -37,10 +37,12 @@ class CheckGateway final : public CheckQueue {
 
   Result<std::string, Problem> send(const std::string& recipient, const std::string& body) override;
   Result<QueuedMessage, Problem> look(const std::string& id) override;
-  std::optional<Problem> obstacle() const override;
+  std::optional<Problem> obstacle() override;
   Problem delay() const override;
 
  private:
+  std::string verify_again() const;
+
   Session session_;
   std::string org_id_;
   CheckTarget target_;

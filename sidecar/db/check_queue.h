@@ -25,7 +25,7 @@ class CheckQueue {
   virtual Result<std::string, Problem> send(const std::string& recipient, const std::string& body) = 0;
   virtual Result<QueuedMessage, Problem> look(const std::string& id) = 0;
   /// Why nothing that is queued goes out, as far as is known before trying.
-  virtual std::optional<Problem> obstacle() const = 0;
+  virtual std::optional<Problem> obstacle() = 0;
   /// Why a message may still wait.
   virtual Problem delay() const = 0;
 };

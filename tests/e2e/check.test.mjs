@@ -7,7 +7,7 @@ import https from 'node:https';
 import { once } from 'node:events';
 import { after, before, test } from 'node:test';
 import { freePort } from '../../scripts/run.mjs';
-import { BYOCD, Stack } from './stack.mjs';
+import { BYOCD, Stack, plainEnvironment } from './stack.mjs';
 
 const stack = new Stack('check');
 const TO = '+15551000002';
@@ -32,7 +32,7 @@ const fallback = (changes = {}) => ({
 function check(args, env = {}) {
   return new Promise((resolve) => {
     execFile(BYOCD, ['check', ...args], {
-      env: { PATH: process.env.PATH, ...stack.cluster.environment('e2e', 'byocd'), BYOC_TWILIO_BASE_URL: stack.simulator.url, ...env },
+      env: { ...plainEnvironment(), ...stack.cluster.environment('e2e', 'byocd'), BYOC_TWILIO_BASE_URL: stack.simulator.url, ...env },
     }, (error, out, err) => {
       for (const text of [out, err]) assert.ok(!text.includes(org.account.authToken), 'no secret is printed');
       resolve({ code: error?.code ?? 0, out, err });
@@ -224,7 +224,7 @@ async function selfSigned() {
 
 test('a lost answer to the test message is said to be perhaps sent', async () => {
   await stack.faults([{ action: 'timeout_after', count: 2, match: { method: 'POST' } }]);
-  await fails(['--env', '--to', TO], { env: { ...fallback(), BYOC_REQUEST_TIMEOUT: '500ms' }, at: 'test_sms', code: 'timeout', exit: 3, cause: /may have been sent/, fix: /Try again/ });
+  await fails(['--env', '--to', TO], { env: { ...fallback(), BYOC_REQUEST_TIMEOUT: '3s' }, at: 'test_sms', code: 'timeout', exit: 3, cause: /may have been sent/, fix: /Try again/ });
   await stack.faults([]);
 });
 
@@ -234,7 +234,7 @@ test('a message that fails after it was taken, and one that nobody hears of agai
   const found = await fails(['--org', org.id, '--to', TO], { at: 'test_sms', code: '30003', cause: /phone is off, out of reach/, fix: /Try again/ });
   assert.match(found.by.test_sms.details.status, /^undelivered after \d+\.\d s$/);
   await delivery({ final_ms: null });
-  const sent = await report(['--org', org.id, '--to', TO, '--wait', '1']);
+  const sent = await report(['--env', '--to', TO, '--only', 'hot_lead_sms', '--wait', '3'], fallback());
   assert.equal(sent.code, 0);
   assert.match(sent.by.hot_lead_sms.warning, /has not said yet that it arrived/);
   await delivery({ sending_ms: null });
@@ -282,6 +282,12 @@ test('the organization: unknown, without a credential, revoked, shredded', async
   await fails(of(revoked.id), { at: 'account', code: 'organization_shredded', cause: /was shredded/, fix: /another organization/ });
 });
 
+test('a credential that is marked failed: its messages wait, so none is queued', async () => {
+  await stack.db.query(`UPDATE byoc.organization_api_credentials SET verification_status = 'failed', verification_error = 'The token is wrong.' WHERE id = $1`, [org.credential]);
+  await fails(['--org', org.id, '--to', TO], { at: 'hot_lead_sms', code: 'credential_failed', cause: /marked failed: The token is wrong\./, fix: /SELECT byoc\.verify_credential\('[0-9a-f-]{36}'\)/ });
+  await stack.db.query(`UPDATE byoc.organization_api_credentials SET verification_status = 'verified', verification_error = NULL WHERE id = $1`, [org.credential]);
+});
+
 test('the database: unreachable, without the extension, without the part', async () => {
   const args = ['--org', org.id, '--to', TO];
   await fails(args, { env: { PGHOST: '127.0.0.1', PGPORT: String(await freePort()) }, at: 'account', code: 'database_unreachable', exit: 3, cause: /could not be reached.*refused/, fix: /DATABASE_URL/ });
@@ -299,7 +305,7 @@ test('what others wrote does not steer the terminal', async () => {
 
 test('colours on a terminal, none with NO_COLOR', async () => {
   const onTerminal = (env) => execFileSync('script', ['-qec', `${BYOCD} check --org ${org.id} --only account`, '/dev/null'], {
-    env: { PATH: process.env.PATH, TERM: 'xterm', ...stack.cluster.environment('e2e', 'byocd'), BYOC_TWILIO_BASE_URL: stack.simulator.url, ...env }, encoding: 'utf8',
+    env: { ...plainEnvironment(), TERM: 'xterm', ...stack.cluster.environment('e2e', 'byocd'), BYOC_TWILIO_BASE_URL: stack.simulator.url, ...env }, encoding: 'utf8',
   });
   assert.ok(onTerminal({}).includes('\x1b[1mAccount Verification\x1b[0m'));
   assert.ok(!onTerminal({ NO_COLOR: '1' }).includes('\x1b'));
@@ -316,7 +322,7 @@ test('no byocd runs: the account is fine, the queue is not, and nothing is left 
 test('a byocd that cannot reach Twilio: the message is reported as waiting, and not sent later', async () => {
   await stack.byocd.program.stop();
   await stack.startByocd({ BYOC_TWILIO_BASE_URL: `http://127.0.0.1:${await freePort()}` });
-  const found = await fails(['--org', org.id, '--to', TO, '--wait', '1'], { at: 'hot_lead_sms', code: 'not_sent', cause: /still (queued|sending)/, fix: /byoc\.sms_events WHERE message_id = '[0-9a-f-]{36}'/ });
+  const found = await fails(['--org', org.id, '--to', TO, '--wait', '1', '--only', 'account,hot_lead_sms'], { at: 'hot_lead_sms', code: 'not_sent', cause: /still (queued|sending)/, fix: /byoc\.sms_events WHERE message_id = '[0-9a-f-]{36}'/ });
   const [, id] = /message_id = '([0-9a-f-]{36})'/.exec(found.by.hot_lead_sms.fix);
   assert.equal(await stack.db.value(`SELECT expires_at < created_at + interval '121 seconds' FROM byoc.sms_messages WHERE id = $1`, [id]), true);
 });

@@ -6,7 +6,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { clusterKey, now, signToken } from '../../scripts/jwt.mjs';
 import { freePort } from '../../scripts/run.mjs';
-import { BYOCD, Stack, filesWith, until } from './stack.mjs';
+import { BYOCD, Stack, filesWith, plainEnvironment, until } from './stack.mjs';
 
 const stack = new Stack('setup', { settings: { log_statement: 'all', log_min_duration_statement: '0' } });
 const TOKEN = '5e7b0000000000000000000000005e7b';
@@ -26,7 +26,7 @@ const setAccount = (changes = {}) => stack.simulator.request('PUT', '/_simulator
   sid: FIELDS.account_sid, auth_token: TOKEN, friendly_name: 'Account 7', numbers: [{ phone_number: FIELDS.phone_number, sms: true }], ...changes,
 });
 const environment = (env) => ({
-  PATH: process.env.PATH, TERM: 'xterm', ...stack.cluster.environment('e2e', 'admin'), BYOC_TWILIO_BASE_URL: stack.simulator.url, ...env,
+  ...plainEnvironment(), TERM: 'xterm', ...stack.cluster.environment('e2e', 'admin'), BYOC_TWILIO_BASE_URL: stack.simulator.url, ...env,
 });
 const createOrganization = (name) => db.value('SELECT byoc.create_organization($1)', [name]);
 const credentials = (org) => db.rows('SELECT id, fields, is_default FROM byoc.credentials WHERE org_id = $1 ORDER BY created_at', [org]);

@@ -139,3 +139,8 @@ export function filesWith(folder, needle) {
   }
   return found;
 }
+
+// This process's environment without what byocd and libpq would read.
+export function plainEnvironment() {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(PG|BYOC_|TWILIO_|DATABASE_URL$|NO_COLOR$)/.test(name)));
+}

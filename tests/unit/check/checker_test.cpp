@@ -27,7 +27,7 @@ class FakeQueue final : public CheckQueue {
     if (states.size() > 1) states.pop_front();
     return message;
   }
-  std::optional<Problem> obstacle() const override { return obstacle_; }
+  std::optional<Problem> obstacle() override { return obstacle_; }
   Problem delay() const override { return {"not_sent", "It waits.", "Look."}; }
 
   std::deque<QueuedMessage> states;
