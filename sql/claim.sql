@@ -123,6 +123,46 @@ END
 $$;
 COMMENT ON FUNCTION byoc.take_wakeups() IS 'Internal: makes the lanes busy that transactions left work in.';
 
+CREATE FUNCTION byoc.expire_queued(org_id uuid, lane uuid, ids uuid[]) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    WITH moved AS (
+        DELETE FROM byoc.queue q
+        WHERE q.org_id = expire_queued.org_id AND q.lane = expire_queued.lane AND q.id = ANY (ids) AND q.expires_at <= clock_timestamp()
+        RETURNING q.*
+    ), stored AS (
+        INSERT INTO byoc.messages (org_id, id, to_number, body, status, credential_id, attempts, segments, source_table, idempotency_key, created_at,
+                                   send_at, expires_at, finished_at)
+        SELECT m.org_id, m.id, m.to_number, m.body, 'expired', m.credential_id, m.attempts, m.segments, m.source_table, m.idempotency_key, m.created_at,
+               m.send_at, m.expires_at, clock_timestamp()
+        FROM moved m
+    )
+    INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt)
+    SELECT m.org_id, m.id, byoc.uuid_v7(), 'expired', m.attempts FROM moved m;
+END
+$$;
+COMMENT ON FUNCTION byoc.expire_queued(uuid, uuid, uuid[]) IS 'Internal: ends those of a lane''s messages whose time was over before their turn came.';
+
+CREATE FUNCTION byoc.next_of_lane(org_id uuid, lane uuid, from_id uuid, size integer, at timestamptz)
+RETURNS TABLE (places tid[], ids uuid[], segments smallint[], total bigint, is_any_expired boolean, is_full boolean, is_held boolean)
+-- STABLE so that it becomes part of the statement that calls it; on its own it could not lock rows.
+LANGUAGE sql STABLE ROWS 1
+BEGIN ATOMIC
+    SELECT array_agg(w.ctid), array_agg(w.id), array_agg(w.segments), sum(w.segments), bool_or(w.expires_at <= at), count(*) = size,
+           count(*) < size AND count(*) < (
+               SELECT count(*) FROM (SELECT FROM byoc.queue q WHERE q.org_id = next_of_lane.org_id AND q.lane = next_of_lane.lane AND q.id >= from_id
+                                     LIMIT size) AS f)
+    FROM (SELECT q.ctid, q.id, q.segments, q.expires_at FROM byoc.queue q
+          WHERE q.org_id = next_of_lane.org_id AND q.lane = next_of_lane.lane AND q.id >= from_id
+          -- Not what a tenant is cancelling: an open transaction of one must not hold up the others' messages.
+          ORDER BY q.id LIMIT size FOR UPDATE SKIP LOCKED) AS w;
+END;
+COMMENT ON FUNCTION byoc.next_of_lane(uuid, uuid, uuid, integer, timestamptz) IS
+    'Internal: locks and describes the next messages of a lane, by their places in byoc.queue. is_any_expired: one''s time is over at that time; '
+    'is_full: there are `size` of them; is_held: somebody has one locked that would have been among them.';
+
 CREATE FUNCTION byoc.claim_jobs(dispatcher uuid, slots integer, lease interval, lanes_in_use uuid[] DEFAULT '{}', rooms integer[] DEFAULT '{}',
                                 room integer DEFAULT NULL)
 RETURNS TABLE (claim_id uuid, org_id uuid, id uuid, provider text, credential_id uuid, credential_version integer, to_number text,
@@ -139,122 +179,193 @@ AS $$
 #variable_conflict use_column
 DECLARE
     lanes_at_once CONSTANT integer := 32;
-    started timestamptz := clock_timestamp();
+    has_slept CONSTANT boolean := byoc.end_sleep();
+    -- Who just slept has looked everywhere before: what woke it comes first, and the next claim follows at once.
+    in_haste boolean := has_slept AND slots > 0;
+    once_a_second CONSTANT boolean := NOT has_slept AND byoc.is_sweep_due();
     new_claim CONSTANT uuid := byoc.uuid_v7();
-    -- Who just slept has looked everywhere before.
-    once_a_second CONSTANT boolean := NOT byoc.end_sleep() AND byoc.is_sweep_due();
     none CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
     fallback CONSTANT integer := byoc.session_fallback();
+    started timestamptz := clock_timestamp();
+    is_alone boolean;
+    is_any_due boolean;
+    is_any_ready boolean;
+    turns refcursor;
+    turn record;
+    rate double precision;
+    burst double precision;
+    have double precision;
+    missing bigint;
+    fitting integer;
+    woken record;
+    places tid[];
+    senders uuid[];
+    versions integer[];
 BEGIN
-    -- A restore may begin under a running dispatcher: its second row shows at once.
-    IF once_a_second OR (SELECT count(*) FROM byoc.installation) <> 1 THEN
-        PERFORM byoc.require_adopted();
-    END IF;
     IF fallback IS NOT NULL THEN
         PERFORM byoc.keep_fallback();
     END IF;
-    IF slots < 1 THEN
-        RETURN;
-    END IF;
-    IF EXISTS (SELECT FROM byoc.schedule s WHERE s.due_at <= started) THEN
-        PERFORM byoc.promote_due(500);
-    END IF;
-    IF once_a_second THEN
-        PERFORM byoc.sweep_lanes();
-    END IF;
-    IF byoc.has_wakeups() THEN
-        PERFORM byoc.take_wakeups();
-    END IF;
-    started := clock_timestamp();
-    -- To start the statement below costs more than to see that there is nothing for it to do.
-    IF NOT EXISTS (SELECT FROM byoc.lanes l WHERE l.busy AND l.next_at <= started) THEN
+    -- To start a statement, and each node of its plan, is most of what a claim of one message costs: few of both.
+    LOOP
+        IF in_haste THEN
+            -- The lane of one wake-up, when it is idle and need not wait.
+            SELECT w.org_id, w.lane, w.from_id INTO woken FROM byoc.take_wakeup() AS w;
+            SELECT r.*, c.id AS sender, c.version, c.fields, c.verification_status AS state, EXISTS (SELECT FROM byoc.sender_limits) AS is_any_limited, p.*
+            INTO turn
+            FROM (SELECT l.ctid AS lane_row, l.org_id, l.lane, least(l.cursor, woken.from_id) AS cursor, l.tokens, l.tokens_at,
+                         false AS is_half_open, least(slots, coalesce(rooms[array_position(lanes_in_use, l.lane)], claim_jobs.room)) AS room
+                  FROM byoc.lanes l
+                  WHERE l.org_id = woken.org_id AND l.lane = woken.lane AND l.lane <> none
+                    AND NOT l.busy AND l.next_at <= started AND l.failures < byoc.breaker_threshold()
+                    AND coalesce(rooms[array_position(lanes_in_use, l.lane)], claim_jobs.room, slots) > 0
+                    AND (SELECT count(*) = 1 FROM byoc.installation)
+                  FOR UPDATE OF l SKIP LOCKED) AS r
+            LEFT JOIN byoc.organization_api_credentials c
+                ON c.org_id = r.org_id AND c.id = r.lane AND c.is_active AND c.credential_type = 'twilio'
+            CROSS JOIN LATERAL byoc.next_of_lane(r.org_id, r.lane, r.cursor, r.room, started) AS p;
+        ELSE
+            SELECT (SELECT count(*) = 1 FROM byoc.installation), EXISTS (SELECT FROM byoc.schedule s WHERE s.due_at <= started),
+                   byoc.has_wakeups() OR EXISTS (SELECT FROM byoc.lanes l WHERE l.busy AND l.next_at <= started)
+            INTO is_alone, is_any_due, is_any_ready;
+            -- A restore may begin under a running dispatcher: its second row shows at once.
+            IF once_a_second OR NOT is_alone THEN
+                PERFORM byoc.require_adopted();
+            END IF;
+            IF slots < 1 THEN
+                RETURN;
+            END IF;
+            IF is_any_due THEN
+                is_any_ready := byoc.promote_due(500) > 0 OR is_any_ready;
+            END IF;
+            IF once_a_second THEN
+                is_any_ready := byoc.sweep_lanes() > 0 OR is_any_ready;
+            END IF;
+            IF NOT is_any_ready THEN
+                RETURN;
+            END IF;
+            IF byoc.has_wakeups() THEN
+                PERFORM byoc.take_wakeups();
+            END IF;
+            started := clock_timestamp();
+            OPEN turns FOR
+                SELECT r.*, c.id AS sender, c.version, c.fields, c.verification_status AS state, EXISTS (SELECT FROM byoc.sender_limits) AS is_any_limited, p.*
+                FROM (SELECT k.*, greatest(1, slots / count(*) OVER ())::integer AS share
+                      FROM (SELECT l.ctid AS lane_row, l.org_id, l.lane, l.cursor, l.tokens, l.tokens_at,
+                                   l.failures >= byoc.breaker_threshold() AS is_half_open,
+                                   coalesce(rooms[array_position(lanes_in_use, l.lane)], claim_jobs.room, slots) AS room
+                            FROM byoc.lanes l
+                            WHERE l.busy AND l.next_at <= started
+                              AND coalesce(rooms[array_position(lanes_in_use, l.lane)], claim_jobs.room, slots) > 0
+                              AND NOT (l.lane = none AND byoc.is_left_to_fallback(l.org_id))
+                            ORDER BY l.next_at LIMIT least(lanes_at_once, slots) FOR UPDATE SKIP LOCKED) AS k) AS r
+                LEFT JOIN byoc.organization_api_credentials c
+                    ON c.org_id = r.org_id AND c.id = r.lane AND c.is_active AND c.credential_type = 'twilio'
+                CROSS JOIN LATERAL byoc.next_of_lane(r.org_id, r.lane, r.cursor, CASE WHEN r.is_half_open THEN 1 ELSE least(r.share, r.room) END,
+                                                     started) AS p;
+            FETCH turns INTO turn;
+        END IF;
+        WHILE FOUND LOOP
+            IF turn.sender IS NULL THEN
+                -- The current default takes the messages that did not ask for the lane's credential, and this session's own account
+                -- those of an organization that never had a credential.
+                SELECT c.id, c.version, c.fields, c.verification_status INTO turn.sender, turn.version, turn.fields, turn.state
+                FROM byoc.organization_api_credentials c
+                WHERE c.org_id = turn.org_id AND c.is_default AND c.credential_type = 'twilio';
+                IF turn.sender IS NULL AND turn.lane = none AND fallback IS NOT NULL THEN
+                    SELECT none, f.version, f.fields INTO turn.sender, turn.version, turn.fields
+                    FROM byoc.fallback_senders f WHERE f.version = fallback AND byoc.falls_back(turn.org_id);
+                END IF;
+            END IF;
+            IF turn.state <> 'verified' AND byoc.is_barred(turn.state) THEN
+                -- What may not be sent waits, but not past its time.
+                IF turn.is_any_expired THEN
+                    PERFORM byoc.expire_queued(turn.org_id, turn.lane, turn.ids);
+                END IF;
+                UPDATE byoc.lanes l
+                SET barred = true, busy = turn.ids[1] IS NOT NULL OR turn.is_held, next_at = started + interval '10 seconds'
+                WHERE l.ctid = turn.lane_row;
+                EXIT WHEN in_haste;
+                FETCH turns INTO turn;
+                CONTINUE;
+            END IF;
+            IF turn.is_any_limited THEN
+                SELECT m.segments_per_second, m.burst INTO rate, burst FROM byoc.sender_limit(turn.org_id, turn.fields) AS m;
+            ELSE
+                rate := byoc.default_sender_rate(byoc.sender_kind(byoc.limited_sender(turn.fields)));
+                burst := byoc.default_sender_burst(rate);
+            END IF;
+            missing := NULL;
+            IF rate IS NOT NULL THEN
+                have := least(burst, coalesce(turn.tokens + rate * extract(epoch FROM started - turn.tokens_at), burst));
+                IF turn.total > have THEN
+                    fitting := 0;
+                    missing := turn.segments[1];
+                    turn.total := 0;
+                    -- By a full bucket one goes out, whatever its size.
+                    WHILE missing <= have OR (fitting = 0 AND have >= burst) LOOP
+                        fitting := fitting + 1;
+                        turn.total := missing;
+                        missing := missing + turn.segments[fitting + 1];
+                    END LOOP;
+                    turn.places := turn.places[:fitting];
+                    turn.ids := turn.ids[:fitting];
+                END IF;
+            END IF;
+            IF NOT turn.is_held THEN
+                turn.cursor := coalesce(turn.ids[cardinality(turn.ids)], turn.cursor);
+            END IF;
+            IF turn.is_any_expired THEN
+                PERFORM byoc.expire_queued(turn.org_id, turn.lane, turn.ids);
+                SELECT array_agg(q.ctid), array_agg(q.id) INTO turn.places, turn.ids
+                FROM byoc.queue q WHERE q.ctid = ANY (turn.places);
+            END IF;
+            UPDATE byoc.lanes l
+            SET cursor = turn.cursor, barred = false, busy = turn.is_full OR turn.is_held OR missing IS NOT NULL,
+                next_at = CASE WHEN turn.is_half_open AND turn.ids[1] IS NOT NULL THEN started + claim_jobs.lease
+                               WHEN turn.is_held THEN started + interval '1 second'
+                               WHEN missing IS NULL THEN started
+                               ELSE started + (least(missing, burst + turn.total) - have) / rate * interval '1 second' END,
+                trial = CASE WHEN turn.is_half_open THEN coalesce(turn.ids[1], l.trial) ELSE l.trial END,
+                tokens = CASE WHEN rate IS NOT NULL THEN have - coalesce(turn.total, 0) END,
+                tokens_at = CASE WHEN rate IS NOT NULL THEN started END
+            WHERE l.ctid = turn.lane_row;
+            IF turn.ids[1] IS NOT NULL THEN
+                places := places || turn.places;
+                senders := senders || array_fill(turn.sender, ARRAY[cardinality(turn.places)]);
+                versions := versions || array_fill(turn.version, ARRAY[cardinality(turn.places)]);
+            END IF;
+            EXIT WHEN in_haste;
+            FETCH turns INTO turn;
+        END LOOP;
+        EXIT WHEN NOT in_haste OR places IS NOT NULL;
+        in_haste := false;
+        IF turn.lane_row IS NULL AND woken.org_id IS NOT NULL THEN
+            PERFORM byoc.wake_lanes(ARRAY[woken.org_id], ARRAY[woken.lane], ARRAY[woken.from_id]);
+        END IF;
+    END LOOP;
+    IF places IS NULL THEN
         RETURN;
     END IF;
     RETURN QUERY
-    WITH ready AS MATERIALIZED (
-        SELECT l.org_id, l.lane, l.cursor, l.failures, l.tokens, l.tokens_at,
-               coalesce(rooms[array_position(lanes_in_use, l.lane)], claim_jobs.room, slots) AS room
-        FROM byoc.lanes l
-        WHERE l.busy AND l.next_at <= started AND coalesce(rooms[array_position(lanes_in_use, l.lane)], claim_jobs.room, slots) > 0
-          AND NOT (l.lane = none AND byoc.is_left_to_fallback(l.org_id))
-        ORDER BY l.next_at LIMIT least(lanes_at_once, slots) FOR UPDATE SKIP LOCKED
-    ), sender AS MATERIALIZED (
-        -- The lane's credential while it is active; else, unless the message asked for that one, the current default, or for an
-        -- organization that never had a credential this session's own.
-        SELECT r.org_id, r.lane, r.cursor, r.failures >= byoc.breaker_threshold() AS is_half_open, v.is_barred, own.id AS own_id, own.version AS own_version, main.id AS main_id, main.version AS main_version,
-               least(CASE WHEN v.is_barred THEN 0 WHEN r.failures >= byoc.breaker_threshold() THEN 1 ELSE greatest(1, slots / (SELECT count(*) FROM ready)) END,
-                     r.room) AS size,
-               m.segments_per_second, m.burst,
-               least(m.burst, coalesce(r.tokens + m.segments_per_second * extract(epoch FROM started - r.tokens_at), m.burst)) AS tokens
-        FROM ready r
-        LEFT JOIN byoc.organization_api_credentials own ON own.org_id = r.org_id AND own.id = r.lane AND own.is_active AND own.credential_type = 'twilio'
-        LEFT JOIN LATERAL (
-            SELECT c.id, c.version, c.fields, c.verification_status FROM byoc.organization_api_credentials c
-            WHERE own.id IS NULL AND c.org_id = r.org_id AND c.is_default AND c.credential_type = 'twilio'
-            UNION ALL
-            SELECT none, f.version, f.fields, NULL FROM byoc.fallback_senders f
-            WHERE f.version = fallback AND r.lane = none AND byoc.falls_back(r.org_id)
-            LIMIT 1) AS main ON true
-        CROSS JOIN LATERAL (SELECT byoc.is_barred(coalesce(own.verification_status, main.verification_status)) AS is_barred) AS v
-        CROSS JOIN LATERAL byoc.sender_limit(r.org_id, coalesce(own.fields, main.fields)) AS m
-    ), picked AS MATERIALIZED (
-        SELECT s.org_id, s.lane, q.place, q.id, q.total, q.expired, s.segments_per_second IS NULL OR q.total <= s.tokens OR (q.total = q.segments AND s.tokens >= s.burst) AS fits,
-               s.own_id, s.own_version, s.main_id, s.main_version
-        FROM sender s CROSS JOIN LATERAL (
-            SELECT n.ctid AS place, n.id, n.segments, coalesce(n.expires_at <= started, false) AS expired, sum(n.segments) OVER (ORDER BY n.id) AS total
-            FROM (SELECT w.ctid, w.id, w.segments, w.expires_at FROM byoc.queue w
-                  WHERE w.org_id = s.org_id AND w.lane = s.lane AND w.id >= s.cursor
-                  -- Not what a tenant is cancelling: an open transaction of one must not hold up the others' messages.
-                  ORDER BY w.id LIMIT s.size FOR UPDATE SKIP LOCKED) AS n) AS q
-    ), served AS (
-        UPDATE byoc.lanes l
-        SET cursor = CASE WHEN h.held THEN l.cursor ELSE coalesce(p.last_id, l.cursor) END, busy = p.size = s.size OR p.missing IS NOT NULL OR h.held,
-            barred = s.is_barred,
-            next_at = CASE WHEN s.is_barred THEN started + interval '10 seconds'
-                           WHEN t.id IS NOT NULL THEN started + claim_jobs.lease
-                           WHEN h.held THEN started + interval '1 second'
-                           WHEN p.missing IS NULL THEN started
-                           ELSE started + (least(p.missing, s.burst + coalesce(p.taken, 0)) - s.tokens) / s.segments_per_second * interval '1 second' END,
-            trial = coalesce(t.id, l.trial),
-            tokens = CASE WHEN s.segments_per_second IS NOT NULL THEN s.tokens - coalesce(p.taken, 0) END,
-            tokens_at = CASE WHEN s.segments_per_second IS NOT NULL THEN started END
-        FROM sender s CROSS JOIN LATERAL (
-            SELECT count(*) AS size, (array_agg(i.id ORDER BY i.id DESC) FILTER (WHERE i.fits))[1] AS last_id,
-                   max(i.total) FILTER (WHERE i.fits) AS taken, min(i.total) FILTER (WHERE NOT i.fits) AS missing
-            FROM picked i WHERE i.org_id = s.org_id AND i.lane = s.lane) AS p
-        CROSS JOIN LATERAL (
-            SELECT p.size < s.size AND p.size < (SELECT count(*) FROM (SELECT FROM byoc.queue n WHERE n.org_id = s.org_id AND n.lane = s.lane
-                                                                         AND n.id >= s.cursor LIMIT p.size + 1) AS f) AS held) AS h
-        CROSS JOIN LATERAL (
-            SELECT CASE WHEN s.is_half_open THEN (SELECT i.id FROM picked i WHERE i.org_id = s.org_id AND i.lane = s.lane AND i.fits AND NOT i.expired) END AS id) AS t
-        WHERE l.org_id = s.org_id AND l.lane = s.lane
-    ), moved AS MATERIALIZED (
-        DELETE FROM byoc.queue q USING picked p
-        WHERE q.ctid = p.place AND p.fits
-        RETURNING q.*, p.expired,
-                  coalesce(p.own_id, CASE WHEN q.credential_id IS NULL THEN p.main_id END) AS sender_id,
-                  coalesce(p.own_version, p.main_version) AS sender_version
+    WITH moved AS (
+        DELETE FROM byoc.queue q USING unnest(places, senders, versions) AS p (place, sender, version)
+        WHERE q.ctid = p.place
+        RETURNING q.*, CASE WHEN p.sender = q.lane OR q.credential_id IS NULL THEN p.sender END AS sender,
+                  CASE WHEN p.sender = q.lane OR q.credential_id IS NULL THEN p.version END AS version
     ), claimed AS (
         INSERT INTO byoc.claims (id, dispatcher, lease_until, org_ids, message_ids, unsettled)
-        SELECT new_claim, claim_jobs.dispatcher, started + claim_jobs.lease, array_agg(m.org_id), array_agg(m.id), count(*)
-        FROM moved m WHERE NOT m.expired HAVING count(*) > 0
+        SELECT new_claim, claim_jobs.dispatcher, started + claim_jobs.lease, array_agg(m.org_id), array_agg(m.id), count(*) FROM moved m
     ), stored AS (
-        INSERT INTO byoc.messages (org_id, id, to_number, body, status, credential_id, used_credential_id, used_credential_version, claim_id,
-                                   claimed_at, attempts, segments, source_table, idempotency_key, created_at, send_at, expires_at, finished_at)
-        SELECT m.org_id, m.id, m.to_number, m.body, CASE WHEN m.expired THEN 'expired' ELSE 'sending' END, m.credential_id, m.sender_id,
-               m.sender_version, CASE WHEN NOT m.expired THEN new_claim END, started,
-               CASE WHEN m.expired THEN m.attempts ELSE least(m.attempts + 1, 32767) END, m.segments, m.source_table, m.idempotency_key,
-               m.created_at, m.send_at, m.expires_at, CASE WHEN m.expired THEN started END
+        INSERT INTO byoc.messages (
+            org_id, id, to_number, body, status, credential_id, used_credential_id, used_credential_version, claim_id, claimed_at, attempts, segments,
+            source_table, idempotency_key, created_at, send_at, expires_at)
+        SELECT m.org_id, m.id, m.to_number, m.body, 'sending', m.credential_id, m.sender, m.version, new_claim, started, least(m.attempts + 1, 32767),
+               m.segments, m.source_table, m.idempotency_key, m.created_at, m.send_at, m.expires_at
         FROM moved m
-    ), expired AS (
-        INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt)
-        SELECT m.org_id, m.id, byoc.uuid_v7(), 'expired', m.attempts FROM moved m WHERE m.expired
     )
-    SELECT new_claim, m.org_id, m.id, 'twilio', m.sender_id, CASE WHEN m.sender_id IS NOT NULL THEN m.sender_version END, m.to_number, m.body, m.attempts + 1,
+    SELECT new_claim, m.org_id, m.id, 'twilio', m.sender, m.version, m.to_number, m.body, m.attempts + 1,
            CASE WHEN isfinite(m.expires_at) THEN least(86400, ceil(extract(epoch FROM m.expires_at - clock_timestamp())))::integer END, m.lane
-    FROM moved m
-    WHERE NOT m.expired
-    ORDER BY m.id;
+    FROM moved m ORDER BY m.id;
     IF fallback IS NOT NULL THEN
         PERFORM byoc.audit_fallback(new_claim);
     END IF;

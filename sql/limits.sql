@@ -38,15 +38,25 @@ COMMENT ON FUNCTION byoc.default_sender_rate(text) IS
     'Segments a second that Twilio sends for a kind of sender; NULL: no limit, as a Messaging Service spreads messages over its senders. '
     'https://www.twilio.com/docs/messaging/guides/understanding-twilio-rate-limits-and-message-queues';
 
+CREATE FUNCTION byoc.default_sender_burst(segments_per_second double precision) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN segments_per_second * 36000;
+COMMENT ON FUNCTION byoc.default_sender_burst(double precision) IS
+    'Segments that may go at once by such a default rate: Twilio keeps ten hours of them in a sender''s queue, then refuses (error 21611).';
+
+CREATE FUNCTION byoc.limited_sender(fields jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce(fields ->> 'messaging_service_sid', fields ->> 'phone_number');
+COMMENT ON FUNCTION byoc.limited_sender(jsonb) IS 'Internal: what a credential with these public fields sends from; NULL when there is none.';
+
 CREATE FUNCTION byoc.sender_limit(org_id uuid, fields jsonb)
 RETURNS TABLE (segments_per_second double precision, burst double precision)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
     SELECT CASE WHEN o.sender IS NOT NULL THEN o.segments_per_second ELSE byoc.default_sender_rate(f.kind) END,
-           -- Twilio keeps ten hours of segments in a sender's queue, then refuses (error 21611): that many may go at once.
-           CASE WHEN o.sender IS NOT NULL THEN o.burst ELSE byoc.default_sender_rate(f.kind) * 36000 END
+           CASE WHEN o.sender IS NOT NULL THEN o.burst ELSE byoc.default_sender_burst(byoc.default_sender_rate(f.kind)) END
     FROM (SELECT s.sender, byoc.sender_kind(s.sender) AS kind
-          FROM (SELECT coalesce(fields ->> 'messaging_service_sid', fields ->> 'phone_number') AS sender) AS s) AS f
+          FROM (SELECT byoc.limited_sender(fields) AS sender) AS s) AS f
     LEFT JOIN LATERAL (
         SELECT l.sender, l.segments_per_second, l.burst FROM byoc.sender_limits l
         WHERE (l.org_id = sender_limit.org_id AND l.sender = f.sender)

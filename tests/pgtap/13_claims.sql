@@ -1,7 +1,7 @@
 -- Claims: what a dispatcher is given, how many, in which order, and that nothing is given twice.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(57);
+SELECT plan(58);
 
 -- An empty queue
 SELECT is(byoc.dispatcher_sleep(), NULL, 'with nothing to do a dispatcher may sleep without end');
@@ -160,6 +160,7 @@ SELECT is((SELECT count(*) FROM byoc_test.drain(10)), 2::bigint, 'messages queue
 -- A lane that has to wait
 SELECT byoc.send_sms('+15005550006', 'waits', org_id => byoc_test.org_b()) AS m \gset
 SELECT byoc.sweep_lanes() AS swept \gset
+SELECT is_empty($$SELECT * FROM byoc.claim_jobs(byoc_test.dispatcher(), 10, '1 minute', room => 0)$$, 'nothing is claimed without room');
 UPDATE byoc.lanes SET next_at = clock_timestamp() + interval '10 minutes' WHERE org_id = byoc_test.org_b();
 SELECT is_empty($$SELECT * FROM byoc.claim_jobs(byoc_test.dispatcher(), 10, '1 minute')$$, 'a lane that has to wait is not claimed from');
 SELECT ok(byoc.dispatcher_sleep() BETWEEN 590000 AND 600000, 'and the dispatcher knows how many milliseconds to sleep');
