@@ -2,6 +2,7 @@
 
 #include "opt_outs.h"
 #include "own_tables.h"
+#include "statement_memory.h"
 #include "template/sms_segments.h"
 #include "template/template.h"
 #include "uuid_v7.h"
@@ -119,34 +120,26 @@ const char failed_statement[] =
 
 // The organization's default credential, or the nil UUID when it has none. As byoc.lane_of() in SQL.
 pg_uuid_t default_lane(const pg_uuid_t* organization) {
-  // Kept for the statement: many rows in one INSERT ask for few organizations.
-  struct Kept {
-    LocalTransactionId transaction;
-    CommandId command;
-    pg_uuid_t organization;
-    pg_uuid_t lane;
+  struct Lane {
+    bool known;
+    pg_uuid_t id;
   };
-  static Kept kept[1024] = {};
-  Kept& place = kept[hash_bytes(organization->data, UUID_LEN) % lengthof(kept)];
-  const CommandId command = GetCurrentCommandId(false);
-  if (place.transaction == MyProc->lxid && place.command == command &&
-      memcmp(&place.organization, organization, UUID_LEN) == 0) {
-    return place.lane;
-  }
+  static StatementMemory<Lane> memory;
+  Lane& lane = memory.of(organization);
+  if (lane.known) return lane.id;
   constexpr AttrNumber column_org = 1, column_id = 2, column_type = 3;
   ScanKeyData keys[2];
   ScanKeyInit(&keys[0], column_org, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(organization));
   ScanKeyInit(&keys[1], column_type, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum("twilio"));
   keys[1].sk_collation = DEFAULT_COLLATION_OID;
   const FoundRow row = find_row(own_credentials, own_default_credentials, keys, 2);
-  pg_uuid_t lane = {};
+  lane = {true, {}};
   if (row.tuple != nullptr) {
     bool null = false;
-    lane = *DatumGetUUIDP(heap_getattr(row.tuple, column_id, RelationGetDescr(row.table), &null));
+    lane.id = *DatumGetUUIDP(heap_getattr(row.tuple, column_id, RelationGetDescr(row.table), &null));
   }
   release_row(row);
-  place = {MyProc->lxid, command, *organization, lane};
-  return lane;
+  return lane.id;
 }
 
 }  // namespace

@@ -1,17 +1,35 @@
 #include "opt_outs.h"
 
 #include "own_tables.h"
+#include "statement_memory.h"
 
 namespace byoc {
+namespace {
 
-bool has_opted_out(const pg_uuid_t* organization, const text* number) {
+// number null: any number.
+bool has_row(const pg_uuid_t* organization, const text* number) {
   ScanKeyData keys[2];
   ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(organization));
   ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(number));
   keys[1].sk_collation = DEFAULT_COLLATION_OID;
-  const FoundRow row = find_row(own_opt_outs, own_opt_outs_key, keys, 2);
+  const FoundRow row = find_row(own_opt_outs, own_opt_outs_key, keys, number == nullptr ? 1 : 2);
   release_row(row);
   return row.tuple != nullptr;
+}
+
+enum class OptOuts { not_asked, asked_once, none, some };
+
+}  // namespace
+
+bool has_opted_out(const pg_uuid_t* organization, const text* number) {
+  static StatementMemory<OptOuts> memory;
+  OptOuts& known = memory.of(organization);
+  // Only with the second row of a statement is it worth asking whether the organization has any.
+  if (known == OptOuts::not_asked)
+    known = OptOuts::asked_once;
+  else if (known == OptOuts::asked_once)
+    known = has_row(organization, nullptr) ? OptOuts::some : OptOuts::none;
+  return known != OptOuts::none && has_row(organization, number);
 }
 
 }  // namespace byoc

@@ -9,7 +9,8 @@ namespace byoc {
 constexpr char opted_out_code[] = "21610";
 constexpr char opted_out_reason[] = "the recipient has opted out";
 
-// True when byoc.opt_outs has the number, as of now (not of the query's snapshot).
+// True when byoc.opt_outs has the number, as of this statement: not of the snapshot of a transaction that began
+// earlier.
 bool has_opted_out(const pg_uuid_t* organization, const text* number);
 
 }  // namespace byoc

@@ -180,8 +180,7 @@ Datum byoc_drain_wakeups(PG_FUNCTION_ARGS) {
   Datum ids[2 * wakeup_places];
   int count = 0;
   for (const WakeupSet* set : {&published, &noted}) {
-    for (uint32 place = 0; set->count > 0 && place < wakeup_places; ++place) {
-      if (!set->used[place]) continue;
+    for (uint32 place = 0; (place = next_used(*set, place)) < wakeup_places; ++place) {
       organizations[count] = UUIDPGetDatum(&set->places[place].organization);
       lanes[count] = UUIDPGetDatum(&set->places[place].lane);
       ids[count++] = UUIDPGetDatum(&set->places[place].from_id);

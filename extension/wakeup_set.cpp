@@ -30,13 +30,18 @@ void add(WakeupSet& set, const LaneWakeup& wakeup) {
 
 void move(WakeupSet& from, WakeupSet& to) {
   for (uint32 place = 0; from.count > 0; ++place) {
-    if (!from.used[place]) continue;
+    place = next_used(from, place);
     add(to, from.places[place]);
     from.used[place] = false;
     --from.count;
   }
   to.overflowed |= from.overflowed;
   from.overflowed = false;
+}
+
+uint32 next_used(const WakeupSet& set, uint32 place) {
+  const void* found = memchr(set.used + place, true, wakeup_places - place);
+  return found == nullptr ? wakeup_places : static_cast<uint32>(static_cast<const bool*>(found) - set.used);
 }
 
 }  // namespace byoc

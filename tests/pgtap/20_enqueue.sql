@@ -1,7 +1,7 @@
 -- How a message gets into the queue, whichever statement brings its row, and what the dispatcher is told of it.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(30);
+SELECT plan(32);
 
 CREATE TABLE byoc_test.leads (id int PRIMARY KEY, org_id uuid, phone text, body text);
 SELECT byoc.create_sms_trigger('byoc_test.leads', '{{phone}}', '{{body}}');
@@ -73,6 +73,17 @@ SELECT results_eq('SELECT lane FROM byoc.queue ORDER BY id',
     'each message takes the lane of the credential that is the default by then, or that it asks for');
 SELECT is((SELECT array_agg(DISTINCT byoc.lane_of(q.org_id, q.credential_id) = q.lane ORDER BY byoc.lane_of(q.org_id, q.credential_id) = q.lane)
            FROM byoc.queue q WHERE body IN ('second', 'asked for')), '{t}', 'as byoc.lane_of() has it');
+SELECT byoc_test.forget();
+
+-- Opt-outs
+DO $$ BEGIN PERFORM byoc.opt_out(byoc_test.org_a(), '+1500555000' || n, 'inbound') FROM unnest(ARRAY[1, 2, 4]) AS n; END $$;
+INSERT INTO byoc_test.leads SELECT n, byoc_test.org_a(), '+1500555000' || n % 10, n || ' a' FROM generate_series(11, 16) AS n;
+INSERT INTO byoc_test.leads SELECT n + 100, byoc_test.org_b(), '+1500555000' || n % 10, n || ' b' FROM generate_series(11, 16) AS n;
+SELECT is(byoc_test.queued(), '{13 a,15 a,16 a,11 b,12 b,13 b,14 b,15 b,16 b}', 'of many rows those fail whose recipient opted out of that organization''s messages');
+DO $$ BEGIN PERFORM byoc.opt_out(byoc_test.org_b(), '+15005550003', 'inbound'); END $$;
+DELETE FROM byoc.queue;
+INSERT INTO byoc_test.leads SELECT n + 200, byoc_test.org_b(), '+1500555000' || n % 10, n || ' b' FROM generate_series(11, 16) AS n;
+SELECT is(byoc_test.queued(), '{11 b,12 b,14 b,15 b,16 b}', 'the next statement knows who did since');
 SELECT byoc_test.forget();
 
 -- A queue that its administrator did something to is written by a statement, which heeds it.
