@@ -161,6 +161,26 @@ Datum byoc_has_wakeups(PG_FUNCTION_ARGS) {
   PG_RETURN_BOOL(wakeup == nullptr || pg_atomic_read_u32(&wakeup->has_lanes) != 0 || !noted.is_empty());
 }
 
+PG_FUNCTION_INFO_V1(byoc_take_wakeup);
+// byoc.take_wakeup(OUT org_id uuid, OUT lane uuid, OUT from_id uuid)
+Datum byoc_take_wakeup(PG_FUNCTION_ARGS) {
+  LaneWakeup one;
+  bool found = take_one(noted, one);
+  DatabaseWakeup* wakeup = find_wakeup();
+  if (!found && wakeup != nullptr) {
+    LWLockAcquire(shared_state()->lock, LW_EXCLUSIVE);
+    found = take_one(wakeup->lanes, one);
+    if (wakeup->lanes.is_empty()) pg_atomic_write_u32(&wakeup->has_lanes, 0);
+    LWLockRelease(shared_state()->lock);
+    if (found) add(taken, one);
+  }
+  TupleDesc columns = nullptr;
+  if (get_call_result_type(fcinfo, nullptr, &columns) != TYPEFUNC_COMPOSITE) elog(ERROR, "not a row type");
+  Datum values[] = {UUIDPGetDatum(&one.organization), UUIDPGetDatum(&one.lane), UUIDPGetDatum(&one.from_id)};
+  bool nulls[] = {!found, !found, !found};
+  PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(columns), values, nulls)));
+}
+
 PG_FUNCTION_INFO_V1(byoc_drain_wakeups);
 // byoc.drain_wakeups(OUT org_ids uuid[], OUT lanes uuid[], OUT from_ids uuid[], OUT overflowed boolean)
 Datum byoc_drain_wakeups(PG_FUNCTION_ARGS) {

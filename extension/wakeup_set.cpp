@@ -39,6 +39,21 @@ void move(WakeupSet& from, WakeupSet& to) {
   from.overflowed = false;
 }
 
+bool take_one(WakeupSet& set, LaneWakeup& wakeup) {
+  if (set.count == 0) return false;
+  uint32 place = next_used(set, 0);
+  wakeup = set.places[place];
+  set.used[place] = false;
+  --set.count;
+  // Those behind it may only have their places because it had its own.
+  for (place = (place + 1) % wakeup_places; set.used[place]; place = (place + 1) % wakeup_places) {
+    set.used[place] = false;
+    --set.count;
+    add(set, set.places[place]);
+  }
+  return true;
+}
+
 uint32 next_used(const WakeupSet& set, uint32 place) {
   const void* found = memchr(set.used + place, true, wakeup_places - place);
   return found == nullptr ? wakeup_places : static_cast<uint32>(static_cast<const bool*>(found) - set.used);

@@ -29,6 +29,9 @@ void add(WakeupSet& set, const LaneWakeup& wakeup);
 // The first place in use from `place` on; wakeup_places: there is none.
 uint32 next_used(const WakeupSet& set, uint32 place);
 
+// Takes one out; false when there is none.
+bool take_one(WakeupSet& set, LaneWakeup& wakeup);
+
 // Moves everything from one set into another.
 void move(WakeupSet& from, WakeupSet& to);
 

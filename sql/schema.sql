@@ -142,6 +142,11 @@ CREATE FUNCTION byoc.has_wakeups() RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_has_wakeups';
 COMMENT ON FUNCTION byoc.has_wakeups() IS 'Internal: true while byoc.drain_wakeups() has something to tell.';
 
+CREATE FUNCTION byoc.take_wakeup(OUT org_id uuid, OUT lane uuid, OUT from_id uuid)
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_take_wakeup';
+COMMENT ON FUNCTION byoc.take_wakeup() IS
+    'Internal: takes one of what byoc.drain_wakeups() takes; NULL when there is none, which does not say that no lane has work.';
+
 CREATE FUNCTION byoc.drain_wakeups(OUT org_ids uuid[], OUT lanes uuid[], OUT from_ids uuid[], OUT overflowed boolean)
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_drain_wakeups';
 COMMENT ON FUNCTION byoc.drain_wakeups() IS

@@ -1,7 +1,7 @@
 -- How a message gets into the queue, whichever statement brings its row, and what the dispatcher is told of it.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(32);
+SELECT plan(34);
 
 CREATE TABLE byoc_test.leads (id int PRIMARY KEY, org_id uuid, phone text, body text);
 SELECT byoc.create_sms_trigger('byoc_test.leads', '{{phone}}', '{{body}}');
@@ -135,6 +135,9 @@ DO $$ BEGIN PERFORM byoc.enqueue_sms(gen_random_uuid(), '+15005550006', n::text,
 SAVEPOINT crowd;
 SELECT ok((SELECT d.overflowed AND cardinality(d.lanes) BETWEEN 100 AND 999 FROM byoc.drain_wakeups() AS d), 'of a crowd of lanes it says that there are more');
 SELECT is((SELECT d::text FROM byoc.drain_wakeups() AS d), '({},{},{},f)', 'once');
+DO $$ BEGIN PERFORM byoc.enqueue_sms(gen_random_uuid(), '+15005550006', n::text, NULL, NULL, NULL, NULL) FROM generate_series(1, 300) AS n; END $$;
+SELECT is((SELECT count(DISTINCT (t.w).org_id) FROM (SELECT byoc.take_wakeup() AS w FROM generate_series(1, 300) OFFSET 0) AS t), 300::bigint, 'they can be taken one by one');
+SELECT is((SELECT w::text FROM byoc.take_wakeup() AS w), '(,,)', 'until none is left');
 DO $$ BEGIN DELETE FROM byoc.lanes; DELETE FROM byoc.queue; END $$;
 DO $$ BEGIN PERFORM byoc.enqueue_sms(gen_random_uuid(), '+15005550006', n::text, NULL, NULL, NULL, NULL) FROM generate_series(1, 1000) AS n; END $$;
 DO $$ BEGIN PERFORM byoc.end_sleep(); PERFORM byoc.is_sweep_due(); PERFORM byoc.take_wakeups(); END $$;

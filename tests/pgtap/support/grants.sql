@@ -181,6 +181,7 @@ INSERT INTO byoc_test.functions VALUES
 ('wake_lanes(uuid[],uuid[],uuid[])', '', NULL),
 ('has_wakeups()', '', NULL),
 ('drain_wakeups()', '', NULL),
+('take_wakeup()', '', NULL),
 ('unseal(uuid,text,uuid,bytea)', '', NULL),
 ('unseal_fields(uuid,uuid,bytea)', '', NULL),
 ('uuid_v7()', '', NULL),
