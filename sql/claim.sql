@@ -341,6 +341,7 @@ BEGIN
         in_haste := false;
         IF turn.lane_row IS NULL AND woken.org_id IS NOT NULL THEN
             PERFORM byoc.wake_lanes(ARRAY[woken.org_id], ARRAY[woken.lane], ARRAY[woken.from_id]);
+            started := clock_timestamp();
         END IF;
     END LOOP;
     IF places IS NULL THEN

@@ -1,7 +1,7 @@
 -- The claim that ends a sleep takes the lane of one wake-up before it looks anywhere else: by the same rules as any claim.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(36);
+SELECT plan(37);
 
 SELECT byoc_test.add_twilio(byoc_test.org_a(), 1) AS a1 \gset
 SELECT byoc_test.add_twilio(byoc_test.org_a(), 2) AS a2 \gset
@@ -9,13 +9,9 @@ SELECT byoc_test.add_twilio(byoc_test.org_b(), 9) AS b9 \gset
 UPDATE byoc.organization_api_credentials SET verification_due_at = NULL;
 UPDATE byoc.lanes SET next_at = clock_timestamp(), paused_until = NULL;
 CREATE FUNCTION byoc_test.send(body text, org_id uuid DEFAULT byoc_test.org_a(), credential_id uuid DEFAULT NULL, expires_at timestamptz DEFAULT NULL,
-                               send_at timestamptz DEFAULT now()) RETURNS uuid LANGUAGE plpgsql AS $$
-DECLARE
-    sent uuid := byoc.send_sms('+15005550006', body, credential_id => credential_id, org_id => org_id, expires_at => expires_at, send_at => send_at);
-BEGIN
-    PERFORM byoc.sweep_lanes(); -- one transaction leaves one wake-up row
-    RETURN sent;
-END $$;
+                               send_at timestamptz DEFAULT now()) RETURNS uuid LANGUAGE sql AS $$
+    SELECT byoc.send_sms('+15005550006', body, credential_id => credential_id, org_id => org_id, expires_at => expires_at, send_at => send_at);
+$$;
 -- What the first claim after a sleep gives: texts in their order.
 CREATE FUNCTION byoc_test.woken(slots integer DEFAULT 64, room integer DEFAULT NULL, lanes_in_use uuid[] DEFAULT '{}', rooms integer[] DEFAULT '{}') RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -37,7 +33,7 @@ SELECT byoc_test.send('second') AS m \gset
 SELECT is(byoc_test.woken(), 'second', 'and in one that is known and idle');
 SELECT results_eq(format('SELECT busy, cursor FROM byoc_test.lane(%L)', :'a1'), format('VALUES (false, %L::uuid)', :'m'), 'it is idle again, its cursor went along');
 SELECT ok((byoc_test.lane(:'a1')).tokens BETWEEN 35997 AND 35999, 'the sender''s bucket is two segments emptier');
-SELECT is((SELECT count(*) FROM byoc.wakeups), 0::bigint, 'the wake-up is used up');
+SELECT ok(NOT byoc.has_wakeups(), 'the wake-up is used up');
 SELECT results_eq(format('SELECT m.status::text, m.attempts::integer, m.used_credential_id, c.dispatcher FROM byoc.messages m JOIN byoc.claims c ON c.id = m.claim_id WHERE m.id = %L', :'m'),
                   format('VALUES (''sending'', 1, %L::uuid, byoc_test.dispatcher())', :'a1'), 'the message is durably being sent');
 SELECT is(byoc_test.woken(), 'nothing', 'it is not given out again');
@@ -45,8 +41,14 @@ SELECT is(byoc_test.woken(), 'nothing', 'it is not given out again');
 -- Several lanes
 SELECT byoc_test.send('a'), byoc_test.send('b', byoc_test.org_b()) \gset ignored_
 SELECT byoc_test.send('c', byoc_test.org_a(), :'a2') AS ignored \gset
-SELECT is(byoc_test.woken(), 'a', 'woken lanes come one by one');
-SELECT is((SELECT string_agg(word, ' ' ORDER BY word) FROM string_to_table(byoc_test.woken(), ' ') AS word), 'b c', 'those that nobody served before together');
+CREATE FUNCTION byoc_test.sorted(words text) RETURNS text LANGUAGE sql AS $$
+    SELECT string_agg(word, ' ' ORDER BY word) FROM string_to_table(replace(words, 'nothing', ''), ' ') AS word WHERE word <> '';
+$$;
+SELECT is(byoc_test.sorted(byoc_test.woken() || ' ' || byoc_test.woken()), 'a b c', 'all woken lanes, whichever is first');
+SELECT byoc_test.send('d'), byoc_test.send('e', byoc_test.org_b()) \gset ignored_
+SELECT byoc_test.woken() AS one \gset
+SELECT ok(:'one' IN ('d', 'e'), 'woken lanes that are known come one by one');
+SELECT is(byoc_test.sorted(:'one' || ' ' || byoc_test.woken()), 'd e', 'and none is forgotten');
 
 -- Room
 SELECT byoc_test.send('r' || n) FROM generate_series(1, 5) AS n \g /dev/null
@@ -98,8 +100,9 @@ SELECT byoc.cancel_sms(:'gone');
 UPDATE byoc.schedule SET due_at = now() WHERE id = :'due';
 SELECT is(byoc_test.woken(), 'due', 'a wake-up for nothing keeps no other work waiting');
 INSERT INTO byoc.queue (org_id, lane, id, to_number, body) VALUES (byoc_test.org_a(), :'a1', '01000000-0000-7000-8000-000000000000', '+15005550006', 'late');
-INSERT INTO byoc.wakeups VALUES (byoc_test.org_a(), :'a1', '01000000-0000-7000-8000-000000000000');
-SELECT is(byoc_test.woken(), 'late', 'a message that was committed late, with an id behind the cursor');
+SELECT byoc_test.send('in time') AS m \gset
+SELECT byoc.wake_lanes(ARRAY[byoc_test.org_a()], ARRAY[:'a1'::uuid], ARRAY['01000000-0000-7000-8000-000000000000'::uuid]) AS woken \gset
+SELECT is(byoc_test.woken(), 'late in time', 'a message that was committed late, with an id behind the cursor');
 SELECT byoc_test.send('asked', byoc_test.org_a(), :'a2'), byoc_test.send('any') \gset
 UPDATE byoc.queue SET lane = :'a2' WHERE body = 'any';
 SELECT byoc_test.act_as(byoc_test.org_a());
