@@ -10,6 +10,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
+// Lets requests go out before the database is asked for more.
+constexpr std::chrono::milliseconds rest_after_few = 1ms;
 constexpr std::chrono::milliseconds longest_fruitless_wait = 50ms;
 constexpr std::chrono::milliseconds longest_error_wait = 5s;
 
@@ -116,10 +118,9 @@ void Claimer::on_claimed(int asked, Result<std::vector<ClaimedJob>, DbError> res
   if (stopped_) return;
   backlog_ = last_count_ >= asked;
   work_ = last_count_ > 0 || woken_;  // a short claim does not mean an empty queue
-  if (work_)
-    advance();
-  else
-    announce();
+  if (!work_) return announce();
+  if (last_count_ * 8 < asked && !woken_) return pause(rest_after_few);
+  advance();
 }
 
 void Claimer::announce() {

@@ -13,7 +13,7 @@
 namespace byocd {
 
 /// Never claims more than there are free slots. Woken (NOTIFY, poll, a freed slot) it claims at once; while the queue
-/// holds more than the slots do, it lets freed slots add up for a moment instead of claiming for each. After a short
+/// holds more than the slots do, it lets freed slots add up for a moment instead of claiming for each. After an empty
 /// claim it announces that it sleeps, which makes inserts notify. A lane that got all its room may have more: it is
 /// looked after when its requests come back.
 class Claimer {

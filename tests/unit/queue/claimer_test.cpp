@@ -67,6 +67,20 @@ TEST_F(ClaimerTest, AnnouncesSleepAfterAnEmptyClaimAndWaitsForANotification) {
   EXPECT_EQ(gateway.claims.front().arguments, 5);
 }
 
+TEST_F(ClaimerTest, LetsFewRequestsGoOutBeforeItAsksForMore) {
+  busy = -16;  // 24 slots
+  claimer.connection_changed();
+  claimed(2);
+  EXPECT_TRUE(gateway.claims.empty());
+  timers.pass(1ms);
+  EXPECT_EQ(gateway.claims.size(), 1u);
+  claimed(1);
+  claimer.wake();
+  EXPECT_EQ(gateway.claims.size(), 1u) << "a notification ends the wait";
+  claimed(10);
+  EXPECT_EQ(gateway.claims.size(), 1u) << "after more it does not wait";
+}
+
 TEST_F(ClaimerTest, PollsWhenNoNotificationComes) {
   fall_asleep();
   timers.pass(1000ms);
