@@ -1,0 +1,111 @@
+// Claims of several dispatchers at once, each in a session of its own as byocd's are.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { Cluster, Run, until } from './stack.mjs';
+
+const run = new Run(`e2e-claims-${process.pid}`);
+let cluster, db, organization, other;
+
+class Dispatcher {
+  // `number` tells their ids apart, 1 to 9.
+  static async connect(number) {
+    const dispatcher = new Dispatcher();
+    dispatcher.id = `00000000-0000-4000-8000-00000000000${number}`;
+    dispatcher.session = await cluster.connect();
+    dispatcher.pid = await dispatcher.session.value('SELECT pg_backend_pid()');
+    return dispatcher;
+  }
+
+  sleep() { return this.session.value('SELECT byoc.dispatcher_sleep()'); }
+  query(statement) { return this.session.query(statement); }
+  async claim(slots, room = slots) {
+    const jobs = await this.session.rows(`SELECT body FROM byoc.claim_jobs($1, $2, '1 hour', '{}', '{}', $3)`, [this.id, slots, room]);
+    return jobs.map(({ body }) => body);
+  }
+}
+
+const send = (session, org, body) => session.value('SELECT byoc.send_sms($1, $2, org_id => $3)', ['+15005550006', body, org]);
+
+after(() => cluster?.disconnect());
+before(async () => {
+  cluster = new Cluster(run, {});
+  db = await cluster.connect();
+  await db.query('CREATE EXTENSION pg_byoc');
+  [organization, other] = await Promise.all([1, 2].map(async (number) => {
+    const id = await db.value('SELECT byoc.create_organization($1)', [`Organization ${number}`]);
+    await db.value('SELECT byoc.add_credential($1, $2, org_id => $3)', [
+      'twilio', { account_sid: `AC${String(number).repeat(32)}`, auth_token: '0'.repeat(32), messaging_service_sid: `MG${String(number).repeat(32)}` }, id,
+    ]);
+    return id;
+  }));
+  // Neither is checked with a provider here.
+  await db.query(`UPDATE byoc.organization_api_credentials SET verification_due_at = NULL, verification_status = 'verified'`);
+  await db.query('UPDATE byoc.lanes SET paused_until = NULL, next_at = now()');
+  const first = await Dispatcher.connect(9);
+  for (const org of [organization, other]) {
+    await send(db, org, 'hello');
+    assert.deepEqual(await first.claim(10), ['hello']);
+  }
+});
+
+test('dispatchers that sleep and wake among writers are given each message once', async () => {
+  const dispatchers = await Promise.all([1, 2, 3].map((number) => Dispatcher.connect(number)));
+  const given = [];
+  let writing = true;
+  const dispatch = async (dispatcher) => {
+    const left = () => db.value('SELECT count(*)::int FROM byoc.queue');
+    while (writing || await left() > 0) {
+      await dispatcher.sleep();
+      const jobs = await dispatcher.claim(4, 3);
+      given.push(...jobs);
+      if (jobs.length > 0) given.push(...await dispatcher.claim(4, 3));
+    }
+  };
+  const write = async (number) => {
+    const writer = await cluster.connect();
+    for (let i = 0; i < 50; ++i) await send(writer, i % 3 === 0 ? other : organization, `${number} ${i}`);
+    await writer.end();
+  };
+  const dispatching = Promise.all(dispatchers.map(dispatch));
+  await Promise.all([1, 2, 3, 4, 5, 6].map(write));
+  writing = false;
+  await dispatching;
+  assert.equal(given.length, 300);
+  assert.equal(new Set(given).size, 300);
+  assert.equal(await db.value(`SELECT count(*)::int FROM byoc.claims c CROSS JOIN unnest(c.message_ids)`), 302);
+});
+
+test('what a tenant is cancelling is passed over, and found again when it stays', async () => {
+  const dispatcher = await Dispatcher.connect(4);
+  const [, second] = [await send(db, organization, 'one'), await send(db, organization, 'two'), await send(db, organization, 'three')];
+  const tenant = await cluster.connect();
+  await tenant.query('BEGIN');
+  await tenant.query(`SELECT byoc.set_org($1)`, [organization]);
+  await tenant.query('SELECT byoc.cancel_sms($1)', [second]);
+  await dispatcher.sleep();
+  assert.deepEqual(await dispatcher.claim(10), ['one', 'three']);
+  assert.deepEqual(await dispatcher.claim(10), [], 'the others left no more than their wake-ups');
+  const wait = await dispatcher.sleep();
+  assert.ok(wait > 0 && wait <= 1000, `then it waits, ${wait} ms`);
+  await tenant.query('ROLLBACK');
+  await until('the other one', async () => {
+    await dispatcher.sleep();
+    const [job] = await dispatcher.claim(10);
+    return job === 'two';
+  });
+});
+
+test('a lane that another dispatcher has in its claim is left to it', async () => {
+  const [x, y] = await Promise.all([5, 6].map((number) => Dispatcher.connect(number)));
+  for (const body of ['a', 'b', 'c']) await send(db, organization, body);
+  await x.query('BEGIN');
+  assert.deepEqual(await x.claim(1), ['a']);
+  await send(db, organization, 'd'); // leaves a wake-up, as the lane's claim is not committed
+  await y.sleep();
+  const waiting = y.claim(10);
+  await until('the other dispatcher to wait', () => db.value(`SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $1`, [y.pid]));
+  assert.deepEqual(await x.claim(10), ['b', 'c', 'd'], 'nobody else has locked its messages');
+  await x.query('COMMIT');
+  assert.deepEqual(await waiting, []);
+});
