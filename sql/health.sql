@@ -220,7 +220,9 @@ BEGIN
             SELECT q.org_id, q.lane, q.created_at, q.send_at FROM byoc.queue q WHERE (q.org_id, q.lane) > (f.org_id, f.lane)
             ORDER BY q.org_id, q.lane, q.id LIMIT 1) AS n
     )
-    SELECT (SELECT count(*) FROM byoc.queue), (SELECT greatest(0, extract(epoch FROM clock_timestamp() - min(greatest(f.created_at, f.send_at)))) FROM first f)::double precision,
+    SELECT (SELECT count(*) FROM byoc.queue),
+           (SELECT max(greatest(0, extract(epoch FROM clock_timestamp() - greatest(f.created_at, f.send_at)))) FROM first f
+            WHERE NOT EXISTS (SELECT FROM byoc.lanes l WHERE l.org_id = f.org_id AND l.lane = f.lane AND l.busy AND l.barred))::double precision,
            s.later, s.due, c.unsettled, r.messages,
            (SELECT count(*) FROM byoc.unknown_messages u JOIN byoc.messages m ON m.org_id = u.org_id AND m.id = u.message_id AND m.status = 'unknown'),
            (SELECT count(*) FROM byoc.lanes l WHERE l.failures > 0 AND l.failures >= byoc.breaker_threshold()),
@@ -250,7 +252,7 @@ CREATE VIEW byoc.stats AS SELECT s.* FROM byoc.stats() AS s;
 COMMENT ON VIEW byoc.stats IS
     'Totals of all organizations, one row. What was finished in the last hour is counted among messages that were claimed in it (refused and '
     'cancelled ones never were): reading those is most of its cost.';
-COMMENT ON COLUMN byoc.stats.oldest_waiting_seconds IS 'Age of the oldest message that could be sent now; NULL: none waits.';
+COMMENT ON COLUMN byoc.stats.oldest_waiting_seconds IS 'Age of the oldest message that could be sent now (not of those in paused lanes); NULL: none waits.';
 COMMENT ON COLUMN byoc.stats.scheduled IS 'Messages whose time has not come: for send_at, or to be tried again.';
 COMMENT ON COLUMN byoc.stats.due IS 'Messages whose time has come, and which no claim has moved to the queue yet.';
 COMMENT ON COLUMN byoc.stats.breakers_open IS 'Lanes whose provider failed byoc.breaker_threshold() times in a row and has not answered since.';

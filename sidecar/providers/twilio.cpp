@@ -105,7 +105,8 @@ Result<HttpRequest, PrepareError> Twilio::prepare(const ClaimedJob& job, const C
 Outcome Twilio::interpret(const HttpResult& result) const {
   if (!result) return outcome_of_failure(result.error());
   const HttpResponse& response = *result;
-  const JsonObject document = JsonObject::parse(response.body).value_or(JsonObject());
+  const auto parsed = JsonObject::parse(response.body);
+  const JsonObject document = parsed.value_or(JsonObject());
 
   if (response.status >= 200 && response.status < 300) {
     if (document.text("sid")) return accepted(document, response.status);
@@ -120,6 +121,11 @@ Outcome Twilio::interpret(const HttpResult& result) const {
   if (response.status >= 400) {
     Outcome outcome = refused(document, response);
     outcome.retry_after = response.retry_after;
+    if (response.status == 401 && !parsed && !response.body.empty()) {
+      // A proxy that wants to know who we are says nothing about the credential.
+      outcome.kind = OutcomeKind::unavailable;
+      outcome.error_code = "http_401";
+    }
     if (response.status == 429) {
       outcome.kind = OutcomeKind::throttled;
       if (!document.number("code")) outcome.error_code = "20429";

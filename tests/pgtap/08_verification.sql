@@ -1,7 +1,7 @@
 -- Verification of credentials: asked for, claimed by a dispatcher, its result, and who may send meanwhile.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(63);
+SELECT plan(67);
 
 SELECT byoc_test.add_twilio(byoc_test.org_a(), 1, 'pending') AS one \gset
 SELECT byoc_test.add_twilio(byoc_test.org_b(), 2, 'pending') AS two \gset
@@ -97,7 +97,8 @@ SELECT is(byoc_test.reason(:'m3'), 'queued paused: the credential is not verifie
 SELECT is((SELECT attempts FROM byoc.sms_messages WHERE id = :'m3'), 0, 'no attempt was made');
 SELECT results_eq(format($$SELECT waiting, limited, paused FROM byoc.queue_health WHERE credential_id = %L$$, :'three'),
     $$VALUES (1::bigint, false, 'paused: the credential is not verified yet')$$, 'byoc.queue_health says so too');
-SELECT results_eq($$SELECT waiting, lanes_limited, lanes_paused FROM byoc.stats$$, $$VALUES (1::bigint, 0::bigint, 1::bigint)$$, 'byoc.stats counts it');
+SELECT results_eq($$SELECT waiting, lanes_limited, lanes_paused, oldest_waiting_seconds FROM byoc.stats$$, $$VALUES (1::bigint, 0::bigint, 1::bigint, NULL::double precision)$$,
+    'byoc.stats counts it, and nothing that could be sent');
 SELECT ok(byoc.dispatcher_sleep() BETWEEN 2000 AND 10000, 'nobody is kept awake by it');
 SELECT is_empty('SELECT byoc_test.sent()', 'nor does it come up again at once');
 SELECT byoc_test.later();
@@ -108,6 +109,19 @@ SELECT byoc.record_verification(byoc_test.org_a(), :'three', 1, 'verified', NULL
 SELECT is(byoc.dispatcher_sleep(), 0, 'once it is verified there is work');
 SELECT byoc_test.lists('SELECT byoc_test.sent()', ARRAY['by a pending one'], 'and the message goes out at once');
 SELECT is(byoc_test.reason(:'m3'), NULL, 'nothing stands in its way any more');
+
+-- A paused lane without messages is nobody's business.
+SELECT byoc_test.act_as(byoc_test.org_a());
+SELECT byoc.update_credential(:'three', '{"phone_number": "+15005550034"}');
+SELECT byoc_test.no_context();
+SELECT byoc.send_sms('+15005550006', 'never mind', credential_id => :'three', org_id => byoc_test.org_a()) AS m3 \gset
+SELECT is_empty('SELECT byoc_test.sent()', 'a message waits');
+SELECT byoc.cancel_sms(:'m3');
+SELECT byoc_test.later();
+SELECT is_empty('SELECT byoc_test.sent()', 'and is cancelled');
+SELECT is((SELECT lanes_paused FROM byoc.stats), 0::bigint, 'then its lane is not looked at any more');
+SELECT is((SELECT busy FROM byoc.lanes WHERE lane = :'three'), false, 'nor by a claim');
+SELECT byoc_test.verified(byoc_test.org_a());
 
 -- A setting lets pending ones send, never failed ones.
 SELECT byoc_test.act_as(byoc_test.org_a());
@@ -120,7 +134,7 @@ SET LOCAL byoc.require_verified = off;
 SELECT is(byoc_test.reason(:'m3'), NULL, 'byoc.require_verified off: nothing stands in its way');
 SELECT byoc_test.later();
 SELECT byoc_test.lists('SELECT byoc_test.sent()', ARRAY['by a pending one'], 'it sends, within ten seconds');
-SELECT byoc.record_verification(byoc_test.org_a(), :'three', 2, 'failed', 'The number is not in the account.');
+SELECT byoc.record_verification(byoc_test.org_a(), :'three', 3, 'failed', 'The number is not in the account.');
 SELECT byoc.send_sms('+15005550006', 'by a failed one', credential_id => :'three', org_id => byoc_test.org_a()) AS m3 \gset
 SELECT is_empty('SELECT byoc_test.sent()', 'a failed one never does');
 SELECT is(byoc_test.reason(:'m3'), 'queued paused: the credential failed: The number is not in the account.', 'and its messages say why');

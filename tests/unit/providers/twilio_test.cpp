@@ -129,6 +129,12 @@ TEST_F(TwilioTest, AnAuthenticationFailureHasItsCodeEvenWithoutABody) {
   EXPECT_EQ(bare.error_code, "20003");
 }
 
+TEST_F(TwilioTest, AnAuthenticationFailureThatIsNotTwiliosIsNotTheCredentials) {
+  const Outcome outcome = interpret(401, "<html>Who are you?</html>");
+  EXPECT_EQ(outcome.kind, OutcomeKind::unavailable);
+  EXPECT_EQ(outcome.error_code, "http_401");
+}
+
 TEST_F(TwilioTest, ARefusalThatIsNotTwiliosNamesTheStatus) {
   const Outcome outcome = interpret(404, "<html>not here</html>");
   EXPECT_EQ(outcome.kind, OutcomeKind::rejected);
