@@ -3,9 +3,10 @@
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import { after, afterEach, before, test } from 'node:test';
-import { Stack, until } from './stack.mjs';
+import { Stack, until as untilSoon } from './stack.mjs';
 
 const stack = new Stack('senders', { env: { BYOC_REQUEST_TIMEOUT: '2s' } });
+const until = (what, condition) => untilSoon(what, condition, { timeout: 60_000 });
 const hosts = [];
 let proxy;
 

@@ -57,7 +57,7 @@ export class Stack {
   // Waits until byocd has checked the organization's credential.
   verified({ credential }, status = 'verified') {
     return until(`credential ${credential} to be ${status}`, () => this.db.value(
-      'SELECT verification_status = $2 FROM byoc.credentials WHERE id = $1', [credential, status]));
+      'SELECT verification_status = $2 FROM byoc.credentials WHERE id = $1', [credential, status]), { timeout: 30_000 });
   }
 
   send(organization, to, body) {

@@ -2,9 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
-import { Byocd, Stack, until } from './stack.mjs';
+import { Byocd, Stack, until as untilSoon } from './stack.mjs';
 
 const stack = new Stack('verification', { env: { BYOC_REQUEST_TIMEOUT: '500ms', BYOC_MAX_IN_FLIGHT: '16' } });
+const until = (what, condition) => untilSoon(what, condition, { timeout: 60_000 });
 let a;
 let b;
 let recipients = 0;
@@ -115,7 +116,7 @@ test('a token that is rotated at Twilio: its messages wait and none is lost; nob
   assert.ok(refused < 300, `${refused} attempts`);
 
   await update(a, { auth_token: '8'.repeat(32) });
-  await until('all of them to be sent', async () => (await counts(a, 'rotated')).sent === 300 && (await counts(a, 'afterwards')).sent === 20, { timeout: 60_000 });
+  await until('all of them to be sent', async () => (await counts(a, 'rotated')).sent === 300 && (await counts(a, 'afterwards')).sent === 20);
   const bodies = (await received(a)).map((m) => m.body).filter((body) => body.match(/^(rotated|afterwards) /));
   assert.deepEqual([bodies.length, new Set(bodies).size], [320, 320]);
   a.account.authToken = '8'.repeat(32);

@@ -104,6 +104,16 @@ test('a Messaging Service accepts first, and picks the sender later', async () =
   assert.deepEqual([fetched.status, fetched.from, fetched.num_segments], ['queued', from, '1']);
 });
 
+test('a Messaging Service is read by its own account, also with a key', async () => {
+  const path = '/v1/Services/MG00000000000000000000000000000001';
+  for (const who of [{}, key]) {
+    const { status, body } = await simulator.twilio('GET', path, who);
+    assert.deepEqual([status, body.sid, body.account_sid], [200, path.slice(-34), accountA]);
+  }
+  assert.deepEqual([(await simulator.twilio('GET', `${path.slice(0, -1)}9`)).body.code, (await simulator.twilio('POST', path)).status], [20404, 405]);
+  assert.equal((await simulator.twilio('GET', path, { user: accountB, password: tokenB })).body.code, 20404);
+});
+
 test('refusals carry Twilio\'s codes and accept nothing', async () => {
   const cases = [
     [21604, { To: undefined }], [21603, { From: undefined }], [21602, { Body: '' }], [21617, { Body: 'a'.repeat(1601) }],
