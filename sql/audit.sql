@@ -278,7 +278,7 @@ COMMENT ON FUNCTION byoc.decrypted_fields(uuid, uuid, integer, bytea) IS
 CREATE VIEW byoc.decrypted_credentials WITH (security_barrier) AS
 WITH barrier AS (SELECT)
 SELECT a.id, a.org_id, a.credential_type, a.display_name, byoc.decrypted_fields(a.org_id, a.id, a.version, a.encrypted_fields) AS fields,
-       a.is_active, a.is_default, a.verification_status, a.verification_error, a.last_verified_at, a.created_by, a.created_at, a.updated_at
+       a.is_active, a.is_default, a.verification_status, a.verification_error, a.last_verified_at, a.created_by, a.created_at, a.updated_at, a.verification_note
 FROM (
     SELECT c.* FROM byoc.organization_api_credentials c WHERE c.org_id = (SELECT byoc.current_org_id())
     UNION ALL

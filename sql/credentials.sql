@@ -15,6 +15,7 @@ CREATE TABLE byoc.organization_api_credentials (
     verification_error text,
     verification_due_at timestamptz,
     verification_failures smallint NOT NULL DEFAULT 0,
+    verification_note text,
     last_verified_at timestamptz,
     created_by text,
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -34,6 +35,7 @@ COMMENT ON COLUMN byoc.organization_api_credentials.verification_error IS
 COMMENT ON COLUMN byoc.organization_api_credentials.verification_due_at IS
     'When byocd should check it with the provider; -infinity: before all whose time merely came. NULL: not at all.';
 COMMENT ON COLUMN byoc.organization_api_credentials.verification_failures IS 'Checks in a row that taught nothing, as the provider could not be asked.';
+COMMENT ON COLUMN byoc.organization_api_credentials.verification_note IS 'verified: what could not be checked, and why.';
 COMMENT ON COLUMN byoc.organization_api_credentials.last_verified_at IS 'When a check last said that it can send.';
 CREATE UNIQUE INDEX organization_api_credentials_one_default
     ON byoc.organization_api_credentials (org_id, credential_type) WHERE is_default;
@@ -149,8 +151,8 @@ BEGIN
         UPDATE byoc.organization_api_credentials c
         SET fields = byoc.mask_fields(credential.credential_type, plain),
             encrypted_fields = byoc.seal_fields(c.org_id, c.id, plain),
-            version = c.version + 1, verification_status = 'pending', verification_error = NULL, verification_due_at = '-infinity',
-            verification_failures = 0
+            version = c.version + 1, verification_status = 'pending', verification_error = NULL, verification_note = NULL,
+            verification_due_at = '-infinity', verification_failures = 0
         WHERE c.org_id = credential.org_id AND c.id = credential.id;
         PERFORM byoc.audit(credential.org_id, 'credential.changed', credential.id, jsonb_build_object('fields', to_jsonb(changed)));
         PERFORM byoc.wake_dispatcher(credential.org_id);

@@ -73,6 +73,7 @@ BEGIN
     SET verification_status = CASE status WHEN 'retry' THEN c.verification_status ELSE status END,
         verification_error = CASE WHEN status = 'failed' OR (status = 'retry' AND c.verification_status = 'pending') THEN error
                                   WHEN status = 'retry' THEN c.verification_error END,
+        verification_note = CASE status WHEN 'verified' THEN error WHEN 'retry' THEN c.verification_note END,
         verification_failures = CASE status WHEN 'retry' THEN least(c.verification_failures + 1, 32767) ELSE 0 END,
         -- Spread, so that what was added in one go is not checked in one go for ever.
         verification_due_at = clock_timestamp() + CASE status WHEN 'retry' THEN byoc.verification_backoff(c.verification_failures)
@@ -88,7 +89,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION byoc.record_verification(uuid, uuid, integer, text, text) IS
-    'For byocd: result of a check: verified, failed (error is a sentence for the tenant) or retry: the provider could not be asked, so the state stays '
+    'For byocd: result of a check: verified (error: what could not be checked), failed (error: what the tenant can do) or retry: the provider could not be asked, so the state stays '
     'and the check is made again, later each time. Ignored when the credential changed meanwhile or is being changed.';
 
 CREATE FUNCTION byoc.release_lanes(org_id uuid) RETURNS void
@@ -137,7 +138,7 @@ BEGIN
         FOR NO KEY UPDATE OF c SKIP LOCKED
     ), changed AS (
         UPDATE byoc.organization_api_credentials c
-        SET verification_status = 'failed', verification_error = l.sentence, verification_due_at = NULL, verification_failures = 0
+        SET verification_status = 'failed', verification_error = l.sentence, verification_note = NULL, verification_due_at = NULL, verification_failures = 0
         FROM locked l WHERE c.org_id = l.org_id AND c.id = l.id
         RETURNING c.org_id, c.id, l.error_code
     )

@@ -7,14 +7,17 @@
 CREATE VIEW byoc.credentials WITH (security_barrier) AS
 WITH barrier AS (SELECT)
 SELECT c.id, c.org_id, c.credential_type, c.display_name, c.fields, c.is_active, c.is_default, c.verification_status,
-       c.verification_error, c.last_verified_at, c.created_by, c.created_at, c.updated_at
+       c.verification_error, c.last_verified_at, c.created_by, c.created_at, c.updated_at, c.verification_note
 FROM byoc.organization_api_credentials c WHERE c.org_id = (SELECT byoc.current_org_id())
 UNION ALL
 SELECT c.id, c.org_id, c.credential_type, c.display_name, c.fields, c.is_active, c.is_default, c.verification_status,
-       c.verification_error, c.last_verified_at, c.created_by, c.created_at, c.updated_at
+       c.verification_error, c.last_verified_at, c.created_by, c.created_at, c.updated_at, c.verification_note
 FROM byoc.organization_api_credentials c WHERE (SELECT byoc.sees_all_organizations());
 COMMENT ON VIEW byoc.credentials IS
     'The organization''s credentials, secrets masked. INSERT adds, UPDATE changes display_name, fields and is_default, DELETE revokes.';
+
+COMMENT ON COLUMN byoc.credentials.verification_error IS 'failed: what to do about it. pending: why it could not be checked yet; NULL: it was not tried.';
+COMMENT ON COLUMN byoc.credentials.verification_note IS 'verified: what could not be checked, and why; NULL: everything was.';
 
 CREATE FUNCTION byoc.credentials_insert() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY INVOKER
@@ -40,10 +43,10 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF (NEW.id, NEW.org_id, NEW.credential_type, NEW.is_active, NEW.verification_status, NEW.verification_error, NEW.last_verified_at,
-        NEW.created_by, NEW.created_at, NEW.updated_at)
+        NEW.created_by, NEW.created_at, NEW.updated_at, NEW.verification_note)
        IS DISTINCT FROM
        (OLD.id, OLD.org_id, OLD.credential_type, OLD.is_active, OLD.verification_status, OLD.verification_error, OLD.last_verified_at,
-        OLD.created_by, OLD.created_at, OLD.updated_at) THEN
+        OLD.created_by, OLD.created_at, OLD.updated_at, OLD.verification_note) THEN
         RAISE EXCEPTION 'only display_name, fields and is_default of a credential can be changed'
             USING ERRCODE = 'insufficient_privilege',
                   HINT = 'Use byoc.verify_credential() and byoc.revoke_credential(); a credential never changes its organization or type.';

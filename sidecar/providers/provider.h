@@ -36,6 +36,8 @@ struct Verdict {
   std::vector<std::pair<std::string, std::string>> details{};
   /// The account may send to verified recipients only.
   bool on_trial = false;
+  /// Of a verified credential: what could not be checked, in a sentence; empty: everything was.
+  std::string note{};
 };
 
 /// One page of a message list.

@@ -76,6 +76,12 @@ Verdict judge_account(const json& account) {
   return verdict;
 }
 
+Verdict judge_service(const std::string& sid, const HttpResult& result) {
+  const auto found = read_answer(result);
+  if (found) return {Kind::verified, {}, {{"sender", "Messaging Service " + sid + ", in this account"}}};
+  return of_problem(result && result->status == 404 ? twilio_problem("21701", "") : found.error());
+}
+
 Verdict judge_number(const json& numbers, const std::string& wanted) {
   for (const json& number : numbers) {
     // Twilio's filter also finds what only contains the digits.
@@ -88,6 +94,13 @@ Verdict judge_number(const json& numbers, const std::string& wanted) {
   }
   return of_problem({"number_not_in_account", "The sender's number is not in this Twilio account.",
                      "Buy it, or pick one under Phone Numbers > Active Numbers."});
+}
+
+Verdict judge_sender(const CredentialFields& credential, const HttpResult& result) {
+  if (const SecretString* service = service_of(credential)) return judge_service(service->reveal(), result);
+  const auto numbers = read_list(result, "incoming_phone_numbers");
+  if (!numbers) return of_problem(numbers.error());
+  return judge_number(*numbers, find_field(credential, "phone_number")->reveal());
 }
 
 }  // namespace
@@ -116,17 +129,17 @@ Verdict Twilio::interpret_verification(const CredentialFields& credential, int s
     if (!with_api_key(credential)) return judge_account(*account);
     return {Kind::next, {}, {{"account", "accepts this API key (its name and status only show to the auth token)"}}};
   }
-  if (with_api_key(credential) && result && (result->status == 401 || result->status == 403))
-    return {Kind::verified, {}, {{"sender", "not checked: this API key may not read the account's senders"}}};
-  if (const SecretString* service = service_of(credential)) {
-    const auto found = read_answer(result);
-    if (found)
-      return {Kind::verified, {}, {{"sender", "Messaging Service " + service->reveal() + ", in this account"}}};
-    return of_problem(result && result->status == 404 ? twilio_problem("21701", "") : found.error());
+  if (!with_api_key(credential)) return judge_sender(credential, result);
+  if (result && (result->status == 401 || result->status == 403)) {
+    Verdict unread{Kind::verified, {}, {{"sender", "not checked: this API key may not read the account's senders"}}};
+    unread.note =
+        "This API key may read neither the account nor its senders, so whether they can be used shows when it sends.";
+    return unread;
   }
-  const auto numbers = read_list(result, "incoming_phone_numbers");
-  if (!numbers) return of_problem(numbers.error());
-  return judge_number(*numbers, find_field(credential, "phone_number")->reveal());
+  Verdict verdict = judge_sender(credential, result);
+  if (verdict.kind == Kind::verified)
+    verdict.note = "An API key may not read the account, so a suspended one shows when it sends.";
+  return verdict;
 }
 
 Result<HttpRequest, PrepareError> Twilio::prepare_recipients(const CredentialFields& credential) const {

@@ -96,6 +96,7 @@ void Verifier::finish(const VerificationJob& job, const Verdict& verdict) {
   log::info("credential {} of organization {}: verification says {}", job.id, job.org_id, status);
   std::optional<std::string> sentence;
   if (!verdict.problem.cause.empty()) sentence = verdict.problem.text();
+  if (!verdict.note.empty()) sentence = verdict.note;
   parts_.gateway.record_verification(job, status, sentence, [this](const Result<Done, DbError>& result) {
     --running_;
     // A lost answer is no loss: the claim on the check ends with its lease, and it is done again.

@@ -62,6 +62,7 @@ before(async () => {
 test('an API key with a number: verified by what it may read, and sends', async () => {
   const made = await organization(1, (its) => ({ ...withKey(its), phone_number: its.phoneNumber }));
   await stack.verified(made);
+  assert.match(await stack.db.value('SELECT verification_note FROM byoc.credentials WHERE id = $1', [made.credential]), /may not read the account/);
   const message = await stack.settled(await stack.send(made, '+15551000001', 'by key'));
   assert.deepEqual([message.status, message.from_number], ['sent', made.phoneNumber]);
   assert.ok(hosts.every((host) => host === 'api.localhost'), hosts.join());

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 import { Byocd, Stack, until as untilSoon } from './stack.mjs';
 
-const stack = new Stack('verification', { env: { BYOC_REQUEST_TIMEOUT: '500ms', BYOC_MAX_IN_FLIGHT: '16' } });
+const stack = new Stack('verification', { env: { BYOC_REQUEST_TIMEOUT: '2s', BYOC_MAX_IN_FLIGHT: '16' } });
 const until = (what, condition) => untilSoon(what, condition, { timeout: 60_000 });
 let a;
 let b;

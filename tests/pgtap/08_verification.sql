@@ -1,7 +1,7 @@
 -- Verification of credentials: asked for, claimed by a dispatcher, its result, and who may send meanwhile.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(67);
+SELECT plan(70);
 
 SELECT byoc_test.add_twilio(byoc_test.org_a(), 1, 'pending') AS one \gset
 SELECT byoc_test.add_twilio(byoc_test.org_b(), 2, 'pending') AS two \gset
@@ -72,6 +72,15 @@ SELECT byoc.record_verification(byoc_test.org_a(), :'one', 1, 'verified', NULL);
 SELECT byoc.record_verification(byoc_test.org_a(), :'one', 1, 'retry', 'Twilio could not be reached.');
 SELECT ok(byoc_test.due_in(:'one') < interval '7 seconds', 'a result ends the row of failures');
 SELECT is(byoc_test.audited(:'one'), 'verified', 'none of this is in the audit trail');
+
+-- What could not be checked
+CREATE FUNCTION byoc_test.note(id uuid) RETURNS text LANGUAGE sql AS $$ SELECT concat_ws(' ', c.verification_status, c.verification_error, c.verification_note) FROM byoc.credentials c WHERE c.id = note.id $$;
+SELECT byoc.record_verification(byoc_test.org_a(), :'one', 1, 'verified', 'Not the account.');
+SELECT is(byoc_test.note(:'one'), 'verified Not the account.', 'a verified credential says what could not be checked');
+SELECT byoc.record_verification(byoc_test.org_a(), :'one', 1, 'retry', 'Twilio could not be reached.');
+SELECT is(byoc_test.note(:'one'), 'verified Not the account.', 'until the next result');
+SELECT byoc.record_verification(byoc_test.org_a(), :'one', 1, 'verified', NULL);
+SELECT is(byoc_test.note(:'one'), 'verified', 'of which it is a part');
 
 -- Asked for
 SELECT lives_ok(format($$SELECT byoc.verify_credential(%L)$$, :'two'), 'it may be asked for again');

@@ -210,6 +210,7 @@ TEST_F(TwilioVerificationTest, AsksForTheAccountAndThenForItsNumber) {
 TEST_F(TwilioVerificationTest, AnActiveAccountWithTheNumberIsVerified) {
   EXPECT_EQ(judge(0, 200, recorded("account_active")).kind, Verdict::Kind::next);
   EXPECT_EQ(judge(1, 200, recorded("numbers_one")).kind, Verdict::Kind::verified);
+  EXPECT_EQ(judge(1, 200, recorded("numbers_one")).note, "");
 }
 
 TEST_F(TwilioVerificationTest, SaysWhatTheTenantCanDo) {
@@ -238,7 +239,9 @@ TEST_F(TwilioVerificationTest, AnApiKeyIsNotAskedForTheAccountItCannotRead) {
 TEST_F(TwilioVerificationTest, AKeyThatMayNotReadTheSendersProvesNothingAgainstThem) {
   for (const int status : {401, 403}) {
     const auto refused = response(status, recorded("error_20003"));
-    EXPECT_EQ(twilio.interpret_verification(key_fields(), 1, refused).kind, Verdict::Kind::verified);
+    const Verdict unread = twilio.interpret_verification(key_fields(), 1, refused);
+    EXPECT_EQ(unread.kind, Verdict::Kind::verified);
+    EXPECT_NE(unread.note.find("neither the account nor its senders"), std::string::npos);
     EXPECT_EQ(twilio.interpret_verification(key_fields(), 0, refused).kind, Verdict::Kind::failed);
   }
   EXPECT_EQ(judge(1, 401, recorded("error_20003")).kind, Verdict::Kind::failed);
@@ -250,7 +253,9 @@ TEST_F(TwilioVerificationTest, AsksTheMessagingApiForAMessagingService) {
   const auto judged = [this](int status, std::string body) {
     return twilio.interpret_verification(key_fields(), 1, response(status, std::move(body)));
   };
-  EXPECT_EQ(judged(200, R"({"sid": "MG00000000000000000000000000000001"})").kind, Verdict::Kind::verified);
+  const Verdict found = judged(200, R"({"sid": "MG00000000000000000000000000000001"})");
+  EXPECT_EQ(found.kind, Verdict::Kind::verified);
+  EXPECT_NE(found.note.find("may not read the account"), std::string::npos);
   const auto missing =
       judged(404, R"({"code": 20404, "message": "The requested resource was not found", "status": 404})");
   EXPECT_EQ(missing.kind, Verdict::Kind::failed);
