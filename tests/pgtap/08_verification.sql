@@ -1,7 +1,7 @@
 -- Verification of credentials: asked for, claimed by a dispatcher, its result, and who may send meanwhile.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(70);
+SELECT plan(73);
 
 SELECT byoc_test.add_twilio(byoc_test.org_a(), 1, 'pending') AS one \gset
 SELECT byoc_test.add_twilio(byoc_test.org_b(), 2, 'pending') AS two \gset
@@ -130,6 +130,12 @@ SELECT byoc_test.later();
 SELECT is_empty('SELECT byoc_test.sent()', 'and is cancelled');
 SELECT is((SELECT lanes_paused FROM byoc.stats), 0::bigint, 'then its lane is not looked at any more');
 SELECT is((SELECT busy FROM byoc.lanes WHERE lane = :'three'), false, 'nor by a claim');
+SELECT byoc.send_sms('+15005550006', 'until then', credential_id => :'three', expires_at => clock_timestamp() + interval '1 hour', org_id => byoc_test.org_a()) AS m3 \gset
+SELECT is_empty('SELECT byoc_test.sent()', 'a message that expires waits too');
+UPDATE byoc.queue SET expires_at = now() - interval '1 second' WHERE id = :'m3';
+SELECT byoc_test.later();
+SELECT is_empty('SELECT byoc_test.sent()', 'not for longer than that');
+SELECT is(byoc_test.status(:'m3'), 'expired', 'then it has expired');
 SELECT byoc_test.verified(byoc_test.org_a());
 
 -- A setting lets pending ones send, never failed ones.
