@@ -147,7 +147,8 @@ BEGIN
             error_message = t.error_message
         FROM told t
         WHERE m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id AND NOT byoc.is_ambiguous(t.outcome, t.http_status)
-          AND (NOT t.retryable
+          -- An environment's account is no credential that its tenant could mend.
+          AND (NOT t.retryable OR (t.waits AND m.used_credential_id = '00000000-0000-0000-0000-000000000000')
                OR coalesce(m.expires_at, CASE WHEN t.waits THEN 'infinity' ELSE greatest(m.send_at, m.created_at) + byoc.retry_window() END)
                   <= clock_timestamp())
         RETURNING m.org_id, m.id, m.attempts, t.outcome, t.http_status, t.error_code, t.error_message, t.duration_ms

@@ -1,7 +1,7 @@
 -- The environment's account: which sessions may use it, for whom, and what becomes of messages that were sent with it.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(34);
+SELECT plan(35);
 
 \set nil '00000000-0000-0000-0000-000000000000'
 CREATE FUNCTION byoc_test.queued(org_id uuid) RETURNS uuid LANGUAGE sql RETURN byoc.send_sms('+15005550006', 'x', org_id => queued.org_id);
@@ -89,8 +89,14 @@ SELECT is_empty($$SELECT * FROM byoc.claim_reconciliations(8, '1 minute')$$, 'wh
 SELECT results_eq(format('SELECT status, error_message FROM byoc.sms_messages WHERE id = %L', :'lost'),
     $$VALUES ('unknown', 'it may have been sent, and the message list could not tell: no byocd has the account in its environment any more')$$, 'a person has to decide');
 
--- Receipts and status checks
+-- Nothing that its tenant could mend
 SELECT byoc_test.with_account(1);
+SELECT byoc_test.queued(byoc_test.org_a()) AS m \gset
+SELECT byoc_test.taken(byoc_test.org_a()) AS x \gset
+SELECT byoc_test.record(:'m', 'rejected', '{"error_code": "20003", "http_status": 401}') AS x \gset
+SELECT results_eq(format('SELECT status, error_code FROM byoc.sms_messages WHERE id = %L', :'m'), $$VALUES ('failed', '20003')$$, 'a wrong token in the environment is final');
+
+-- Receipts and status checks
 SELECT byoc_test.queued(byoc_test.org_a()) AS m \gset
 SELECT byoc_test.taken(byoc_test.org_a()) AS x \gset
 SELECT byoc_test.record(:'m', 'accepted', jsonb_build_object('provider_sid', 'SM' || lpad('7', 32, '0'), 'from_number', '+15550000001')) AS x \gset
