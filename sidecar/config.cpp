@@ -174,18 +174,6 @@ std::optional<Found> find_value(const SettingInfo& info, const ConfigSources& so
   return std::nullopt;
 }
 
-Result<std::shared_ptr<const OpenedCredential>, Problem> read_fallback(const ConfigSources& sources) {
-  auto fields = twilio_environment(sources.environment);
-  if (!fields) return fail(fields.error());
-  if (const SecretString* number = find_field(*fields, "phone_number"))
-    if (auto problem = number_problem(number->reveal(), "TWILIO_PHONE_NUMBER")) return fail(std::move(*problem));
-  auto credential = std::make_shared<OpenedCredential>();
-  credential->id = environment_credential_id;
-  credential->provider = "twilio";
-  credential->fields = std::move(*fields);
-  return std::shared_ptr<const OpenedCredential>(std::move(credential));
-}
-
 }  // namespace
 
 std::vector<SettingInfo> setting_infos() {
@@ -212,16 +200,28 @@ Result<Config, ConfigError> load_config(const ConfigSources& sources) {
   }
   if (config.max_in_flight_per_account == 0) config.max_in_flight_per_account = (config.max_in_flight * 2 + 2) / 3;
   config.max_in_flight_per_account = std::min(config.max_in_flight_per_account, config.max_in_flight);
-  if (config.allow_env_fallback) {
-    auto fallback = read_fallback(sources);
-    if (!fallback) return fail(ConfigError{"allow-env-fallback cannot be used: " + fallback.error().text()});
-    config.fallback = std::move(*fallback);
-  }
   // A request that may outlive its lease could be rescued, and sent again, while it is still on its way.
   if (config.lease < 2 * config.request_timeout)
     return fail(ConfigError{fmt::format("lease ({}ms) must be at least twice request-timeout ({}ms)",
                                         config.lease.count(), config.request_timeout.count())});
   return config;
+}
+
+Result<Done, ConfigError> load_fallback(Config& config, const Environment& environment) {
+  if (!config.allow_env_fallback) return Done{};
+  const auto unusable = [](const Problem& problem) {
+    return fail(ConfigError{"allow-env-fallback cannot be used: " + problem.text()});
+  };
+  auto fields = twilio_environment(environment);
+  if (!fields) return unusable(fields.error());
+  if (const SecretString* number = find_field(*fields, "phone_number"))
+    if (const auto problem = number_problem(number->reveal(), "TWILIO_PHONE_NUMBER")) return unusable(*problem);
+  auto credential = std::make_shared<OpenedCredential>();
+  credential->id = environment_credential_id;
+  credential->provider = "twilio";
+  credential->fields = std::move(*fields);
+  config.fallback = std::move(credential);
+  return Done{};
 }
 
 Result<std::map<std::string, std::string>, ConfigError> parse_config_file(std::string_view text) {

@@ -43,7 +43,7 @@ struct Config {
   /// Believe a status callback by its token alone when the credential has no auth token to check its signature with.
   bool accept_unsigned_receipts = false;
   bool allow_env_fallback = false;
-  /// The environment's account, with allow_env_fallback only.
+  /// The environment's account, from load_fallback().
   std::shared_ptr<const OpenedCredential> fallback;
 };
 
@@ -75,9 +75,11 @@ struct ConfigSources {
 };
 
 /// Puts the sources together by precedence and checks every value.
-/// DATABASE_URL is understood too, after BYOC_DATABASE_URL; with allow-env-fallback TWILIO_* are read, from the
-/// environment only.
+/// DATABASE_URL is understood too, after BYOC_DATABASE_URL.
 Result<Config, ConfigError> load_config(const ConfigSources& sources);
+
+/// With allow_env_fallback: puts the environment's account (TWILIO_ACCOUNT_SID, ...) into the settings.
+Result<Done, ConfigError> load_fallback(Config& config, const Environment& environment);
 
 /// Reads a config file's text (`name = value` lines, `#` comments; the INI/TOML subset of CLI11).
 Result<std::map<std::string, std::string>, ConfigError> parse_config_file(std::string_view text);

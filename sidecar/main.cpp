@@ -67,8 +67,9 @@ byocd::Result<Config, ConfigError> read_config(std::map<std::string, std::string
 }
 
 int run(std::map<std::string, std::string> command_line, const std::string& config_file) {
-  const auto config = read_config(std::move(command_line), config_file);
+  auto config = read_config(std::move(command_line), config_file);
   if (!config) return complain(config.error().message);
+  if (const auto loaded = byocd::load_fallback(*config, environment); !loaded) return complain(loaded.error().message);
   byocd::raise_file_limit();
   byocd::log::configure(config->log_level, config->log_format);
   return byocd::run_daemon(*config);

@@ -81,13 +81,20 @@ const std::map<std::string, std::string> account{{"TWILIO_ACCOUNT_SID", "AC00000
                                                  {"TWILIO_AUTH_TOKEN", "0000000000000000000000000000Made"},
                                                  {"TWILIO_PHONE_NUMBER", "+14155550100"}};
 
+// The settings with the environment's account, or the error.
+Result<Config, ConfigError> with_fallback(const std::string& allowed, std::map<std::string, std::string> variables) {
+  const auto given = sources({{"allow-env-fallback", allowed}}, std::move(variables), {});
+  auto config = load_config(given);
+  if (!config) return config;
+  if (auto loaded = load_fallback(*config, given.environment); !loaded) return fail(std::move(loaded.error()));
+  return config;
+}
+
 TEST(Config, TheEnvironmentsAccountIsReadOnlyWhenItMayBeUsed) {
-  const auto without = load_config(sources({}, account, {}));
+  const auto without = with_fallback("no", {{"TWILIO_ACCOUNT_SID", "x"}});
   ASSERT_TRUE(without.ok());
   EXPECT_EQ(without->fallback, nullptr);
-  const auto refused = load_config(sources({{"allow-env-fallback", "no"}}, {{"TWILIO_ACCOUNT_SID", "x"}}, {}));
-  EXPECT_TRUE(refused.ok());
-  const auto with = load_config(sources({{"allow-env-fallback", "yes"}}, account, {}));
+  const auto with = with_fallback("yes", account);
   ASSERT_TRUE(with.ok());
   EXPECT_EQ(with->fallback->id, environment_credential_id);
   EXPECT_EQ(with->fallback->fields.at("account_sid").reveal(), account.at("TWILIO_ACCOUNT_SID"));
@@ -108,7 +115,9 @@ TEST(Config, NamesTheVariableOfTheEnvironmentsAccountThatCannotBeUsed) {
   for (const auto& [name, value] : bad) {
     auto variables = account;
     variables[name] = value;
-    const std::string error = error_of(sources({{"allow-env-fallback", "yes"}}, variables, {}));
+    const auto config = with_fallback("yes", variables);
+    ASSERT_FALSE(config.ok()) << name;
+    const std::string& error = config.error().message;
     EXPECT_EQ(error.rfind("allow-env-fallback cannot be used: " + name + " is not ", 0), 0u) << error;
     EXPECT_TRUE(value.empty() || error.find(value) == std::string::npos) << error;
   }
