@@ -111,6 +111,35 @@ test('taken, then failed with a permanent error, or one that nobody knows: final
   }
 });
 
+test('pause_credential: the credential fails and its messages wait, nobody else\'s; verified again it sends them', async () => {
+  await delivery();
+  const cases = await Promise.all(codesOf('pause_credential').map(async (each, i) => (
+    { ...each, to: `+15555${each.code.padStart(6, '0')}`, organization: await stack.organization(20 + i) })));
+  assert.ok(cases.length >= 10);
+  await refuse(cases);
+  for (const each of cases) each.id = await stack.send(each.organization, each.to, `code ${each.code}`);
+  for (const { code, id, organization } of cases) {
+    await stack.verified(organization, 'failed');
+    assert.match(await stack.db.value('SELECT verification_error FROM byoc.credentials WHERE id = $1', [organization.credential]), new RegExp(`\\b${code}\\b`));
+    assert.ok(['queued', 'sending'].includes((await stack.message(id)).status), code);
+  }
+  await stack.settled(await stack.send(a, '+15555900001', 'not concerned'), ['delivered']);
+  await stack.faults([]);
+  for (const { organization } of cases) await stack.db.query('SELECT byoc.verify_credential($1)', [organization.credential]);
+  for (const { code, id, to } of cases) {
+    await stack.settled(id, ['delivered'], 30_000);
+    assert.equal(await requests(to), 1, code);
+  }
+  // Taken, then failed so: that message is final, and the next ones wait.
+  await report(cases);
+  for (const each of cases) {
+    each.id = await stack.send(each.organization, each.to, 'reported');
+    await stack.settled(each.id, ['failed', 'undelivered']);
+    await stack.verified(each.organization, 'failed');
+    assert.equal((await stack.message(each.id)).error_code, each.code);
+  }
+});
+
 test('a DBA\'s override counts from the next answer on, in a byocd that runs', async () => {
   const override = (code, name) => stack.db.query(`
     INSERT INTO byoc.provider_error_overrides (provider, code, class) VALUES ('twilio', $1, $2)
