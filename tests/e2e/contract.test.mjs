@@ -1,10 +1,12 @@
 // Every request that byocd makes of Twilio is one that Twilio's OpenAPI document allows: a proxy between byocd and the simulator compares.
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { after, before, beforeEach, test } from 'node:test';
+import { promisify } from 'node:util';
 import { freePort } from '../../scripts/run.mjs';
 import { ContractProxy, judge } from './twilio/contract.mjs';
-import { Stack, until } from './stack.mjs';
+import { BYOCD, Stack, until } from './stack.mjs';
 
 const stack = new Stack('contract');
 const proxy = new ContractProxy();
@@ -22,16 +24,14 @@ async function start(env = {}) {
 }
 
 // An organization whose credential has these fields besides the account.
-async function organization(fields, account) {
+async function organizationWith(fields, account) {
   await stack.simulator.request('PUT', '/_simulator/accounts', account);
   const id = await stack.db.value('SELECT byoc.create_organization($1)', [`Organization of ${account.sid}`]);
   const credential = await stack.db.value('SELECT byoc.add_credential($1, $2, org_id => $3)', ['twilio', { account_sid: account.sid, ...fields }, id]);
-  await verified(credential);
+  await stack.verified({ credential });
   return { id, credential };
 }
-const verified = (credential) => until('its verification', () => stack.db.value(
-  `SELECT verification_status <> 'pending' FROM byoc.credentials WHERE id = $1`, [credential]), { timeout: 20_000 });
-const send = async (organization_, to, body) => stack.settled(await stack.send(organization_, to, body), ['sent', 'delivered']);
+const send = async (organization, to, body) => stack.settled(await stack.send(organization, to, body), ['sent', 'delivered']);
 const last = (operation) => proxy.of(operation).at(-1);
 
 after(async () => {
@@ -44,7 +44,6 @@ before(async () => {
   await start();
   await stack.simulator.addAccount({ sid: environment.TWILIO_ACCOUNT_SID, authToken: environment.TWILIO_AUTH_TOKEN, number: environment.TWILIO_PHONE_NUMBER }, 'the environment\'s');
   a = await stack.organization(1);
-  await verified(a.credential);
 });
 beforeEach(() => stack.faults([]));
 
@@ -98,10 +97,10 @@ test('messages: from a number, with odd texts, an expiry and a callback', async 
 
 test('messages: by a Messaging Service, an API key and the environment\'s account', async () => {
   const account = { sid: `AC${'0'.repeat(30)}50`, auth_token: `${'0'.repeat(28)}ab50`, numbers: [{ phone_number: '+15550000050' }], messaging_services: [{ sid: service }] };
-  const serving = await organization({ auth_token: account.auth_token, messaging_service_sid: service }, account);
+  const serving = await organizationWith({ auth_token: account.auth_token, messaging_service_sid: service }, account);
   await send(serving, '+15551000002', 'by a service');
   assert.ok(last('CreateMessage').parameters.includes('MessagingServiceSid'));
-  const keyed = await organization({ api_key_sid: key.sid, api_key_secret: key.secret, phone_number: '+15550000051' }, {
+  const keyed = await organizationWith({ api_key_sid: key.sid, api_key_secret: key.secret, phone_number: '+15550000051' }, {
     sid: `AC${'0'.repeat(30)}51`, auth_token: `${'0'.repeat(28)}ab51`, numbers: [{ phone_number: '+15550000051' }], api_keys: [{ ...key, type: 'standard' }],
   });
   await send(keyed, '+15551000003', 'by a key');
@@ -110,9 +109,20 @@ test('messages: by a Messaging Service, an API key and the environment\'s accoun
   assert.ok(last('CreateMessage').url.includes(environment.TWILIO_ACCOUNT_SID));
 });
 
-test('verification: account and number', () => {
+test('verification: account, number and Messaging Service', () => {
+  assert.ok(proxy.of('FetchService').some(({ url }) => url.endsWith(service)));
   assert.ok(proxy.of('FetchAccount').some(({ url }) => url.includes(a.account.sid)));
   assert.ok(proxy.of('ListIncomingPhoneNumber').some(({ url, parameters }) => url.includes(a.account.sid) && parameters.includes('PhoneNumber')));
+});
+
+test('byocd check: the verified recipients of a trial account', async () => {
+  const { sid, authToken, number } = { sid: `AC${'0'.repeat(30)}52`, authToken: `${'0'.repeat(28)}ab52`, number: '+15550000052' };
+  await stack.simulator.request('PUT', '/_simulator/accounts', { sid, auth_token: authToken, type: 'Trial', numbers: [{ phone_number: number }], verified_callers: ['+15551000009'] });
+  const { stdout } = await promisify(execFile)(BYOCD, ['check', '--env', '--only', 'account,number', '--to', '+15551000009'], {
+    env: { PATH: process.env.PATH, BYOC_TWILIO_BASE_URL: proxy.url, TWILIO_ACCOUNT_SID: sid, TWILIO_AUTH_TOKEN: authToken, TWILIO_PHONE_NUMBER: number },
+  });
+  assert.match(stdout, /2 passed, 0 failed/);
+  assert.ok(proxy.of('ListOutgoingCallerId').length > 0);
 });
 
 test('the status of a message', async () => {
@@ -150,6 +160,6 @@ test('the message list, page by page', async () => {
 
 test('no request was one that the document does not allow', () => {
   assert.deepEqual(proxy.of().filter(({ problems }) => problems.length > 0), []);
-  for (const operation of ['CreateMessage', 'ListMessage', 'FetchMessage', 'FetchAccount', 'ListIncomingPhoneNumber'])
+  for (const operation of ['CreateMessage', 'ListMessage', 'FetchMessage', 'FetchAccount', 'FetchService', 'ListIncomingPhoneNumber', 'ListOutgoingCallerId'])
     assert.ok(proxy.of(operation).length > 0, operation);
 });

@@ -1,7 +1,7 @@
-// Makes openapi.json, the part of Twilio's OpenAPI document that byocd uses, from the whole one: spec/json/twilio_api_v2010.json of
+// Makes openapi.json, the part of Twilio's OpenAPI document that byocd uses, from the whole ones: spec/json/*.json of
 // https://github.com/twilio/twilio-oai.
 //
-//   node tests/e2e/twilio/excerpt.mjs twilio_api_v2010.json >tests/e2e/twilio/openapi.json
+//   node tests/e2e/twilio/excerpt.mjs twilio_api_v2010.json twilio_messaging_v1.json >tests/e2e/twilio/openapi.json
 
 import { readFileSync } from 'node:fs';
 
@@ -11,13 +11,15 @@ const wanted = {
   '/2010-04-01/Accounts/{AccountSid}/Messages/{Sid}.json': ['get'],
   '/2010-04-01/Accounts/{AccountSid}/IncomingPhoneNumbers.json': ['get'],
   '/2010-04-01/Accounts/{AccountSid}/OutgoingCallerIds.json': ['get'],
+  '/v1/Services/{Sid}': ['get'],
 };
 
-const document = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const [api, messaging] = process.argv.slice(2).map((file) => JSON.parse(readFileSync(file, 'utf8')));
+const documentOf = (path) => (path.startsWith('/v1') ? messaging : api);
 
 // A schema without prose, what it refers to put in its place.
 function schemaOf(schema) {
-  if (schema.$ref) return schemaOf(schema.$ref.split('/').slice(1).reduce((at, name) => at[name], document));
+  if (schema.$ref) return schemaOf(schema.$ref.split('/').slice(1).reduce((at, name) => at[name], api));
   const keep = ['type', 'format', 'pattern', 'minLength', 'maxLength', 'minimum', 'maximum', 'enum', 'required'];
   const kept = Object.fromEntries(keep.filter((name) => name in schema).map((name) => [name, schema[name]]));
   if (schema.items) kept.items = schemaOf(schema.items);
@@ -35,12 +37,12 @@ const operationOf = ({ operationId, security, parameters = [], requestBody }) =>
 });
 
 console.log(JSON.stringify({
-  openapi: document.openapi,
+  openapi: api.openapi,
   info: {
-    title: `${document.info.title}, an excerpt`, version: document.info.version,
+    title: `${api.info.title} and ${messaging.info.title}, an excerpt`, version: api.info.version,
     license: { name: 'MIT', identifier: 'MIT' }, 'x-copyright': 'Copyright (C) 2023, Twilio, Inc.',
   },
   paths: Object.fromEntries(Object.entries(wanted).map(([path, methods]) => (
-    [path, Object.fromEntries(methods.map((method) => [method, operationOf(document.paths[path][method])]))]))),
-  components: { securitySchemes: document.components.securitySchemes },
+    [path, Object.fromEntries(methods.map((method) => [method, operationOf(documentOf(path).paths[path][method])]))]))),
+  components: { securitySchemes: api.components.securitySchemes },
 }, null, 1));
