@@ -173,7 +173,7 @@ test('held answers come once the rules are replaced, and hold up nobody else', a
 });
 
 test('a slow body comes whole, in pieces over its time', async () => {
-  await faults({ action: 'slow_body', ms: 300, count: 1 });
+  await faults({ action: 'slow_body', ms: 2000, count: 1 });
   const auth = Buffer.from(`${accountA}:${tokenA}`).toString('base64');
   const started = performance.now();
   const response = await fetch(`${simulator.url}/2010-04-01/Accounts/${accountA}/Messages.json`, {
@@ -186,7 +186,7 @@ test('a slow body comes whole, in pieces over its time', async () => {
     text += Buffer.from(piece);
   }
   assert.ok(pieces > 3, `${pieces} pieces`);
-  assert.ok(performance.now() - started >= 280);
+  assert.ok(performance.now() - started >= 1870);
   assert.equal(JSON.parse(text).body, 'slow');
   assert.equal((await simulator.send()).status, 201);
 });
@@ -215,12 +215,12 @@ test('malformed answers are truncated, not JSON, or shorter than announced', asy
 });
 
 test('latency delays the provider, not the control API, and clients wait side by side', async () => {
-  await simulator.control('PUT', 'latency', { ms: 100, jitter_ms: 20 });
+  await simulator.control('PUT', 'latency', { ms: 2000, jitter_ms: 20 });
   const started = performance.now();
   const answers = Array.from({ length: 10 }, () => simulator.send());
-  await until(async () => (await simulator.stats()).in_flight === 10, 'ten requests in flight');
+  await until(async () => (await simulator.stats()).in_flight > 0, 'a request in flight');
   for (const answer of answers) assert.equal((await answer).status, 201);
-  assert.ok(performance.now() - started >= 100);
+  assert.ok(performance.now() - started >= 2000);
   assert.ok((await simulator.stats()).max_in_flight >= 10);
   await simulator.control('DELETE', 'latency');
   assert.equal((await simulator.control('GET', 'latency')).body.ms, 0);
