@@ -166,7 +166,7 @@ test('a byocd that dies leaves nothing undecided, and one without the environmen
   await until('the request', async () => (await received('+15551200034')).length === 1);
   await stack.byocd.program.stop('SIGKILL');
   await stack.startByocd();
-  await until('its rescue', async () => (await history(id)).includes('rescued'), { timeout: 30_000 });
+  await until('its rescue', async () => (await history(id)).includes('rescued'));
   const before = await stack.db.value('SELECT count(*)::int FROM byoc.claim_reconciliations(8, \'1 second\')');
   assert.equal(before, 0, 'a session without the account is given no list to read');
   assert.equal((await stack.message(id)).status, 'sending');
