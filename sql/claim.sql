@@ -276,7 +276,9 @@ BEGIN
                     FROM byoc.fallback_senders f WHERE f.version = fallback AND byoc.falls_back(turn.org_id);
                 END IF;
             END IF;
-            IF turn.state <> 'verified' AND byoc.is_barred(turn.state) THEN
+            -- Looked at again now that the lane is locked: byoc.release_lanes() may have had it just before.
+            IF byoc.is_barred(turn.state) AND byoc.is_barred((SELECT c.verification_status FROM byoc.organization_api_credentials c
+                                                              WHERE c.org_id = turn.org_id AND c.id = turn.sender)) THEN
                 -- What may not be sent waits, but not past its time.
                 IF turn.is_any_expired THEN
                     PERFORM byoc.expire_queued(turn.org_id, turn.lane, turn.ids);
