@@ -68,6 +68,7 @@ void Recorder::on_recorded(Result<int, DbError> result) {
               static_cast<int>(sending_.size()) - *result, sending_.size());
   for (const auto& outcome : sending_) identities_.settle(outcome.claim->dispatcher);
   if (hooks_.on_recorded) hooks_.on_recorded(sending_);
+  recorded_ += sending_.size();
   sending_.clear();
   failures_ = 0;
   batch_limit_ = std::min(batch_limit_ * 2, largest_batch);

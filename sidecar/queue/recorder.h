@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -37,6 +38,9 @@ class Recorder {
 
   /// Outcomes not recorded yet.
   std::size_t unrecorded() const { return waiting_.size() + sending_.size() + aside_.size(); }
+  /// Outcomes that are recorded, and all that were added.
+  std::uint64_t recorded() const { return recorded_; }
+  std::uint64_t known() const { return recorded_ + unrecorded(); }
 
  private:
   void schedule();
@@ -55,6 +59,7 @@ class Recorder {
   std::deque<JobOutcome> waiting_;
   std::vector<JobOutcome> sending_;
   std::vector<JobOutcome> aside_;
+  std::uint64_t recorded_ = 0;
   std::size_t batch_limit_;
   Clock::time_point last_flush_;
   int failures_ = 0;

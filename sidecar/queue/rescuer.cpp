@@ -36,6 +36,7 @@ void Rescuer::connection_changed() {
 void Rescuer::stop() {
   heartbeat_timer_->stop();
   rescue_timer_->stop();
+  recorded_first_.reset();
 }
 
 void Rescuer::heartbeat() {
@@ -50,7 +51,9 @@ void Rescuer::heartbeat() {
 }
 
 void Rescuer::rescue() {
-  if (!hooks_.may_rescue()) return rescue_timer_->start(short_wait);
+  if (!recorded_first_) recorded_first_ = hooks_.known();
+  if (hooks_.recorded() < *recorded_first_) return rescue_timer_->start(short_wait);
+  recorded_first_.reset();
   rescue_timer_->start(lease_ / 2);
   gateway_.rescue_expired([this](const Result<int, DbError>& result) {
     if (!result) {

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "../db/gateway.h"
 #include "../timers.h"
@@ -11,13 +13,14 @@
 
 namespace byocd {
 
-/// Heartbeat every third of a lease, rescue every half. After a lost connection our own outcomes are recorded first:
-/// what is known must not be rescued as if it were not.
+/// Heartbeat every third of a lease, rescue every half. Outcomes that we know by then are recorded first: what is known
+/// must not be rescued as if it were not. Later ones are not waited for, or a busy process would never rescue.
 class Rescuer {
  public:
   struct Hooks {
-    /// False while outcomes of ours wait.
-    std::function<bool()> may_rescue;
+    /// How many outcomes there were in all, and how many of them are recorded, in their order.
+    std::function<std::uint64_t()> known;
+    std::function<std::uint64_t()> recorded;
   };
 
   Rescuer(Gateway& gateway, Timers& timers, Identities& identities, Hooks hooks, std::chrono::milliseconds lease);
@@ -38,6 +41,7 @@ class Rescuer {
   std::unique_ptr<Timer> heartbeat_timer_;
   std::unique_ptr<Timer> rescue_timer_;
   bool connected_ = false;
+  std::optional<std::uint64_t> recorded_first_;  // a rescue that is due waits for so many
 };
 
 }  // namespace byocd

@@ -21,8 +21,9 @@ class RescuerTest : public testing::Test {
   ManualTimers timers;
   FakeGateway gateway;
   Identities identities{30s};
-  bool may_rescue = true;
-  Rescuer rescuer{gateway, timers, identities, {[this] { return may_rescue; }}, 30s};
+  std::uint64_t known = 0;
+  std::uint64_t recorded = 0;
+  Rescuer rescuer{gateway, timers, identities, {[this] { return known; }, [this] { return recorded; }}, 30s};
 };
 
 TEST_F(RescuerTest, BeatsEveryThirdOfALeaseAndRescuesEveryHalf) {
@@ -39,11 +40,12 @@ TEST_F(RescuerTest, BeatsEveryThirdOfALeaseAndRescuesEveryHalf) {
 }
 
 TEST_F(RescuerTest, RescuesOnlyAfterOurOwnOutcomesAreRecorded) {
-  may_rescue = false;
+  known = 3;
   rescuer.connection_changed();
   timers.pass(1s);
   EXPECT_TRUE(gateway.rescues.empty());
-  may_rescue = true;
+  known = 8;  // and so on: it is busy
+  recorded = 3;
   timers.pass(200ms);
   EXPECT_EQ(gateway.rescues.size(), 1u);
 }
