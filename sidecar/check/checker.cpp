@@ -186,6 +186,7 @@ void Checker::follow(const std::string& sid, Clock::time_point started, CheckRes
     const auto facts = twilio_.interpret_status(answer);
     const std::string status = facts ? facts->status : "";
     const double seconds = seconds_since(started);
+    result.seconds = seconds;
     const bool delivered = status == "delivered" || status == "read";
     const bool failed = status == "undelivered" || status == "failed" || status == "canceled";
     if (delivered || failed) {

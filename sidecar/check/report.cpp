@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 namespace byocd {
@@ -122,6 +123,8 @@ std::string to_json(const CheckSubject& subject, const std::vector<CheckResult>&
     json check{{"name", result.name}, {"title", result.title}, {"status", word(result.state)}};
     check["details"] = json::object();
     for (const auto& [label, value] : result.details) check["details"][label] = value;
+    // To the millisecond.
+    check["seconds"] = result.seconds ? json(std::round(*result.seconds * 1000) / 1000) : json(nullptr);
     check["warning"] = text_or_null(result.warning);
     check["code"] = text_or_null(result.problem.code);
     check["cause"] = text_or_null(result.problem.cause);

@@ -1,6 +1,7 @@
 // What `byocd check` found, for people and for programs.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -20,6 +21,8 @@ struct CheckResult {
   State state = State::passed;
   /// What was seen, in the order to show it.
   std::vector<std::pair<std::string, std::string>> details{};
+  /// Of a message that was followed: how long, until its status was final or nobody waited any more.
+  std::optional<double> seconds{};
   /// Passed, but somebody should know this.
   std::string warning{};
   /// Of a failed check.

@@ -25,7 +25,8 @@ std::optional<Problem> state_problem(const CheckTarget& target) {
   if (target.state == "no_default")
     return Problem{"no_default_credential", "None of the organization's Twilio credentials is its default.",
                    fmt::format("UPDATE byoc.credentials SET is_default = true WHERE id = '{}'.", target.credential_id)};
-  return Problem{"no_credential", "The organization has no Twilio credential.", "Add one: byocd setup --org UUID."};
+  return Problem{"no_credential", "The organization has no Twilio credential.",
+                 "Add one: byocd setup --org UUID. (If byocd may fall back to the environment's: byocd check --env.)"};
 }
 
 }  // namespace

@@ -98,9 +98,11 @@ test('one JSON document with stable names', async () => {
     ['database', org.id, 'Organization 1', TO, 4, 0, 0, 0]);
   assert.deepEqual(found.checks.map(({ name }) => name), NAMES);
   for (const each of found.checks) {
-    assert.deepEqual(Object.keys(each), ['name', 'title', 'status', 'details', 'warning', 'code', 'cause', 'fix', 'reason']);
+    assert.deepEqual(Object.keys(each), ['name', 'title', 'status', 'details', 'seconds', 'warning', 'code', 'cause', 'fix', 'reason']);
     assert.deepEqual([each.status, each.code, each.cause, each.fix, each.reason], ['passed', null, null, null, null]);
   }
+  assert.equal(found.by.account.seconds, null);
+  assert.ok(found.by.hot_lead_sms.seconds > 0 && found.by.hot_lead_sms.seconds < 30);
   assert.match(found.by.hot_lead_sms.details.message, /^SM[0-9a-f]{32}$/);
 });
 

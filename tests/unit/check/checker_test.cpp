@@ -76,6 +76,7 @@ TEST_F(CheckerTest, FollowsAMessageUntilItIsDelivered) {
   const CheckResult result = checker(nullptr).test_sms(recipient);
   EXPECT_EQ(result.state, State::passed);
   EXPECT_EQ(result.details.back(), std::pair(std::string("status"), std::string("delivered after 0.5 s")));
+  EXPECT_DOUBLE_EQ(result.seconds.value(), 0.5);
   EXPECT_EQ(requests.size(), 4u);
 }
 
