@@ -265,7 +265,7 @@ test('Messaging Service as sender', async () => {
   const env = fallback({ TWILIO_PHONE_NUMBER: '', TWILIO_MESSAGING_SERVICE_SID: sid });
   await setAccount({ messaging_services: [{ sid, numbers: [org.account.number] }] });
   const found = await report(['--env', '--to', TO], env);
-  assert.deepEqual([found.code, found.by.number.details.sender], [0, `Messaging Service ${sid}`]);
+  assert.deepEqual([found.code, found.by.number.details.sender], [0, `Messaging Service ${sid}, in this account`]);
   await setAccount({ messaging_services: [{ sid, numbers: [] }] });
   await fails(['--env', '--to', TO], { env, at: 'test_sms', code: '21703', cause: /has no sender/, fix: /sender pool/ });
   await setAccount();
