@@ -266,6 +266,8 @@ test('Messaging Service as sender', async () => {
   await setAccount({ messaging_services: [{ sid, numbers: [org.account.number] }] });
   const found = await report(['--env', '--to', TO], env);
   assert.deepEqual([found.code, found.by.number.details.sender], [0, `Messaging Service ${sid}, in this account`]);
+  await setAccount({ messaging_services: [] });
+  await fails(['--env', '--to', TO], { env, at: 'number', code: '21701', cause: /Messaging Service/, fix: /Messaging > Services/ });
   await setAccount({ messaging_services: [{ sid, numbers: [] }] });
   await fails(['--env', '--to', TO], { env, at: 'test_sms', code: '21703', cause: /has no sender/, fix: /sender pool/ });
   await setAccount();
