@@ -50,6 +50,10 @@ void before_commit() {
 void publish(WakeupSet& lanes) {
   DatabaseWakeup* wakeup = find_wakeup();
   if (lanes.is_empty() || wakeup == nullptr) return;
+  // Many transactions become visible at once and would wait for the lock. A note that is still there is taken before
+  // the snapshot of a claim that sees this transaction's rows: taking it and becoming visible are both full barriers.
+  pg_memory_barrier();
+  if (lanes.count == 1 && !lanes.overflowed && holds(wakeup->lanes, lanes.places[next_used(lanes, 0)])) return;
   LWLockAcquire(shared_state()->lock, LW_EXCLUSIVE);
   move(lanes, wakeup->lanes);
   pg_atomic_write_u32(&wakeup->has_lanes, 1);

@@ -5,10 +5,27 @@ namespace {
 
 constexpr uint32 most_used = wakeup_places / 4 * 3;  // fuller, looking for a place takes long
 
+uint32 first_place(const LaneWakeup& wakeup) {
+  return hash_bytes(wakeup.organization.data, UUID_LEN) ^ hash_bytes(wakeup.lane.data, UUID_LEN);
+}
+
+bool is_same_lane(const LaneWakeup& one, const LaneWakeup& other) {
+  return memcmp(&one, &other, offsetof(LaneWakeup, from_id)) == 0;
+}
+
 }  // namespace
 
+bool holds(const WakeupSet& set, const LaneWakeup& wakeup) {
+  uint32 place = first_place(wakeup) % wakeup_places;
+  for (uint32 seen = 0; seen < wakeup_places && set.used[place]; ++seen, place = (place + 1) % wakeup_places) {
+    const LaneWakeup& there = set.places[place];
+    if (is_same_lane(there, wakeup)) return memcmp(&there.from_id, &wakeup.from_id, UUID_LEN) <= 0;
+  }
+  return false;
+}
+
 void add(WakeupSet& set, const LaneWakeup& wakeup) {
-  uint32 place = hash_bytes(wakeup.organization.data, UUID_LEN) ^ hash_bytes(wakeup.lane.data, UUID_LEN);
+  uint32 place = first_place(wakeup);
   for (;; ++place) {
     LaneWakeup& there = set.places[place % wakeup_places];
     bool& used = set.used[place % wakeup_places];
@@ -22,7 +39,7 @@ void add(WakeupSet& set, const LaneWakeup& wakeup) {
       there = wakeup;
       return;
     }
-    if (memcmp(&there, &wakeup, offsetof(LaneWakeup, from_id)) != 0) continue;
+    if (!is_same_lane(there, wakeup)) continue;
     if (memcmp(&wakeup.from_id, &there.from_id, UUID_LEN) < 0) there.from_id = wakeup.from_id;
     return;
   }

@@ -26,6 +26,9 @@ struct WakeupSet {
 // Of two wake-ups of a lane, the smaller from_id stays.
 void add(WakeupSet& set, const LaneWakeup& wakeup);
 
+// True when adding the wake-up would change nothing. May be asked without the lock, for a hint.
+bool holds(const WakeupSet& set, const LaneWakeup& wakeup);
+
 // The first place in use from `place` on; wakeup_places: there is none.
 uint32 next_used(const WakeupSet& set, uint32 place);
 
