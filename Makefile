@@ -5,7 +5,7 @@
 # CMake the programs, under a lock, because several people or tests may share one checkout.
 
 # The SQL sources in the order in which they make up the extension's script.
-SQL_PARTS = schema providers organizations keys credential_fields credentials messages jobs limits fallback verification enqueue claim outcome \
+SQL_PARTS = schema providers organizations keys credential_fields credentials messages jobs limits fallback verification enqueue lanes claim outcome \
             commands resend reconcile settle receipts inbound audit maintenance health views check key_rotation privileges
 
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" extension/pg_byoc.control)
