@@ -93,7 +93,11 @@ DECLARE
     started timestamptz := clock_timestamp();
     is_alone boolean;
     is_any_due boolean;
+    is_any_woken boolean;
     is_any_ready boolean;
+    woken_orgs uuid[];
+    woken_lanes uuid[];
+    woken_ids uuid[];
     turns refcursor;
     turn record;
     rate double precision;
@@ -101,7 +105,6 @@ DECLARE
     have double precision;
     missing bigint;
     fitting integer;
-    woken record;
     places tid[];
     senders uuid[];
     versions integer[];
@@ -113,13 +116,14 @@ BEGIN
     LOOP
         IF in_haste THEN
             -- The lane of one wake-up, when it is idle and need not wait.
-            SELECT w.org_id, w.lane, w.from_id INTO woken FROM byoc.take_wakeup() AS w;
+            SELECT ARRAY[w.org_id], ARRAY[w.lane], ARRAY[w.from_id] INTO woken_orgs, woken_lanes, woken_ids
+            FROM byoc.take_wakeup() AS w WHERE w.lane IS NOT NULL;
             SELECT r.*, c.id AS sender, c.version, c.fields, c.verification_status AS state, EXISTS (SELECT FROM byoc.sender_limits) AS is_any_limited, p.*
             INTO turn
-            FROM (SELECT l.ctid AS lane_row, l.org_id, l.lane, least(l.cursor, woken.from_id) AS cursor, l.tokens, l.tokens_at,
+            FROM (SELECT l.ctid AS lane_row, l.org_id, l.lane, least(l.cursor, woken_ids[1]) AS cursor, l.tokens, l.tokens_at,
                          false AS is_half_open, least(slots, coalesce(rooms[array_position(lanes_in_use, l.lane)], claim_jobs.room)) AS room
                   FROM byoc.lanes l
-                  WHERE l.org_id = woken.org_id AND l.lane = woken.lane AND l.lane <> none
+                  WHERE l.org_id = woken_orgs[1] AND l.lane = woken_lanes[1] AND l.lane <> none
                     AND NOT l.busy AND l.next_at <= started AND l.failures < byoc.breaker_threshold()
                     AND coalesce(rooms[array_position(lanes_in_use, l.lane)], claim_jobs.room, slots) > 0
                     AND (SELECT count(*) = 1 FROM byoc.installation)
@@ -129,8 +133,8 @@ BEGIN
             CROSS JOIN LATERAL byoc.next_of_lane(r.org_id, r.lane, r.cursor, r.room, started) AS p;
         ELSE
             SELECT (SELECT count(*) = 1 FROM byoc.installation), EXISTS (SELECT FROM byoc.schedule s WHERE s.due_at <= started),
-                   byoc.has_wakeups() OR EXISTS (SELECT FROM byoc.lanes l WHERE l.busy AND l.next_at <= started)
-            INTO is_alone, is_any_due, is_any_ready;
+                   woken_orgs IS NOT NULL OR byoc.has_wakeups(), EXISTS (SELECT FROM byoc.lanes l WHERE l.busy AND l.next_at <= started)
+            INTO is_alone, is_any_due, is_any_woken, is_any_ready;
             -- A restore may begin under a running dispatcher: its second row shows at once.
             IF once_a_second OR NOT is_alone THEN
                 PERFORM byoc.require_adopted();
@@ -139,16 +143,14 @@ BEGIN
                 RETURN;
             END IF;
             IF is_any_due THEN
-                is_any_ready := byoc.promote_due(500) > 0 OR is_any_ready;
+                SELECT woken_orgs || d.org_ids, woken_lanes || d.lanes, woken_ids || d.from_ids INTO woken_orgs, woken_lanes, woken_ids
+                FROM byoc.promote_due(500) AS d;
             END IF;
-            IF once_a_second THEN
-                is_any_ready := byoc.sweep_lanes() > 0 OR is_any_ready;
+            IF is_any_due OR is_any_woken OR once_a_second THEN
+                is_any_ready := byoc.take_wakeups(woken_orgs, woken_lanes, woken_ids, once_a_second) > 0 OR is_any_ready;
             END IF;
             IF NOT is_any_ready THEN
                 RETURN;
-            END IF;
-            IF byoc.has_wakeups() THEN
-                PERFORM byoc.take_wakeups();
             END IF;
             started := clock_timestamp();
             OPEN turns FOR
@@ -244,11 +246,11 @@ BEGIN
             FETCH turns INTO turn;
         END LOOP;
         EXIT WHEN NOT in_haste OR places IS NOT NULL;
-        in_haste := false;
-        IF turn.lane_row IS NULL AND woken.org_id IS NOT NULL THEN
-            PERFORM byoc.wake_lanes(ARRAY[woken.org_id], ARRAY[woken.lane], ARRAY[woken.from_id]);
-            started := clock_timestamp();
+        -- Its lane is locked by now, and who waits for more with a lock can wait for ever: the next claim looks further.
+        IF turn.lane_row IS NOT NULL THEN
+            RETURN;
         END IF;
+        in_haste := false;
     END LOOP;
     IF places IS NULL THEN
         RETURN;

@@ -20,17 +20,13 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION byoc.wake_lanes(uuid[], uuid[], uuid[]) IS
-    'Internal: makes these lanes busy from these messages on; returns how many were not yet.';
+    'Internal: makes these lanes busy from these messages on; returns how many were not yet. It waits for locked lanes, so a transaction '
+    'calls it once, before it locks others: then no two can wait for each other.';
 
-CREATE FUNCTION byoc.promote_due(max_count integer) RETURNS integer
+CREATE FUNCTION byoc.promote_due(max_count integer, OUT org_ids uuid[], OUT lanes uuid[], OUT from_ids uuid[])
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    promoted integer;
-    org_ids uuid[];
-    lanes uuid[];
-    ids uuid[];
 BEGIN
     WITH due AS (
         DELETE FROM byoc.schedule s
@@ -46,22 +42,16 @@ BEGIN
         FROM due d
         RETURNING org_id, lane, id
     )
-    SELECT count(*), array_agg(q.org_id), array_agg(q.lane), array_agg(q.id) INTO promoted, org_ids, lanes, ids FROM queued q;
-    PERFORM byoc.wake_lanes(org_ids, lanes, ids);
-    RETURN promoted;
+    SELECT array_agg(q.org_id), array_agg(q.lane), array_agg(q.id) INTO org_ids, lanes, from_ids FROM queued q;
 END
 $$;
-COMMENT ON FUNCTION byoc.promote_due(integer) IS 'Internal: moves messages whose time has come into the queue; returns how many.';
+COMMENT ON FUNCTION byoc.promote_due(integer) IS 'Internal: moves messages whose time has come into the queue; tells what byoc.wake_lanes() has to be told.';
 
-CREATE FUNCTION byoc.sweep_lanes() RETURNS integer
+CREATE FUNCTION byoc.lane_starts(OUT org_ids uuid[], OUT lanes uuid[], OUT from_ids uuid[])
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 AS $$
-DECLARE
-    org_ids uuid[];
-    lanes uuid[];
-    ids uuid[];
 BEGIN
     -- Steps from lane to lane through the queue's primary key instead of reading every message.
     WITH RECURSIVE first AS (
@@ -72,26 +62,39 @@ BEGIN
             SELECT q.org_id, q.lane, q.id FROM byoc.queue q WHERE (q.org_id, q.lane) > (f.org_id, f.lane)
             ORDER BY q.org_id, q.lane, q.id LIMIT 1) AS n
     )
-    SELECT array_agg(f.org_id), array_agg(f.lane), array_agg(f.id) INTO org_ids, lanes, ids FROM first f;
-    RETURN byoc.wake_lanes(org_ids, lanes, ids);
+    SELECT array_agg(f.org_id), array_agg(f.lane), array_agg(f.id) INTO org_ids, lanes, from_ids FROM first f;
+END
+$$;
+COMMENT ON FUNCTION byoc.lane_starts() IS 'Internal: the first message of each lane in the queue.';
+
+CREATE FUNCTION byoc.sweep_lanes() RETURNS integer
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (SELECT byoc.wake_lanes(s.org_ids, s.lanes, s.from_ids) FROM byoc.lane_starts() AS s);
 END
 $$;
 COMMENT ON FUNCTION byoc.sweep_lanes() IS
     'Internal: wakes lanes that went idle, or whose cursor went by, while a message was not committed yet; returns how many. Run before '
-    'sleeping and once a second.';
+    'sleeping; a claim does the same once a second.';
 
-CREATE FUNCTION byoc.take_wakeups() RETURNS void
+CREATE FUNCTION byoc.take_wakeups(org_ids uuid[], lanes uuid[], from_ids uuid[], sweep boolean) RETURNS integer
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    taken record;
+    told record;
+    swept record;
 BEGIN
-    SELECT * INTO taken FROM byoc.drain_wakeups();
-    PERFORM byoc.wake_lanes(taken.org_ids, taken.lanes, taken.from_ids);
-    IF taken.overflowed THEN
-        PERFORM byoc.sweep_lanes();
+    SELECT d.* INTO told FROM byoc.drain_wakeups() AS d;
+    IF NOT (sweep OR told.overflowed) THEN
+        RETURN byoc.wake_lanes(take_wakeups.org_ids || told.org_ids, take_wakeups.lanes || told.lanes, take_wakeups.from_ids || told.from_ids);
     END IF;
+    SELECT s.* INTO swept FROM byoc.lane_starts() AS s;
+    RETURN byoc.wake_lanes(take_wakeups.org_ids || told.org_ids || swept.org_ids, take_wakeups.lanes || told.lanes || swept.lanes,
+                           take_wakeups.from_ids || told.from_ids || swept.from_ids);
 END
 $$;
-COMMENT ON FUNCTION byoc.take_wakeups() IS 'Internal: makes the lanes busy that transactions left work in.';
+COMMENT ON FUNCTION byoc.take_wakeups(uuid[], uuid[], uuid[], boolean) IS
+    'Internal: makes the lanes busy that transactions left work in, these too, and with `sweep` all that have some; returns how many were not yet.';

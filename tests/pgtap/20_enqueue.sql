@@ -140,7 +140,7 @@ SELECT is((SELECT count(DISTINCT (t.w).org_id) FROM (SELECT byoc.take_wakeup() A
 SELECT is((SELECT w::text FROM byoc.take_wakeup() AS w), '(,,)', 'until none is left');
 DO $$ BEGIN DELETE FROM byoc.lanes; DELETE FROM byoc.queue; END $$;
 DO $$ BEGIN PERFORM byoc.enqueue_sms(gen_random_uuid(), '+15005550006', n::text, NULL, NULL, NULL, NULL) FROM generate_series(1, 1000) AS n; END $$;
-DO $$ BEGIN PERFORM byoc.end_sleep(); PERFORM byoc.is_sweep_due(); PERFORM byoc.take_wakeups(); END $$;
+DO $$ BEGIN PERFORM byoc.end_sleep(); PERFORM byoc.is_sweep_due(); PERFORM byoc.take_wakeups('{}', '{}', '{}', false); END $$;
 SELECT is((SELECT count(*) FROM byoc.lanes WHERE busy), 1000::bigint, 'and all of them are woken');
 SELECT is(byoc.wake_lanes(ARRAY[byoc_test.org_a(), byoc_test.org_a()], ARRAY[:'first', :'first']::uuid[],
                           ARRAY['00000000-0000-7000-8000-000000000002', '00000000-0000-7000-8000-000000000001']::uuid[]), 1,
