@@ -30,7 +30,7 @@ END
 $$;
 COMMENT ON FUNCTION byoc.mask_fields(text, jsonb) IS 'Internal: the fields as they may be shown.';
 
--- Raises 22023 with the field's name; never quotes a value.
+-- Raises 22023 with the field's name, also as COLUMN (fields.auth_token); never quotes a value.
 CREATE FUNCTION byoc.check_fields(credential_type text, fields jsonb) RETURNS void
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -47,31 +47,31 @@ BEGIN
     IF NOT FOUND THEN
         -- What cannot be a type's name may be a secret in the wrong place.
         RAISE EXCEPTION 'unknown credential type%', CASE WHEN credential_type ~ '^[A-Za-z_]{1,40}$' THEN format(' "%s"', credential_type) ELSE '' END
-            USING ERRCODE = 'invalid_parameter_value',
+            USING ERRCODE = 'invalid_parameter_value', COLUMN = 'credential_type',
                   HINT = 'Known are: ' || (SELECT string_agg(p.name, ', ' ORDER BY p.name) FROM byoc.providers p WHERE p.enabled) || '.';
     END IF;
     IF jsonb_typeof(fields) IS DISTINCT FROM 'object' THEN
-        RAISE EXCEPTION 'fields must be a JSON object' USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION 'fields must be a JSON object' USING ERRCODE = 'invalid_parameter_value', COLUMN = 'fields';
     END IF;
     FOR field IN SELECT f.key, f.value, provider.fields -> f.key AS rule FROM jsonb_each(fields) AS f LOOP
         IF field.rule IS NULL THEN
             -- A name that cannot be a field's may be a value in the wrong place.
             RAISE EXCEPTION '% has no field %', credential_type,
                 CASE WHEN field.key ~ '^[a-z_]{1,40}$' THEN format('"%s"', field.key) ELSE 'of the given name' END
-                USING ERRCODE = 'invalid_parameter_value',
+                USING ERRCODE = 'invalid_parameter_value', COLUMN = CASE WHEN field.key ~ '^[a-z_]{1,40}$' THEN 'fields.' || field.key ELSE 'fields' END,
                       HINT = 'Its fields are: ' || (SELECT string_agg(k, ', ' ORDER BY k) FROM jsonb_object_keys(provider.fields) AS k) || '.';
         ELSIF (field.rule ->> 'secret')::boolean AND field.value #>> '{}' LIKE '••••%' THEN
             RAISE EXCEPTION '% is a mask, not a secret', field.key
-                USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave the field out to keep a stored secret, or give the new one in full.';
+                USING ERRCODE = 'invalid_parameter_value', COLUMN = 'fields.' || field.key, HINT = 'Leave the field out to keep a stored secret, or give the new one in full.';
         ELSIF length(field.value #>> '{}') > 2048 THEN
-            RAISE EXCEPTION '% is longer than 2,048 characters', field.key USING ERRCODE = 'invalid_parameter_value';
+            RAISE EXCEPTION '% is longer than 2,048 characters', field.key USING ERRCODE = 'invalid_parameter_value', COLUMN = 'fields.' || field.key;
         ELSIF jsonb_typeof(field.value) <> 'string' OR field.value #>> '{}' !~ (field.rule ->> 'pattern') THEN
-            RAISE EXCEPTION '% must be %', field.key, field.rule ->> 'must_be' USING ERRCODE = 'invalid_parameter_value';
+            RAISE EXCEPTION '% must be %', field.key, field.rule ->> 'must_be' USING ERRCODE = 'invalid_parameter_value', COLUMN = 'fields.' || field.key;
         END IF;
     END LOOP;
     FOR field IN SELECT r.key FROM jsonb_each(provider.fields) AS r
                  WHERE (r.value ->> 'required')::boolean AND NOT fields ? r.key LOOP
-        RAISE EXCEPTION '% is missing', field.key USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION '% is missing', field.key USING ERRCODE = 'invalid_parameter_value', COLUMN = 'fields.' || field.key;
     END LOOP;
     FOR choice IN SELECT c FROM jsonb_array_elements(provider.alternatives) AS c LOOP
         SELECT count(*) FILTER (WHERE fields ?& n.names), count(*) FILTER (WHERE fields ?| n.names), string_agg(array_to_string(n.names, ' and '), ', or ')
@@ -79,10 +79,10 @@ BEGIN
         FROM jsonb_array_elements(choice) AS o CROSS JOIN LATERAL (SELECT array(SELECT jsonb_array_elements_text(o))) AS n (names);
         IF touched > 1 THEN
             RAISE EXCEPTION '% needs either %', credential_type, wanted
-                USING ERRCODE = 'invalid_parameter_value',
+                USING ERRCODE = 'invalid_parameter_value', COLUMN = 'fields',
                       HINT = 'Not parts of both: to change from one to the other, set the fields of the old one to null.';
         ELSIF complete <> 1 THEN
-            RAISE EXCEPTION '% needs either %', credential_type, wanted USING ERRCODE = 'invalid_parameter_value';
+            RAISE EXCEPTION '% needs either %', credential_type, wanted USING ERRCODE = 'invalid_parameter_value', COLUMN = 'fields';
         END IF;
     END LOOP;
 END
@@ -95,7 +95,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF length(display_name) NOT BETWEEN 1 AND 200 THEN
-        RAISE EXCEPTION 'display_name must have 1 to 200 characters, not %', length(display_name) USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION 'display_name must have 1 to 200 characters, not %', length(display_name)
+            USING ERRCODE = 'invalid_parameter_value', COLUMN = 'display_name';
     END IF;
 END
 $$;
