@@ -86,6 +86,9 @@ BEGIN
         EXIT WHEN pruned >= batch;
         last := org;
     END LOOP;
+    -- These count for a day, whatever is asked for.
+    DELETE FROM byoc.rest_answers a WHERE a.ctid = ANY (ARRAY(
+        SELECT r.ctid FROM byoc.rest_answers r WHERE r.created_at < now() - interval '1 day' ORDER BY r.created_at LIMIT batch FOR UPDATE SKIP LOCKED));
     IF pruned > 0 THEN
         PERFORM byoc.audit(NULL, 'messages.pruned', NULL, jsonb_build_object('count', pruned, 'older_than', older_than));
     END IF;
@@ -95,7 +98,8 @@ $$;
 COMMENT ON FUNCTION byoc.prune(interval, integer) IS
     'Deletes messages that were finished so long ago (sent, delivered, undelivered, failed, cancelled, expired), with their history and '
     'idempotency keys: at most `batch`, and returns how many. Call it, each time in a transaction of its own, until it returns 0. Unknown and '
-    'paused messages stay, and those that a message list is still to be compared with. A pruned idempotency key can be used again.';
+    'paused messages stay, and those that a message list is still to be compared with. A pruned idempotency key can be used again. Answers of the REST API '
+    'that are a day old go too, and do not count.';
 
 -- Lanes
 

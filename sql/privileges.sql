@@ -22,7 +22,13 @@ BEGIN
         'byoc.update_credential(uuid, jsonb), byoc.update_credential(uuid, text), byoc.change_credential(uuid, uuid, jsonb, text, boolean), '
         'byoc.credential_org(uuid), byoc.verify_credential(uuid), byoc.revoke_credential(uuid), '
         'byoc.send_sms(text, text, timestamptz, uuid, text, timestamptz, uuid), byoc.cancel_sms(uuid), byoc.retry_sms(uuid), '
-        'byoc.resolve_unknown_sms(uuid, text), byoc.lift_opt_out(text, uuid), byoc.is_barred(text), byoc.queue_health() TO %s', grantee);
+        'byoc.resolve_unknown_sms(uuid, text), byoc.lift_opt_out(text, uuid), byoc.is_barred(text), byoc.queue_health(), '
+        'byoc.rest_object(text, jsonb), byoc.rest_number(text, text, integer, integer, integer), byoc.rest_cursor(timestamptz, uuid), '
+        'byoc.read_rest_cursor(text), byoc.rest_recall(text, text, text), byoc.rest_remember(text, jsonb), byoc.rest_session(), byoc.rest_providers(), '
+        'byoc.rest_credential(uuid), byoc.rest_credentials(text, text), byoc.rest_add_credential(text, text, text), byoc.rest_match(uuid, text), '
+        'byoc.rest_update_credential(uuid, text, text), byoc.rest_revoke_credential(uuid, text), byoc.rest_verify_credential(uuid, text), '
+        'byoc.rest_audit(uuid, text, text), byoc.rest_messages(text, text, text, text), byoc.rest_message(uuid), byoc.rest_send_test(text, text), '
+        'byoc.rest_statistics(text), byoc.rest_changes(interval) TO %s', grantee);
     PERFORM byoc.audit_if_possible('privileges.granted', jsonb_build_object('to', grantee, 'as', 'tenant'));
 END
 $$;
