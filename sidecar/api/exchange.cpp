@@ -13,11 +13,12 @@ const std::string& ApiRequest::header(const std::string& name) const {
 }
 
 ApiAnswer empty_answer() {
-  return {204, "", ""};
+  return {204, "", "", {}, {}};
 }
 
 ApiAnswer json_answer(int status, const ordered_json& document) {
-  return {status, "application/json", document.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n"};
+  return {
+      status, "application/json", document.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n", {}, {}};
 }
 
 ApiAnswer problem_answer(int status, const std::string& title, const std::string& detail) {

@@ -3,8 +3,12 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 namespace byocd {
 
@@ -26,10 +30,24 @@ struct ApiRequest {
   std::string target() const { return query.empty() ? path : path + "?" + query; }
 };
 
+/// An answer's body that is written bit by bit. Whoever makes it sets on_gone, the server the rest.
+struct AnswerStream {
+  /// The client is gone, or was too slow to read: nothing can be written any more. Not called after end().
+  std::function<void()> on_gone;
+  /// Sends `text`; does nothing before the stream is open and after it is gone.
+  std::function<void(std::string_view text)> write = [](std::string_view) {};
+  /// Ends the answer.
+  std::function<void()> end = [] {};
+};
+
 struct ApiAnswer {
   int status = 200;
   std::string content_type;
   std::string body;
+  /// More headers, by name.
+  std::vector<std::pair<std::string, std::string>> headers = {};
+  /// Goes on after `body`; null for all but streams.
+  std::shared_ptr<AnswerStream> stream = {};
 };
 
 /// Takes the answer, now or later, once. An answer whose client has gone is dropped.

@@ -5,8 +5,11 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "../loop.h"
+#include "connection_limit.h"
+#include "cors.h"
 #include "router.h"
 
 struct evhttp;
@@ -16,13 +19,17 @@ struct evhttp_request;
 namespace byocd {
 
 /// Serves routes. Handlers may answer later; a request whose body is over 64 KiB is answered 413 and reaches none.
-/// Every error is a problem document.
+/// Every error is a problem document, but for what libevent refuses itself (malformed requests, more than 1 MiB). No
+/// more than 512 clients are connected: the oldest that is idle makes room.
 class Server {
  public:
   /// Throws std::runtime_error when the address cannot be listened on. Port 0 takes a free one.
-  Server(Loop& loop, const std::string& host, int port);
+  /// `allowed_origins`: see Cors.
+  Server(Loop& loop, const std::string& host, int port, std::vector<std::string> allowed_origins = {});
 
-  /// As Router::add. Handlers see no request before the loop runs.
+  /// Handlers see no request before the loop runs.
+  Router& router() { return router_; }
+  /// As Router::add.
   void route(std::string method, std::string path, Router::Handler handler) {
     router_.add(std::move(method), std::move(path), std::move(handler));
   }
@@ -35,20 +42,28 @@ class Server {
   struct Free {
     void operator()(evhttp* http) const;
   };
-  /// A request that was not answered yet.
+  /// A request whose answer was not given yet, or goes on.
   struct Pending {
     Server* server;
     evhttp_request* request;
+    ApiRequest read;
+    std::shared_ptr<AnswerStream> stream;
   };
   using PendingPtr = std::shared_ptr<Pending>;
 
   static void on_request(evhttp_request* request, void* self);
   static void on_close(evhttp_connection* connection, void* pending);
+  static bufferevent* on_accept(event_base* base, void* self);
   void serve(evhttp_request* request);
-  void answer(const std::weak_ptr<Pending>& pending, const ApiAnswer& answer);
-  void send(evhttp_request* request, const ApiAnswer& answer);
+  void answer(const std::weak_ptr<Pending>& pending, ApiAnswer answer);
+  void send(evhttp_request* request, const ApiRequest& read, ApiAnswer answer);
+  void start_stream(const PendingPtr& pending, const ApiAnswer& answer);
+  static void write(const std::weak_ptr<Pending>& pending, std::string_view text);
+  void end_stream(const std::weak_ptr<Pending>& pending);
 
   Router router_;
+  Cors cors_;
+  ConnectionLimit connections_;
   std::map<Pending*, PendingPtr> pending_;
   int port_ = 0;
   std::unique_ptr<evhttp, Free> http_;  // goes first: it closes connections, which ends what is pending

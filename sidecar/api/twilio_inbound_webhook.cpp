@@ -13,7 +13,7 @@ namespace byocd {
 namespace {
 
 ApiAnswer no_reply() {
-  return {200, "text/xml", "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response/>\n"};
+  return {200, "text/xml", "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response/>\n", {}, {}};
 }
 
 ApiAnswer not_now() {

@@ -2,7 +2,12 @@
 
 #include "api/health.h"
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <csignal>
 
 #include <nlohmann/json.hpp>
 
@@ -109,6 +114,93 @@ TEST_F(ServerTest, AnAnswerWithoutAClientIsDropped) {
   server.get("/healthz", [] { return health_answer(); });
   EXPECT_EQ(get("/healthz").status, 200);
   late(empty_answer());
+}
+
+// A client that asks and then reads nothing.
+int ask_and_read_nothing(int port, const std::string& path) {
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  const std::string request = "GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n";
+  EXPECT_EQ(write(fd, request.data(), request.size()), static_cast<ssize_t>(request.size()));
+  return fd;
+}
+
+TEST_F(ServerTest, StreamsUntilTheEnd) {
+  const auto stream = std::make_shared<AnswerStream>();
+  bool gone = false;
+  stream->on_gone = [&] { gone = true; };
+  std::unique_ptr<Timer> later;
+  server.route("GET", "/stream", [&](const ApiRequest&, const Reply& reply) {
+    reply({200, "text/event-stream", "first ", {}, stream});
+    later = loop.make_timer([&] {
+      stream->write("second");
+      stream->end();
+      stream->write("nothing");
+    });
+    later->start(1ms);
+  });
+  EXPECT_EQ(get("/stream").body, "first second");
+  EXPECT_FALSE(gone);
+}
+
+TEST_F(ServerTest, LetsGoOfAClientThatDoesNotReadItsStream) {
+  std::signal(SIGPIPE, SIG_IGN);  // as byocd does
+  const auto stream = std::make_shared<AnswerStream>();
+  stream->on_gone = [&] { loop.stop(); };
+  std::unique_ptr<Timer> more;
+  server.route("GET", "/stream", [&](const ApiRequest&, const Reply& reply) {
+    reply({200, "text/event-stream", "", {}, stream});
+    more->start(0us);
+  });
+  std::size_t written = 0;
+  more = loop.make_timer([&] {
+    stream->write(std::string(64 * 1024, 'x'));
+    written += 64 * 1024;
+    ASSERT_LT(written, std::size_t{1} << 30) << "it takes all";
+    more->start(0us);
+  });
+  const int fd = ask_and_read_nothing(server.port(), "/stream");
+  loop.run();
+  more->stop();
+  close(fd);
+  server.get("/healthz", [] { return health_answer(); });
+  EXPECT_EQ(get("/healthz").status, 200);
+}
+
+TEST_F(ServerTest, MakesRoomForNewClientsAndKeepsThoseItServes) {
+  Reply late;
+  server.route("GET", "/slow", [&](const ApiRequest&, const Reply& reply) {
+    late = reply;
+    loop.stop();
+  });
+  server.get("/healthz", [] { return health_answer(); });
+  std::vector<int> clients{ask_and_read_nothing(server.port(), "/slow")};
+  loop.run();
+  // In lots that fit into the kernel's queue of connections that wait to be accepted.
+  for (int lot = 0; lot < 10; ++lot) {
+    for (int i = 0; i < 60; ++i) clients.push_back(ask_and_read_nothing(server.port(), "/healthz"));
+    EXPECT_EQ(get("/healthz").status, 200);
+  }
+  late(empty_answer());
+  EXPECT_EQ(get("/healthz").status, 200);
+  char answer[12];
+  EXPECT_EQ(recv(clients[0], answer, sizeof answer, MSG_DONTWAIT), 12) << "the oldest was being served";
+  EXPECT_EQ(std::string(answer, 12), "HTTP/1.1 204");
+  int open = 0;
+  for (const int fd : clients) {
+    char bytes[4096];
+    ssize_t got = 0;
+    while ((got = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT)) > 0) {
+    }
+    open += got < 0 ? 1 : 0;  // nothing to read, and not the end
+    close(fd);
+  }
+  EXPECT_LE(open, 512);
+  EXPECT_GE(open, 500);
 }
 
 TEST(Server, MayGoWhileARequestIsPending) {
