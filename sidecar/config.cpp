@@ -91,6 +91,27 @@ std::optional<std::string> apply_listen(Config& config, std::string_view text) {
   return std::nullopt;
 }
 
+// A role's name, to be quoted by nobody: what PostgreSQL's own tools can make.
+std::optional<std::string> apply_tenant_role(Config& config, std::string_view text) {
+  if (text == "none" || text.size() > 63) return "the name of a role, of at most 63 bytes";
+  config.tenant_role = text;
+  return std::nullopt;
+}
+
+std::optional<std::string> apply_origins(Config& config, std::string_view text) {
+  const std::string expected = "origins such as https://app.example.org, with commas between them";
+  config.allowed_origins.clear();
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(','), text.size());
+    const std::string_view origin = text.substr(0, end);
+    const std::size_t host = origin.starts_with("https://") ? 8 : origin.starts_with("http://") ? 7 : origin.npos;
+    if (host >= origin.size() || origin.find_first_of(" /?#@*", host) != origin.npos) return expected;
+    config.allowed_origins.emplace_back(origin);
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return std::nullopt;
+}
+
 std::optional<std::string> apply_log_level(Config& config, std::string_view text) {
   static const std::map<std::string_view, log::Level> levels{{"debug", log::Level::debug},
                                                              {"info", log::Level::info},
@@ -139,6 +160,17 @@ const std::vector<Setting>& settings() {
       {{"public-url", "BYOC_PUBLIC_URL",
         "address by which the internet reaches the HTTP server; Twilio is then told to call back there"},
        base_url(&Config::public_url)},
+      {{"tenant-role", "BYOC_TENANT_ROLE",
+        "role that the REST API's requests run as: one with byoc.grant_tenant() that the login may become (default: no "
+        "REST API)"},
+       apply_tenant_role},
+      {{"api-connections", "BYOC_API_CONNECTIONS", "database connections for the REST API (default 4)"},
+       whole_number(&Config::api_connections, 1, 100)},
+      {{"api-rate", "BYOC_API_RATE", "requests a second that one token may make (default 1000)"},
+       whole_number(&Config::api_rate, 1, 1'000'000)},
+      {{"allowed-origins", "BYOC_ALLOWED_ORIGINS",
+        "origins, with commas between them, whose pages may call the API and hand over sessions (default: none)"},
+       apply_origins},
       {{"accept-unsigned-receipts", "BYOC_ACCEPT_UNSIGNED_RECEIPTS",
         "yes: believe a status callback by its token alone when the credential is an API key (default no: ask "
         "instead)",

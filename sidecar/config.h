@@ -40,6 +40,14 @@ struct Config {
   int http_port = 8080;
   /// Where the internet reaches this server; empty when it does not.
   std::string public_url;
+  /// The role that the REST API's requests run as, one with byoc.grant_tenant(); empty: no REST API.
+  std::string tenant_role;
+  /// Connections to the database for the REST API's requests.
+  int api_connections = 4;
+  /// Requests a second with one token.
+  int api_rate = 1'000;
+  /// Origins of the host application (`https://app.example`): CORS, and where sessions may be handed over from.
+  std::vector<std::string> allowed_origins;
   /// Believe a status callback by its token alone when the credential has no auth token to check its signature with.
   bool accept_unsigned_receipts = false;
   bool allow_env_fallback = false;

@@ -6,11 +6,13 @@
 #include <memory>
 
 #include "api/health.h"
+#include "api/rest_api.h"
 #include "api/server.h"
 #include "api/twilio_inbound_webhook.h"
 #include "api/twilio_status_webhook.h"
 #include "db/pg_gateway.h"
 #include "db/receipt_gateway.h"
+#include "db/tenant_pool.h"
 #include "http/client.h"
 #include "log.h"
 #include "loop.h"
@@ -32,6 +34,8 @@
 #include "version.h"
 
 namespace byocd {
+
+extern const std::string_view embedded_openapi;
 
 namespace {
 
@@ -83,6 +87,7 @@ class Daemon {
   Registry registry_;
   PgGateway gateway_;
   PgReceiptGateway receipt_gateway_;
+  TenantPool tenants_;
   CurlClient http_;
   CredentialCache credentials_;
   ReceiptAddresses receipt_addresses_;
@@ -97,6 +102,7 @@ class Daemon {
   Sealer sealer_;
   Verifier verifier_;
   Reconciler reconciler_;
+  RestApi rest_api_;
   Server server_;
   std::unique_ptr<SignalWatch> on_term_;
   std::unique_ptr<SignalWatch> on_int_;
@@ -116,6 +122,7 @@ Daemon::Daemon(const Config& config)
       gateway_(loop_, {config.database_url, config.lease, config.poll_interval, [this] { return identities_.renew(); },
                        [this] { return identities_.current(); }, config.fallback}),
       receipt_gateway_(loop_, config.database_url, config.fallback),
+      tenants_(loop_, {config.database_url, config.tenant_role, config.api_connections}),
       http_(loop_, {config.request_timeout, config.max_in_flight, std::string("byocd/") + version}),
       credentials_(gateway_, loop_, config.fallback),
       receipt_addresses_(receipt_gateway_, loop_, config.public_url, [this] { claimer_.advance(); }),
@@ -151,7 +158,8 @@ Daemon::Daemon(const Config& config)
       sealer_(gateway_, loop_),
       verifier_({gateway_, registry_, http_, credentials_, loop_}, config.poll_interval),
       reconciler_({gateway_, registry_, http_, credentials_, loop_}, config.poll_interval),
-      server_(loop_, config.http_host, config.http_port),
+      rest_api_(tenants_, loop_, {config.public_url, config.allowed_origins, config.api_rate}),
+      server_(loop_, config.http_host, config.http_port, config.allowed_origins),
       on_term_(loop_.on_signal(SIGTERM, [this] { on_signal(); })),
       on_int_(loop_.on_signal(SIGINT, [this] { on_signal(); })),
       drain_timer_(loop_.make_timer([this] { check_drain(); })) {
@@ -169,6 +177,10 @@ Daemon::Daemon(const Config& config)
       inbound_webhook_.handle(request, std::move(reply));
     });
   }
+  rest_api_.add_routes(server_.router());
+  server_.get("/api/openapi.json", [] {
+    return ApiAnswer{200, "application/json", std::string(embedded_openapi), {}, {}};
+  });
   server_.get("/healthz", [] { return health_answer(); });
   server_.get("/readyz", [this] { return readiness_answer({gateway_.can_claim(), gateway_.can_record(), draining_}); });
 }
@@ -181,7 +193,10 @@ int Daemon::run() {
               config_.fallback->fields.at("account_sid").reveal());
   gateway_.open();
   receipt_gateway_.open();
+  tenants_.open();
+  if (!tenants_.configured()) log::info("the REST API is switched off: set tenant-role (BYOC_TENANT_ROLE)");
   loop_.run();
+  tenants_.close();
   receipt_gateway_.close();
   gateway_.close();
   return exit_code_;
@@ -253,6 +268,7 @@ void Daemon::begin_drain() {
   reconciler_.stop();
   status_poller_.stop();
   status_webhook_.stop();
+  rest_api_.stop();
   dispatcher_.drain();
   check_drain();
 }

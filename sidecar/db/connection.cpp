@@ -36,7 +36,7 @@ std::string field(const PGresult* result, int code) {
 
 DbError error_of(const PGresult* result) {
   return {field(result, PG_DIAG_SQLSTATE), field(result, PG_DIAG_MESSAGE_PRIMARY), field(result, PG_DIAG_MESSAGE_HINT),
-          false};
+          false, field(result, PG_DIAG_COLUMN_NAME)};
 }
 
 DbError lost_error() {

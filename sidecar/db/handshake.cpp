@@ -13,23 +13,24 @@ constexpr std::chrono::milliseconds slow_retry = 10s;
 
 // JIT made claims of a few hundred microseconds take tens of milliseconds. The timeouts
 // are ours to set: a server's own for applications must not end a listening session, and no call of ours may hang.
-constexpr Statement configure{
+constexpr Statement configure_dispatcher{
     "configure",
     "SELECT set_config('jit', 'off', false), set_config('statement_timeout', '30s', false),"
     " set_config('default_transaction_isolation', 'read committed', false),"
     " set_config('lock_timeout', '10s', false), set_config('idle_session_timeout', '0', false),"
     " set_config('idle_in_transaction_session_timeout', '0', false)"};
+// A tenant's request is short, and waits for another transaction not long. role is as by SET ROLE.
+constexpr Statement configure_tenant{
+    "configure_tenant",
+    "SELECT set_config('jit', 'off', false), set_config('statement_timeout', '5s', false),"
+    " set_config('default_transaction_isolation', 'read committed', false),"
+    " set_config('lock_timeout', '2s', false), set_config('idle_session_timeout', '0', false),"
+    " set_config('idle_in_transaction_session_timeout', '10s', false), set_config('TimeZone', 'UTC', false),"
+    " set_config('search_path', 'pg_catalog, pg_temp', false), set_config('role', $1, false)"};
 constexpr Statement api_version{"api_version", "SELECT byoc.api_version()"};
 constexpr Statement announce{"announce_fallback", "SELECT byoc.announce_fallback($1::text, $2::text)"};
 constexpr Statement listen_jobs{"listen", "LISTEN byoc_jobs"};
 constexpr Statement register_session{"register_dispatcher", "SELECT byoc.register_dispatcher($1::uuid)"};
-
-std::string advice(const DbError& error) {
-  if (error.sqlstate == "3F000" || error.sqlstate == "42883")
-    return "; is pg_byoc installed in this database (CREATE EXTENSION pg_byoc)?";
-  if (error.sqlstate == "42501") return "; grant this role its part with byoc.grant_dispatcher(role)";
-  return "";
-}
 
 }  // namespace
 
@@ -42,10 +43,16 @@ Handshake::Handshake(Connection& connection, Timers& timers, std::string label, 
 void Handshake::run() {
   retry_timer_->stop();
   if (options_.dispatcher) identity_ = options_.new_identity();
-  connection_.query(configure, {}, [this](QueryResult result) {
-    if (!result) return give_up(result.error());
-    check_version();
-  });
+  configure();
+}
+
+void Handshake::configure() {
+  const bool tenant = !options_.tenant_role.empty();
+  connection_.query(tenant ? configure_tenant : configure_dispatcher, tenant ? Params{options_.tenant_role} : Params{},
+                    [this](QueryResult result) {
+                      if (!result) return give_up(result.error());
+                      check_version();
+                    });
 }
 
 void Handshake::check_version() {
@@ -97,6 +104,17 @@ void Handshake::register_dispatcher() {
     }
     give_up(result.error());
   });
+}
+
+std::string Handshake::advice(const DbError& error) const {
+  if (error.sqlstate == "3F000" || error.sqlstate == "42883")
+    return "; is pg_byoc installed in this database (CREATE EXTENSION pg_byoc)?";
+  if (!options_.tenant_role.empty() && (error.sqlstate == "42501" || error.sqlstate == "22023"))
+    return fmt::format(
+        "; tenant-role must be a role with byoc.grant_tenant() that this login may become (GRANT {} TO ...)",
+        options_.tenant_role);
+  if (error.sqlstate == "42501") return "; grant this role its part with byoc.grant_dispatcher(role)";
+  return "";
 }
 
 void Handshake::give_up(const DbError& error) {

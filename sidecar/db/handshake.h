@@ -25,6 +25,8 @@ class Handshake {
     std::chrono::milliseconds retry_interval{1000};
     /// The environment's account, which the session announces; null: none.
     std::shared_ptr<const OpenedCredential> fallback = nullptr;
+    /// Acts as this role for all that follows, with settings for tenants' requests. Empty: as the login.
+    std::string tenant_role = {};
   };
 
   Handshake(Connection& connection, Timers& timers, std::string label, Options options);
@@ -35,9 +37,11 @@ class Handshake {
   void reset() { retry_timer_->stop(); }
 
  private:
+  void configure();
   void check_version();
   void announce_fallback();
   void go_on();
+  std::string advice(const DbError& error) const;
   void listen();
   void register_dispatcher();
   void give_up(const DbError& error);

@@ -20,6 +20,8 @@ struct DbError {
   std::string hint;
   /// The statement may or may not have been carried out; the connection is being made anew.
   bool connection_lost = false;
+  /// The COLUMN of the error: what of the call was wrong, where the function says so.
+  std::string column = {};
 
   /// One line for the log.
   std::string text() const;

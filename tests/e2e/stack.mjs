@@ -25,7 +25,8 @@ export class Stack {
     await admin.query(`CREATE DATABASE ${DATABASE}`);
     await admin.end();
     this.db = await this.connect();
-    await this.db.query('CREATE EXTENSION pg_byoc; CREATE ROLE byocd LOGIN; SELECT byoc.grant_dispatcher(\'byocd\')');
+    await this.db.query(`CREATE EXTENSION pg_byoc; CREATE ROLE byocd LOGIN NOINHERIT; SELECT byoc.grant_dispatcher('byocd');
+      CREATE ROLE tenant; SELECT byoc.grant_tenant('tenant'); GRANT tenant TO byocd`);
     await this.db.query(LEADS);
     this.simulator = await Simulator.start(this.run);
     await this.startByocd();

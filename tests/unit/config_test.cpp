@@ -63,6 +63,16 @@ TEST(Config, ReadsDurationsWithUnits) {
   EXPECT_EQ(config->drain_timeout, 0s);
 }
 
+TEST(Config, ReadsAllowedOrigins) {
+  const auto two = load_config(sources({{"allowed-origins", "https://app.example,http://localhost:3000"}}, {}, {}));
+  ASSERT_TRUE(two.ok());
+  EXPECT_EQ(two->allowed_origins, (std::vector<std::string>{"https://app.example", "http://localhost:3000"}));
+  for (const char* wrong : {"app.example", "https://", "https://app.example/", "https://*.example", "*", ",", "null",
+                            "https://a.example https://b.example"})
+    EXPECT_NE(error_of(sources({{"allowed-origins", wrong}}, {}, {})), "") << wrong;
+  EXPECT_NE(error_of(sources({{"tenant-role", "none"}}, {}, {})), "") << "SET ROLE none is no role";
+}
+
 TEST(Config, ReadsListenAddresses) {
   const auto six = load_config(sources({{"http-listen", "[::1]:9000"}}, {}, {}));
   ASSERT_TRUE(six.ok());

@@ -1,0 +1,143 @@
+#include "tenant_pool.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "../log.h"
+
+namespace byocd {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+// More than a second's worth; what comes on top is told to come again.
+constexpr std::size_t most_waiting = 256;
+// Who asked has given up by then.
+constexpr auto longest_wait = 5s;
+
+constexpr Statement begin{"begin", "BEGIN"};
+constexpr Statement authenticate{"authenticate", "SELECT byoc.authenticate($1)"};
+constexpr Statement commit{"commit", "COMMIT"};
+
+DbError overloaded() {
+  return {"53300", "more requests wait for the database than can be taken", "", false, ""};
+}
+
+}  // namespace
+
+// A transaction, and what it answered so far.
+struct TenantPool::Running {
+  Session& session;
+  Request request;
+  std::optional<DbError> error;
+  Rows rows;
+
+  /// Keeps the first error; answers whether there was none.
+  bool note(const QueryResult& result) {
+    if (!result && !error) error = result.error();
+    return result.ok();
+  }
+};
+
+TenantPool::Session::Session(Loop& loop, const Options& options, int number)
+    : connection(loop, "tenants " + std::to_string(number), options.conninfo),
+      handshake(connection, loop, "tenants " + std::to_string(number), {.tenant_role = options.role}) {}
+
+TenantPool::TenantPool(Loop& loop, const Options& options)
+    : loop_(loop), refused_timer_(loop.make_timer([this] {
+        for (auto callbacks = std::exchange(refused_, {}); auto& callback : callbacks) callback(fail(overloaded()));
+      })) {
+  for (int i = 0; !options.role.empty() && i < options.connections; ++i) {
+    sessions_.push_back(std::make_unique<Session>(loop, options, i + 1));
+    Session& session = *sessions_.back();
+    Connection::Handlers handlers;
+    handlers.on_session = [&session] { session.handshake.run(); };
+    handlers.on_ready = [this] { serve(); };
+    handlers.on_lost = [this, &session] {
+      session.handshake.reset();
+      serve();
+    };
+    session.connection.set_handlers(std::move(handlers));
+  }
+}
+
+TenantPool::~TenantPool() = default;
+
+void TenantPool::open() {
+  for (auto& session : sessions_) session->connection.open();
+}
+
+void TenantPool::close() {
+  for (auto& session : sessions_) session->connection.close();
+}
+
+void TenantPool::run(const SecretString& token, const Statement& statement, Params params, QueryCallback callback) {
+  if (waiting_.size() >= most_waiting) return refuse_later(std::move(callback));
+  waiting_.push_back({token.copy(), statement, std::move(params), std::move(callback), loop_.now()});
+  serve();
+}
+
+void TenantPool::refuse_later(QueryCallback callback) {
+  refused_.push_back(std::move(callback));
+  refused_timer_->start(0us);
+}
+
+TenantPool::Session* TenantPool::free_session() {
+  for (auto& session : sessions_)
+    if (!session->busy && session->connection.ready()) return session.get();
+  return nullptr;
+}
+
+bool TenantPool::any_ready() const {
+  return std::any_of(sessions_.begin(), sessions_.end(),
+                     [](const auto& session) { return session->connection.ready(); });
+}
+
+void TenantPool::serve() {
+  while (!waiting_.empty()) {
+    if (loop_.now() - waiting_.front().since > longest_wait || !any_ready()) {
+      refuse_later(std::move(waiting_.front().callback));
+    } else if (Session* session = free_session()) {
+      start(*session, std::move(waiting_.front()));
+    } else {
+      return;
+    }
+    waiting_.pop_front();
+  }
+}
+
+void TenantPool::start(Session& session, Request request) {
+  session.busy = true;
+  const auto running = std::make_shared<Running>(Running{session, std::move(request), std::nullopt, {}});
+  session.connection.query(begin, {}, [this, running](const QueryResult& result) {
+    if (!running->note(result)) return finish(running);
+    running->session.connection.query(
+        authenticate, {running->request.token.reveal()},
+        [this, running](const QueryResult& answer) { on_authenticated(running, answer); });
+  });
+}
+
+void TenantPool::on_authenticated(const RunningPtr& running, const QueryResult& result) {
+  if (!running->note(result)) return finish(running);
+  running->session.connection.query(running->request.statement, std::move(running->request.params),
+                                    [this, running](QueryResult answer) {
+                                      if (running->note(answer)) running->rows = std::move(*answer);
+                                      finish(running);
+                                    });
+}
+
+// After an error COMMIT rolls back.
+void TenantPool::finish(const RunningPtr& running) {
+  running->session.connection.query(commit, {}, [this, running](const QueryResult& result) {
+    running->note(result);
+    running->session.busy = false;
+    if (running->error)
+      running->request.callback(fail(std::move(*running->error)));
+    else
+      running->request.callback(std::move(running->rows));
+    serve();
+  });
+}
+
+}  // namespace byocd

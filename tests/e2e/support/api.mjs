@@ -1,0 +1,82 @@
+// A client of the REST API whose every answer is compared with /api/openapi.json.
+
+import http from 'node:http';
+import { clusterKey, now, signToken } from '../../../scripts/jwt.mjs';
+import { OpenApi } from './openapi.mjs';
+
+export const API_ENV = { BYOC_TENANT_ROLE: 'tenant' };
+
+// One HTTP request; answers { status, headers, text }. `body`: text, bytes, or what becomes JSON.
+export function exchange(url, method, target, { headers = {}, body, agent = false } = {}) {
+  const json = body !== undefined && typeof body !== 'string' && !Buffer.isBuffer(body);
+  const bytes = json ? JSON.stringify(body) : body;
+  return new Promise((resolve, reject) => {
+    const request = http.request(url, {
+      method, path: target, agent, headers: { ...(json ? { 'content-type': 'application/json' } : {}), ...(bytes === undefined ? {} : { 'content-length': Buffer.byteLength(bytes) }), ...headers },
+    }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (chunk) => { text += chunk; })
+        .on('end', () => resolve({ status: response.statusCode, headers: response.headers, text })).on('error', reject);
+    });
+    request.on('error', reject);
+    request.end(bytes);
+  });
+}
+
+export class Api {
+  constructor(stack) { this.stack = stack; }
+
+  // Once byocd runs.
+  async open() {
+    this.key = clusterKey(this.stack.cluster);
+    this.description = new OpenApi(JSON.parse((await exchange(this.stack.byocd.url, 'GET', '/api/openapi.json')).text));
+    return this;
+  }
+
+  token(organization, claims = {}) {
+    return signToken(this.key, { org_id: organization.id ?? organization, sub: 'ada', org_role: 'owner', exp: now() + 3600, ...claims });
+  }
+
+  // Answers { status, headers, text, json }. `token` null: none.
+  async call(token, method, target, { headers = {}, body, agent } = {}) {
+    const answer = await exchange(this.stack.byocd.url, method, target, {
+      headers: { ...(token ? { authorization: `Bearer ${token}` } : {}), ...headers }, body, agent,
+    });
+    this.description.check(method, target, answer);
+    return { ...answer, json: answer.headers['content-type']?.endsWith('json') && answer.text ? JSON.parse(answer.text) : null };
+  }
+
+  // A stream of events: { next(kind) -> data, ended -> promise, close() }.
+  async watch(token) {
+    const request = http.get(`${this.stack.byocd.url}/api/organization/events`, { agent: false, headers: { authorization: `Bearer ${token}` } });
+    const response = await new Promise((resolve, reject) => { request.on('response', resolve).on('error', reject); });
+    const events = [];
+    const waiting = [];
+    let text = '';
+    response.setEncoding('utf8').on('data', (chunk) => {
+      text += chunk;
+      const blocks = text.split('\n\n');
+      text = blocks.pop();
+      for (const block of blocks) {
+        const [, kind, data] = /^event: (\w+)\ndata: (.*)$/.exec(block) ?? [];
+        if (kind) events.push({ kind, data: JSON.parse(data) });
+      }
+      for (const wake of waiting.splice(0)) wake();
+    });
+    response.on('error', () => {});
+    const ended = new Promise((resolve) => { response.on('close', () => { resolve(); for (const wake of waiting.splice(0)) wake(); }); });
+    return {
+      status: response.statusCode, headers: response.headers, events, ended,
+      // The data of the next event that fits; fails when the stream ends before.
+      async next(kind, fits = () => true) {
+        for (;;) {
+          const at = events.findIndex((event) => event.kind === kind && fits(event.data));
+          if (at >= 0) return events.splice(at, 1)[0].data;
+          if (response.closed) throw new Error(`the stream ended before ${kind}`);
+          await new Promise((resolve) => { waiting.push(resolve); });
+        }
+      },
+      close() { request.destroy(); },
+    };
+  }
+}
