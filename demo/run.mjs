@@ -60,7 +60,7 @@ async function startEverything(run) {
   await database.query('CREATE EXTENSION pg_byoc');
   await database.query(sql('tables'));
   const simulator = await Simulator.start(run, { log: cluster.log });
-  const byocd = await Byocd.start(run, cluster, { database: DATABASE, simulator });
+  const byocd = await Byocd.start(run, cluster, { database: DATABASE, simulator, env: { BYOC_TENANT_ROLE: 'tenant' } });
 
   say(bold('Started'), dim(`in ${((performance.now() - started) / 1000).toFixed(1)} s, private to this run`));
   say(`  PostgreSQL ${version.split(' ')[0]} with pg_byoc`, dim(`socket in ${cluster.env.PGHOST}`));
@@ -137,6 +137,7 @@ function keepUp(run, cluster, simulator, byocd) {
 
   say(bold('\nKept up'));
   say('  connect        . build/demo.env && psql');
+  say('  REST API       curl -H "Authorization: Bearer $DEMO_TOKEN_A" $BYOC_URL/api/organization/credentials');
   say(`  received SMS   ${simulator.url}/_simulator/messages`);
   say(`  log            ${cluster.log}`);
   say('  stop           make demo-stop');

@@ -10,6 +10,10 @@ CREATE TABLE leads (
 CREATE ROLE app LOGIN;
 GRANT INSERT ON leads TO app;
 
--- byocd's role moves jobs to providers by calling functions; it reads no table.
-CREATE ROLE byocd LOGIN;
+-- byocd's role moves jobs to providers by calling functions; it reads no table. For requests of the REST API it becomes
+-- `tenant`, and acts for the organization of the request's token.
+CREATE ROLE byocd LOGIN NOINHERIT;
 SELECT byoc.grant_dispatcher('byocd');
+CREATE ROLE tenant;
+SELECT byoc.grant_tenant('tenant');
+GRANT tenant TO byocd;
