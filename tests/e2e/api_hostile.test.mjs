@@ -153,7 +153,8 @@ test('when all connections are busy and the queue is full, 503 comes at once', a
   const all = Array.from({ length: 300 }, change);
   const first = await Promise.race(all);
   assert.deepEqual([first.status, first.headers['retry-after']], [503, '1']);
-  assert.equal(await stack.db.value(`SELECT count(*)::int FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%rest_update_credential%'`), 4);
+  await until('all connections to be busy', async () => (
+    await stack.db.value(`SELECT count(*)::int FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%rest_update_credential%'`)) === 4);
   await sends('beside a full queue');
   await blocker.query('ROLLBACK');
   await blocker.end();

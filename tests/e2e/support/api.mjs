@@ -2,6 +2,7 @@
 
 import http from 'node:http';
 import { clusterKey, now, signToken } from '../../../scripts/jwt.mjs';
+import { until } from '../../../scripts/run.mjs';
 import { OpenApi } from './openapi.mjs';
 
 export const API_ENV = { BYOC_TENANT_ROLE: 'tenant' };
@@ -46,12 +47,11 @@ export class Api {
     return { ...answer, json: answer.headers['content-type']?.endsWith('json') && answer.text ? JSON.parse(answer.text) : null };
   }
 
-  // A stream of events: { next(kind) -> data, ended -> promise, close() }.
+  // A stream of events: { next(kind) -> data, end() waits for its end, close() }.
   async watch(token) {
     const request = http.get(`${this.stack.byocd.url}/api/organization/events`, { agent: false, headers: { authorization: `Bearer ${token}` } });
     const response = await new Promise((resolve, reject) => { request.on('response', resolve).on('error', reject); });
     const events = [];
-    const waiting = [];
     let text = '';
     response.setEncoding('utf8').on('data', (chunk) => {
       text += chunk;
@@ -61,21 +61,17 @@ export class Api {
         const [, kind, data] = /^event: (\w+)\ndata: (.*)$/.exec(block) ?? [];
         if (kind) events.push({ kind, data: JSON.parse(data) });
       }
-      for (const wake of waiting.splice(0)) wake();
     });
     response.on('error', () => {});
-    const ended = new Promise((resolve) => { response.on('close', () => { resolve(); for (const wake of waiting.splice(0)) wake(); }); });
     return {
-      status: response.statusCode, headers: response.headers, events, ended,
+      status: response.statusCode, headers: response.headers, events,
+      end: () => until('the stream to end', () => response.closed),
       // The data of the next event that fits; fails when the stream ends before.
-      async next(kind, fits = () => true) {
-        for (;;) {
-          const at = events.findIndex((event) => event.kind === kind && fits(event.data));
-          if (at >= 0) return events.splice(at, 1)[0].data;
-          if (response.closed) throw new Error(`the stream ended before ${kind}`);
-          await new Promise((resolve) => { waiting.push(resolve); });
-        }
-      },
+      next: (kind, fits = () => true) => until(`event ${kind}`, () => {
+        const at = events.findIndex((event) => event.kind === kind && fits(event.data));
+        if (at < 0 && response.closed) throw new Error(`the stream ended before ${kind}`);
+        return at >= 0 && events.splice(at, 1)[0].data;
+      }),
       close() { request.destroy(); },
     };
   }
