@@ -58,7 +58,7 @@ void define_settings() {
   DefineCustomIntVariable("byoc.verification_interval", "How often a verified credential is verified again.",
                           "0: never by itself. A change takes effect at each credential's next verification.",
                           &verification_interval, verification_interval, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S, nullptr,
-                           nullptr, nullptr);
+                          nullptr, nullptr);
   DefineCustomIntVariable("byoc.fallback", "Account of the environment that this session of byocd may send with.",
                           "Set by byoc.announce_fallback(); of no use to other sessions. 0: none.", &fallback, 0, 0,
                           INT_MAX, PGC_USERSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE, nullptr,
