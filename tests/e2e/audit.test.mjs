@@ -203,7 +203,7 @@ test('shredding, a new master key without the old one, a dump and a restore: the
   chownSync(copy.env.BYOC_KEYRING, uid, gid);
   const admin = await copy.connect();
   await admin.query('SELECT 1');
-  await admin.query('CREATE ROLE byocd LOGIN; CREATE ROLE app; CREATE ROLE "credentials reader"');
+  await stack.copyRoles(admin);
   await admin.query('CREATE DATABASE e2e');
   await copy.disconnect();
   copy.restart();

@@ -326,7 +326,7 @@ test('a dump restored into a new server: readable with the same ring, refused cl
 
   const copy = new Cluster(stack.run, { name: 'restored' });
   const admin = await copy.connect();
-  await admin.query('CREATE ROLE byocd LOGIN');
+  await stack.copyRoles(admin);
   await admin.query('CREATE DATABASE e2e');
   execFileSync(`${PG_BIN}/pg_restore`, ['-e', '-d', 'e2e', dump], { env: { ...process.env, ...copy.environment('e2e') } });
   let session = await copy.connect('e2e');

@@ -34,6 +34,12 @@ export class Stack {
 
   connect(user) { return this.cluster.connect(DATABASE, user); }
 
+  // Makes this server's roles in another one, as a dump needs them.
+  async copyRoles(session) {
+    const roles = await this.db.rows(`SELECT quote_ident(rolname) AS name FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> 'postgres'`);
+    for (const { name } of roles) await session.query(`CREATE ROLE ${name} LOGIN`);
+  }
+
   async startByocd(env = {}) {
     this.byocdLog = `${this.run.folder}/byocd.log`;
     this.byocd = await Byocd.start(this.run, this.cluster, {
@@ -58,7 +64,7 @@ export class Stack {
   // Waits until byocd has checked the organization's credential.
   verified({ credential }, status = 'verified') {
     return until(`credential ${credential} to be ${status}`, () => this.db.value(
-      'SELECT verification_status = $2 FROM byoc.credentials WHERE id = $1', [credential, status]), { timeout: 30_000 });
+      'SELECT verification_status = $2 FROM byoc.credentials WHERE id = $1', [credential, status]));
   }
 
   send(organization, to, body) {
