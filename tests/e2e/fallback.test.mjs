@@ -10,7 +10,7 @@ import { BYOCD, Byocd, Stack, filesWith, until } from './stack.mjs';
 const shared = { sid: `AC${'0'.repeat(30)}fa`, authToken: `${'0'.repeat(28)}facc`, number: '+15550009900' };
 const variables = { TWILIO_ACCOUNT_SID: shared.sid, TWILIO_AUTH_TOKEN: shared.authToken, TWILIO_PHONE_NUMBER: shared.number };
 const fallback = { ...variables, BYOC_ALLOW_ENV_FALLBACK: 'yes' };
-const stack = new Stack('fallback', { env: { ...variables, BYOC_LEASE: '3s', BYOC_REQUEST_TIMEOUT: '1s' } });
+const stack = new Stack('fallback', { env: { ...variables, BYOC_LEASE: '3600s', BYOC_REQUEST_TIMEOUT: '600s' } });
 const at_once = { queued_ms: 0, sending_ms: 0, sent_ms: 0, final_ms: 0 };
 let number = 0;
 
@@ -165,6 +165,7 @@ test('a byocd that dies leaves nothing undecided, and one without the environmen
   const id = await stack.send(a, '+15551200034', 'byocd dies');
   await until('the request', async () => (await received('+15551200034')).length === 1);
   await stack.byocd.program.stop('SIGKILL');
+  await stack.expireLeases();
   await stack.startByocd();
   await until('its rescue', async () => (await history(id)).includes('rescued'));
   const before = await stack.db.value('SELECT count(*)::int FROM byoc.claim_reconciliations(8, \'1 second\')');

@@ -5,7 +5,7 @@ import http from 'node:http';
 import { after, afterEach, before, test } from 'node:test';
 import { Stack, until as untilSoon } from './stack.mjs';
 
-const stack = new Stack('senders', { env: { BYOC_REQUEST_TIMEOUT: '2s' } });
+const stack = new Stack('senders', { env: { BYOC_REQUEST_TIMEOUT: '10s' } });
 const until = (what, condition) => untilSoon(what, condition, { timeout: 60_000 });
 const hosts = [];
 let proxy;

@@ -125,14 +125,14 @@ test('a credential that is there is replaced with --force only, and keeps its id
 
 test('with a user\'s token instead of a trusted role', async () => {
   const org = await createOrganization('By token');
-  await db.query(`CREATE ROLE tenant LOGIN; SELECT byoc.grant_tenant('tenant')`);
+  await db.query(`CREATE ROLE app LOGIN; SELECT byoc.grant_tenant('app')`);
   const token = (role) => signToken(clusterKey(stack.cluster), { org_id: org, sub: 'ada', org_role: role, exp: now() + 600 });
-  const refused = await fromFd([], FIELDS, { PGUSER: 'tenant', BYOC_TOKEN: token('member') });
+  const refused = await fromFd([], FIELDS, { PGUSER: 'app', BYOC_TOKEN: token('member') });
   assert.equal(refused.code, 1);
   assert.match(refused.err, /database refuses/);
   const other = await createOrganization('Another');
-  assert.match((await fromFd(['--org', other], FIELDS, { PGUSER: 'tenant', BYOC_TOKEN: token('admin') })).err, new RegExp(`token is of organization ${org}`));
-  const { code, err } = await fromFd([], FIELDS, { PGUSER: 'tenant', BYOC_TOKEN: token('admin') });
+  assert.match((await fromFd(['--org', other], FIELDS, { PGUSER: 'app', BYOC_TOKEN: token('admin') })).err, new RegExp(`token is of organization ${org}`));
+  const { code, err } = await fromFd([], FIELDS, { PGUSER: 'app', BYOC_TOKEN: token('admin') });
   assert.deepEqual([code, err], [0, '']);
   assert.deepEqual(await plaintext(org), FIELDS);
   assert.equal(await db.value(`SELECT user_id FROM byoc.audit_log WHERE org_id = $1 AND action = 'credential.added'`, [org]), 'ada');

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 import { Byocd, Stack, until as untilSoon } from './stack.mjs';
 
-const stack = new Stack('verification', { env: { BYOC_REQUEST_TIMEOUT: '2s', BYOC_MAX_IN_FLIGHT: '16' } });
+const stack = new Stack('verification', { env: { BYOC_REQUEST_TIMEOUT: '5s', BYOC_MAX_IN_FLIGHT: '16' } });
 const until = (what, condition) => untilSoon(what, condition, { timeout: 60_000 });
 let a;
 let b;
@@ -24,7 +24,7 @@ const counts = async (organization, body) => Object.fromEntries((await stack.db.
   .map(({ status, n }) => [status, n]));
 // The token that Twilio knows from now on.
 const rotate = (organization, authToken) => stack.simulator.addAccount({ ...organization.account, authToken });
-const median = (numbers) => numbers.toSorted((x, y) => x - y)[Math.floor(numbers.length / 2)];
+const median = (numbers) => [...numbers].sort((x, y) => x - y)[Math.floor(numbers.length / 2)];
 async function configure(settings) {
   for (const [name, value] of Object.entries(settings)) await stack.db.query(`ALTER SYSTEM SET ${name} = '${value}'`);
   await stack.db.query('SELECT pg_reload_conf()');
