@@ -98,18 +98,20 @@ std::optional<std::string> apply_tenant_role(Config& config, std::string_view te
   return std::nullopt;
 }
 
-std::optional<std::string> apply_origins(Config& config, std::string_view text) {
-  const std::string expected = "origins such as https://app.example.org, with commas between them";
-  config.allowed_origins.clear();
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find(','), text.size());
-    const std::string_view origin = text.substr(0, end);
-    const std::size_t host = origin.starts_with("https://") ? 8 : origin.starts_with("http://") ? 7 : origin.npos;
-    if (host >= origin.size() || origin.find_first_of(" /?#@*", host) != origin.npos) return expected;
-    config.allowed_origins.emplace_back(origin);
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return std::nullopt;
+Apply origins(std::vector<std::string> Config::*field) {
+  return [=](Config& config, std::string_view text) -> std::optional<std::string> {
+    const std::string expected = "origins such as https://app.example.org, with commas between them";
+    (config.*field).clear();
+    while (!text.empty()) {
+      const std::size_t end = std::min(text.find(','), text.size());
+      const std::string_view origin = text.substr(0, end);
+      const std::size_t host = origin.starts_with("https://") ? 8 : origin.starts_with("http://") ? 7 : origin.npos;
+      if (host >= origin.size() || origin.find_first_of(" /?#@*;'\"", host) != origin.npos) return expected;
+      (config.*field).emplace_back(origin);
+      text.remove_prefix(std::min(end + 1, text.size()));
+    }
+    return std::nullopt;
+  };
 }
 
 std::optional<std::string> apply_log_level(Config& config, std::string_view text) {
@@ -170,7 +172,10 @@ const std::vector<Setting>& settings() {
        whole_number(&Config::api_rate, 1, 1'000'000)},
       {{"allowed-origins", "BYOC_ALLOWED_ORIGINS",
         "origins, with commas between them, whose pages may call the API and hand over sessions (default: none)"},
-       apply_origins},
+       origins(&Config::allowed_origins)},
+      {{"frame-ancestors", "BYOC_FRAME_ANCESTORS",
+        "origins, with commas between them, whose pages may show the dashboard in a frame (default: none)"},
+       origins(&Config::frame_ancestors)},
       {{"accept-unsigned-receipts", "BYOC_ACCEPT_UNSIGNED_RECEIPTS",
         "yes: believe a status callback by its token alone when the credential is an API key (default no: ask "
         "instead)",

@@ -48,6 +48,8 @@ struct Config {
   int api_rate = 1'000;
   /// Origins of the host application (`https://app.example`): CORS, and where sessions may be handed over from.
   std::vector<std::string> allowed_origins;
+  /// Origins whose pages may show ours in a frame.
+  std::vector<std::string> frame_ancestors;
   /// Believe a status callback by its token alone when the credential has no auth token to check its signature with.
   bool accept_unsigned_receipts = false;
   bool allow_env_fallback = false;

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <memory>
 
+#include "api/dashboard.h"
 #include "api/health.h"
 #include "api/rest_api.h"
 #include "api/server.h"
@@ -178,6 +179,7 @@ Daemon::Daemon(const Config& config)
     });
   }
   rest_api_.add_routes(server_.router());
+  Dashboard(embedded_pages(), config.frame_ancestors).add_routes(server_.router());
   server_.get("/api/openapi.json", [] {
     return ApiAnswer{200, "application/json", std::string(embedded_openapi), {}, {}};
   });

@@ -68,8 +68,12 @@ TEST(Config, ReadsAllowedOrigins) {
   ASSERT_TRUE(two.ok());
   EXPECT_EQ(two->allowed_origins, (std::vector<std::string>{"https://app.example", "http://localhost:3000"}));
   for (const char* wrong : {"app.example", "https://", "https://app.example/", "https://*.example", "*", ",", "null",
-                            "https://a.example https://b.example"})
+                            "https://a.example https://b.example", "https://a.example;script-src"}) {
     EXPECT_NE(error_of(sources({{"allowed-origins", wrong}}, {}, {})), "") << wrong;
+    EXPECT_NE(error_of(sources({{"frame-ancestors", wrong}}, {}, {})), "") << wrong;
+  }
+  EXPECT_EQ(load_config(sources({{"frame-ancestors", "https://app.example"}}, {}, {}))->frame_ancestors,
+            std::vector<std::string>{"https://app.example"});
   EXPECT_NE(error_of(sources({{"tenant-role", "none"}}, {}, {})), "") << "SET ROLE none is no role";
 }
 

@@ -1,0 +1,55 @@
+// Requests to the REST API, by the session's cookie.
+
+const BASE = new URL('../api/', document.baseURI);
+
+let csrfToken = '';
+export const useCsrfToken = (token) => { csrfToken = token; };
+
+export const apiUrl = (path) => new URL(path, BASE);
+
+// What the server refused, or that it could not be reached (status 0). `errors` names fields.
+export class ApiError extends Error {
+  constructor(status, detail, errors = []) {
+    super(detail);
+    Object.assign(this, { status, errors });
+  }
+}
+
+async function problemOf(response) {
+  const problem = await response.json().catch(() => null);
+  return new ApiError(response.status, problem?.detail ?? 'The server gave no reason.', problem?.errors);
+}
+
+// Answers { body, etag }. Throws ApiError.
+export async function call(method, path, { body, headers = {}, signal } = {}) {
+  let response;
+  try {
+    response = await fetch(apiUrl(path), {
+      method, signal, cache: 'no-store', credentials: 'same-origin',
+      headers: {
+        ...(body === undefined ? {} : { 'Content-Type': 'application/json' }), ...(method === 'GET' ? {} : { 'X-CSRF-Token': csrfToken }), ...headers,
+      },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch (error) {
+    if (error.name === 'AbortError') throw error;
+    throw new ApiError(0, 'The server cannot be reached. Nothing is lost; try again in a moment.');
+  }
+  if (!response.ok) {
+    const problem = await problemOf(response);
+    if (problem.status === 401) dispatchEvent(new Event('session-ended'));
+    throw problem;
+  }
+  return { body: response.status === 204 ? null : await response.json(), etag: response.headers.get('ETag') };
+}
+
+export const get = async (path, options) => (await call('GET', path, options)).body;
+
+// A key for a request that may be repeated after a failure without being done twice.
+export const newKey = () => crypto.getRandomValues(new Uint32Array(4)).join('-');
+
+// `method` with If-Match for what is stored now.
+export async function change(method, path, body) {
+  const { etag } = await call('GET', path);
+  return (await call(method, path, { body, headers: { 'If-Match': etag } })).body;
+}
