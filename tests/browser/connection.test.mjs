@@ -1,0 +1,96 @@
+// What the pages say when the session, the network or the server is gone, and how they come back.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { now } from '../../scripts/jwt.mjs';
+import { until } from '../../scripts/run.mjs';
+import { Browser, assertLooksRight } from './support/browser.mjs';
+import { Pages } from './support/pages.mjs';
+
+const stack = new Pages('browser-connection');
+const browser = new Browser();
+let a;
+let b;
+let origin;
+
+after(async () => { await browser.stop(); await stack.end(); });
+before(async () => {
+  await stack.start();
+  origin = stack.origin;
+  await browser.start();
+  a = await stack.organization(1);
+  b = await stack.organization(2);
+});
+
+const open = (window, page, organization, claims) => window.open(stack.address(page, organization, claims));
+
+test('without a session, with an expired token and with nonsense the page says what to do', async () => {
+  const window = await browser.window();
+  const page = await window.open(`${origin}/dashboard/settings`);
+  await page.getByRole('heading', { name: 'Your session has ended' }).waitFor();
+  await assertLooksRight(page, 'session-none');
+  for (const token of [stack.api.token(a, { exp: now() - 3600 }), 'nonsense!']) {
+    const other = await window.open(`${origin}/dashboard/messages#token=${token}`);
+    await other.getByRole('heading', { name: 'Your session has ended' }).waitFor();
+    assert.equal(other.url(), `${origin}/dashboard/messages`);
+  }
+  window.assertClean(origin, /401/);
+  await window.close();
+});
+
+test('a session that expires under an open page ends it, and nothing of the organization stays', async () => {
+  const window = await browser.window();
+  // The database allows 30 s of clock skew.
+  const page = await open(window, 'settings', a, { exp: now() - 20 });
+  await page.locator('[data-status=verified]').waitFor();
+  await page.getByRole('heading', { name: 'Your session has ended' }).waitFor();
+  assert.equal(await page.getByText('Organization 1').count(), 0);
+  await assertLooksRight(page, 'session-expired');
+  window.assertClean(origin, /401/);
+  await window.close();
+});
+
+test('offline is said, and over when it is over', async () => {
+  const window = await browser.window();
+  const page = await open(window, 'messages', a);
+  await page.getByText('No messages yet').waitFor();
+  await window.context.setOffline(true);
+  await page.getByText('You are offline.').waitFor();
+  await assertLooksRight(page, 'offline');
+  const id = await stack.send(a, '+15551000001', 'meanwhile');
+  await stack.settled(id, ['delivered']);
+  await window.context.setOffline(false);
+  await page.locator(`[data-message="${id}"] [data-status=delivered]`).waitFor();
+  await until('the banner to go', async () => (await page.locator('#connection').textContent()) === '');
+  await window.close();
+});
+
+test('a restart of the server is said, and what happened meanwhile shows up', async () => {
+  const window = await browser.window();
+  const page = await open(window, 'messages', a);
+  await page.getByText('meanwhile').waitFor();
+  await stack.byocd.program.stop();
+  await page.getByText('The server does not answer.').waitFor();
+  await assertLooksRight(page, 'server-away');
+  const id = await stack.send(a, '+15551000001', 'while it was away');
+  await stack.startByocd();
+  await page.locator(`[data-message="${id}"] [data-status=delivered]`).waitFor();
+  await page.getByText('Connected again.').waitFor();
+  await until('the banner to go', async () => (await page.locator('#connection').textContent()) === '');
+  await window.close();
+});
+
+test('who signs in as somebody else in another tab is not shown the former organization', async () => {
+  const window = await browser.window();
+  const first = await open(window, 'settings', a);
+  await first.getByText('Organization 1', { exact: true }).waitFor();
+  const second = await open(window, 'settings', b);
+  await second.getByText('Organization 2', { exact: true }).waitFor();
+  await first.getByText('Organization 2', { exact: true }).waitFor();
+  assert.equal(await first.getByText('Organization 1').count(), 0);
+  await second.getByRole('button', { name: 'Sign out' }).click();
+  await second.getByRole('heading', { name: 'Your session has ended' }).waitFor();
+  await first.getByRole('heading', { name: 'Your session has ended' }).waitFor();
+  assert.deepEqual(await window.context.cookies(), []);
+  await window.close();
+});
