@@ -8,7 +8,7 @@ export const useCsrfToken = (token) => { csrfToken = token; };
 export const apiUrl = (path) => new URL(path, BASE);
 
 // What the server refused, or that it could not be reached (status 0). `errors` names fields.
-export class ApiError extends Error {
+class ApiError extends Error {
   constructor(status, detail, errors = []) {
     super(detail);
     Object.assign(this, { status, errors });
@@ -21,18 +21,17 @@ async function problemOf(response) {
 }
 
 // Answers { body, etag }. Throws ApiError.
-export async function call(method, path, { body, headers = {}, signal } = {}) {
+export async function call(method, path, { body, headers = {} } = {}) {
   let response;
   try {
     response = await fetch(apiUrl(path), {
-      method, signal, cache: 'no-store', credentials: 'same-origin',
+      method, cache: 'no-store', credentials: 'same-origin',
       headers: {
         ...(body === undefined ? {} : { 'Content-Type': 'application/json' }), ...(method === 'GET' ? {} : { 'X-CSRF-Token': csrfToken }), ...headers,
       },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
-  } catch (error) {
-    if (error.name === 'AbortError') throw error;
+  } catch {
     throw new ApiError(0, 'The server cannot be reached. Nothing is lost; try again in a moment.');
   }
   if (!response.ok) {
@@ -43,13 +42,19 @@ export async function call(method, path, { body, headers = {}, signal } = {}) {
   return { body: response.status === 204 ? null : await response.json(), etag: response.headers.get('ETag') };
 }
 
-export const get = async (path, options) => (await call('GET', path, options)).body;
+export const get = async (path) => (await call('GET', path)).body;
 
-// A key for a request that may be repeated after a failure without being done twice.
-export const newKey = () => crypto.getRandomValues(new Uint32Array(4)).join('-');
-
-// `method` with If-Match for what is stored now.
-export async function change(method, path, body) {
-  const { etag } = await call('GET', path);
-  return (await call(method, path, { body, headers: { 'If-Match': etag } })).body;
+// Sends POST requests that are not done twice when they are sent again because an answer was lost: until one went well, the
+// same body gets the same key.
+export function onceOnly() {
+  let sent;
+  let key;
+  return async (path, body) => {
+    const text = JSON.stringify(body);
+    if (text !== sent) key = crypto.getRandomValues(new Uint32Array(4)).join('-');
+    sent = text;
+    const answer = await call('POST', path, { body, headers: { 'Idempotency-Key': key } });
+    sent = undefined;
+    return answer.body;
+  };
 }

@@ -4,29 +4,36 @@ import { get } from './api.js';
 import { openDialog } from './dialog.js';
 import { el } from './dom.js';
 import { act } from './form.js';
-import { atTime, words } from './format.js';
+import { words } from './format.js';
+import { time } from './time.js';
 
-export async function openAuditTrail(credential) {
-  const rows = el('tbody');
-  const more = el('button', { type: 'button' }, 'Show more');
+const NAMES = { leased: 'Opened to send or verify', read: 'Read as plain text' };
+
+export async function openAuditTrail({ id, display_name: name }) {
+  const list = el('ol', { class: 'timeline' });
+  const more = el('button', { type: 'button' }, 'Show older entries');
   let after = null;
   const load = async () => {
-    const page = await get(`organization/credentials/${credential.id}/audit?limit=50${after ? `&after=${encodeURIComponent(after)}` : ''}`);
-    rows.append(...page.items.map(row));
+    const page = await get(`organization/credentials/${id}/audit?limit=50${after ? `&after=${encodeURIComponent(after)}` : ''}`);
+    list.append(...page.items.map(entry));
     after = page.next;
     more.hidden = !after;
   };
   more.addEventListener('click', () => act(more, load));
   await load();
-  openDialog(`Audit trail of ${credential.display_name}`, el('div', { class: 'scroll', tabindex: '0', role: 'group', 'aria-label': 'Entries' },
-    el('table', {},
-      el('thead', {}, el('tr', {}, ['When', 'What', 'Who', 'Details'].map((title) => el('th', { scope: 'col' }, title)))), rows)), more);
+  openDialog(`Audit trail of ${name}`, list, more);
 }
 
-function row({ at, action, details, user_id: user, org_role: orgRole, role }) {
+function entry({ at, action, details, user_id: user, org_role: orgRole, role }) {
+  const what = action.replace(/^credential\./, '');
   const who = user ? [user, orgRole].filter(Boolean).join(', ') : role;
-  return el('tr', {}, el('td', {}, el('time', { datetime: at }, atTime(at))), el('td', {}, words(action)), el('td', {}, who ?? ''), el('td', {}, described(details)));
+  return el('li', {}, el('span', { class: 'step' }, NAMES[what] ?? words(what)), time(at, { class: 'hint' }),
+    el('span', { class: 'more' }, [who && `By ${who}`, ...described(details)].filter(Boolean).join(' · ')));
 }
 
-const described = (details) => Object.entries(details ?? {})
-  .map(([name, value]) => `${words(name)}: ${typeof value === 'object' ? JSON.stringify(value) : value}`).join('; ');
+const described = (details) => Object.entries(details ?? {}).map(([name, value]) => `${words(name)}: ${plain(value)}`);
+
+function plain(value) {
+  if (Array.isArray(value)) return value.map(plain).join(', ');
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+}

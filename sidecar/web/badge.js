@@ -6,7 +6,7 @@ import { words } from './format.js';
 const SIGNS = { good: '✓', bad: '✕', wait: '○', note: '!', off: '–' };
 const TONES = {
   verified: 'good', pending: 'note', failed: 'bad', revoked: 'off', checking: 'wait',
-  scheduled: 'wait', queued: 'wait', sending: 'wait', sent: 'wait', delivered: 'good', undelivered: 'bad', cancelled: 'off', expired: 'off', unknown: 'note',
+  scheduled: 'wait', queued: 'wait', sending: 'wait', sent: 'wait', delivered: 'good', undelivered: 'bad', cancelled: 'off', expired: 'bad', unknown: 'note',
 };
 const NAMES = { pending: 'Needs verification', checking: 'Checking…' };
 

@@ -1,43 +1,47 @@
 // Verifications that were asked for here, until their results are in.
 
-import { get, newKey, call } from './api.js';
+import { call } from './api.js';
 import { toast } from './toast.js';
 
-const LOOK_MS = 2000; // an event says it sooner, except for the same result again
+const LOOK_MS = 2000; // an event says it sooner, unless the result is the same as before
+const LONGEST_MS = 30_000;
 
 const checks = new Map(); // by id: last_verified_at before
 
 export const isChecking = (id) => checks.has(id);
 
-function hasResult({ verification_status: status, verification_error: error, last_verified_at: verified }, before) {
-  return status === 'failed' || verified !== before || error !== null;
-}
+const hasResult = ({ verification_status: status, verification_error: error, last_verified_at: verified }, before) =>
+  status === 'failed' || verified !== before || error !== null;
 
 // Takes a credential as it was loaded: its check is over when the result shows in it.
 export function settle(credential) {
-  const { id, display_name: name, verification_status: status, is_active: active } = credential;
+  const { id, display_name: name, verification_status: status, verification_error: error, is_active: active } = credential;
   if (!checks.has(id) || (active && !hasResult(credential, checks.get(id)))) return;
   checks.delete(id);
   if (!active) return;
   if (status === 'verified') toast(`${name} is verified.`);
-  else toast(`${name}: ${credential.verification_error ?? 'not verified.'}`, 'bad');
+  else toast(`${name}: ${error}`, 'bad');
 }
 
-// Has the credential checked; `reload()` is called until the result is in.
-export async function verify({ id, last_verified_at: before }, reload) {
-  await call('POST', `organization/credentials/${id}/verify`, { headers: { 'Idempotency-Key': newKey() } });
-  await expectResult(id, before, reload);
+// Has the credential checked; `reload()` shows all anew, by settle().
+export async function verify(credential, reload) {
+  await call('POST', `organization/credentials/${credential.id}/verify`);
+  await expectResult(credential, reload);
 }
 
-// Waits for the result of a check, such as that of a new credential.
-export async function expectResult(id, before, reload) {
+// Waits for the result of a check that is under way, such as that of a new credential.
+export async function expectResult({ id, display_name: name, last_verified_at: before }, reload) {
   checks.set(id, before);
-  await reload();
-  const look = async () => {
+  const last = Date.now() + LONGEST_MS;
+  const look = () => {
     if (!checks.has(id)) return;
-    const found = await get(`organization/credentials/${id}`).catch(() => null);
-    if (found && hasResult(found, before)) await reload().catch(() => {});
+    if (Date.now() > last) {
+      checks.delete(id);
+      toast(`${name}: the provider gave no answer yet. It is asked again, and the result will show here.`);
+    }
+    reload().catch(() => {}); // the page tells when the server is away
     setTimeout(look, LOOK_MS);
   };
   setTimeout(look, LOOK_MS);
+  await reload();
 }

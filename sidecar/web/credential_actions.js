@@ -1,6 +1,6 @@
 // Small changes of a credential.
 
-import { change, call } from './api.js';
+import { call } from './api.js';
 import { confirmed, openDialog } from './dialog.js';
 import { el } from './dom.js';
 import { field, submit } from './form.js';
@@ -8,29 +8,30 @@ import { toast } from './toast.js';
 
 const path = ({ id }) => `organization/credentials/${id}`;
 
-export function rename(credential, reload) {
-  const name = field('display_name', { title: 'Name', required: true, hint: 'For you and your colleagues.', value: credential.display_name });
+export async function rename(credential, reload) {
+  const { body: seen, etag } = await call('GET', path(credential));
+  const name = field('display_name', { title: 'Name', required: true, hint: 'For you and your colleagues.', value: seen.display_name });
   name.input.maxLength = 200;
   const general = el('p', { class: 'problem', role: 'alert' });
   const save = el('button', { class: 'primary' }, 'Save');
   const form = el('form', { novalidate: true }, name.element, general, el('div', { class: 'buttons' }, save));
-  const dialog = openDialog(`Rename ${credential.display_name}`, form);
+  const dialog = openDialog(`Rename ${seen.display_name}`, form);
   name.input.select();
   form.addEventListener('submit', (event) => {
     event.preventDefault();
     submit([name], save, general, async () => {
-      await change('PATCH', path(credential), { display_name: name.value });
+      await call('PATCH', path(credential), { body: { display_name: name.value }, headers: { 'If-Match': etag } });
       dialog.close();
-      await reload();
       toast('Renamed.');
+      await reload();
     });
   });
 }
 
 export async function setDefault(credential, reload) {
-  await change('PATCH', path(credential), { is_default: true });
-  await reload();
+  await call('PATCH', path(credential), { body: { is_default: true }, headers: { 'If-Match': '*' } });
   toast(`${credential.display_name} is now the default.`);
+  await reload();
 }
 
 export async function revoke(credential, reload) {
@@ -40,6 +41,6 @@ export async function revoke(credential, reload) {
     : 'Its secrets are destroyed at once, and nothing can be sent with it any more. This cannot be undone.';
   if (!await confirmed(`Revoke ${name}?`, text, 'Revoke')) return;
   await call('DELETE', path(credential));
-  await reload();
   toast(`${name} is revoked.`);
+  await reload();
 }

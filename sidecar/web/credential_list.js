@@ -1,24 +1,27 @@
 // The list of credentials: what each is, how it is, and what can be done with it.
 
+import { openAuditTrail } from './audit_trail.js';
 import { badge } from './badge.js';
 import { isChecking, settle, verify } from './checking.js';
 import { rename, revoke, setDefault } from './credential_actions.js';
-import { openAuditTrail } from './audit_trail.js';
 import { el, replaceChildren } from './dom.js';
 import { act } from './form.js';
-import { ago, atTime, words } from './format.js';
+import { words } from './format.js';
 import { mayAdminister, mayRevoke } from './session.js';
 import { openTestForm } from './test_message.js';
+import { timeAgo } from './time.js';
 
+// `reload()` loads and shows them anew.
 export function showCredentials(parent, credentials, reload) {
   credentials.forEach(settle);
-  const active = credentials.filter((each) => each.is_active);
-  const revoked = credentials.filter((each) => !each.is_active);
+  const [active, revoked] = [true, false].map((wanted) => credentials.filter((each) => each.is_active === wanted).map((each) => card(each, reload)));
   replaceChildren(parent,
-    ...(active.length ? active.map((each) => card(each, reload)) : [empty(revoked.length > 0)]),
-    ...(revoked.length ? [el('details', { class: 'revoked' }, el('summary', { 'data-focus': 'revoked' }, `Revoked (${revoked.length})`), revoked.map((each) => card(each, reload)))] : []));
+    ...(active.length ? active : [empty(revoked.length > 0)]),
+    ...(revoked.length ? [shelf(revoked, parent.querySelector('details')?.open)] : []));
   parent.setAttribute('aria-busy', 'false');
 }
+
+const shelf = (revoked, open) => el('details', { open }, el('summary', { 'data-focus': 'revoked' }, `Revoked (${revoked.length})`), revoked);
 
 function empty(anyRevoked) {
   return el('div', { class: 'empty' },
@@ -26,40 +29,47 @@ function empty(anyRevoked) {
     el('p', {}, mayAdminister() ? 'Add your Twilio account to send messages from your own number.' : 'An admin of your organization can add one.'));
 }
 
-// Masks last.
-const shownFields = ({ fields }) => Object.entries(fields).sort(([, a], [, b]) => a.startsWith('•') - b.startsWith('•'));
-
 function state(credential) {
   if (!credential.is_active) return 'revoked';
   return isChecking(credential.id) ? 'checking' : credential.verification_status;
 }
 
 function card(credential, reload) {
-  const { id, display_name: name, credential_type: type, verification_error: error, last_verified_at: verified } = credential;
-  return el('article', { class: 'card credential', 'data-credential': id, 'aria-label': name },
+  const { id, display_name: name, credential_type: type, is_active: active } = credential;
+  return el('article', { class: 'card', 'data-credential': id, 'aria-label': name },
     el('div', { class: 'card-head' },
       el('div', {}, el('h2', {}, name), el('p', { class: 'hint' }, words(type))),
-      el('div', { class: 'badges' }, badge(state(credential)), credential.is_default && credential.is_active && el('span', { class: 'badge plain' }, 'Default'))),
-    credential.is_active && error && !isChecking(id) && el('p', { class: 'problem-box' }, error),
-    el('dl', { class: 'facts' },
-      shownFields(credential).map(([field, value]) => el('div', {}, el('dt', {}, words(field)), el('dd', {}, value))),
-      verified && el('div', {}, el('dt', {}, 'Last verified'), el('dd', {}, el('time', { datetime: verified, title: atTime(verified) }, ago(verified))))),
+      el('div', { class: 'badges' }, badge(state(credential)), active && credential.is_default && el('span', { class: 'badge' }, 'Default'))),
+    active && !isChecking(id) && explanation(credential),
+    facts(credential),
     el('div', { class: 'buttons', role: 'group', 'aria-label': `Actions for ${name}` }, actions(credential, reload)));
 }
 
+function explanation({ verification_status: status, verification_error: error, verification_note: note }) {
+  if (error) return el('p', { class: `box ${status === 'failed' ? 'bad' : 'note'}` }, error);
+  return note && el('p', { class: 'box note' }, note);
+}
+
+// Masks last.
+function facts({ fields, last_verified_at: verified }) {
+  const shown = Object.entries(fields).sort(([, a], [, b]) => a.startsWith('•') - b.startsWith('•')).map(([name, value]) => [words(name), value]);
+  if (verified) shown.push(['Last verified', timeAgo(verified)]);
+  return el('dl', { class: 'facts' }, shown.map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, value))));
+}
+
 function actions(credential, reload) {
-  const { id, display_name: name, is_active: active } = credential;
-  const button = (label, action, properties = {}) => {
+  const { id, display_name: name, is_active: active, is_default: isDefault, credential_type: type } = credential;
+  const button = (label, action, properties) => {
     const element = el('button', { type: 'button', 'data-focus': `${label} ${id}`, 'aria-label': `${label}: ${name}`, ...properties }, label);
-    element.addEventListener('click', () => act(element, action));
+    element.addEventListener('click', () => act(element, () => action(credential, reload)));
     return element;
   };
   return [
-    active && mayAdminister() && button('Verify', () => verify(credential, reload), isChecking(id) ? { disabled: true } : {}),
-    active && credential.credential_type === 'twilio' && button('Send test SMS', () => openTestForm(credential)),
-    active && mayAdminister() && button('Rename', () => rename(credential, reload)),
-    active && mayAdminister() && !credential.is_default && button('Set as default', () => setDefault(credential, reload)),
-    mayAdminister() && button('Audit trail', () => openAuditTrail(credential)),
-    active && mayRevoke() && button('Revoke', () => revoke(credential, reload), { class: 'danger-quiet' }),
+    active && mayAdminister() && button('Verify', verify, { 'aria-disabled': isChecking(id) && 'true' }),
+    active && type === 'twilio' && button('Send test SMS', openTestForm),
+    active && mayAdminister() && button('Rename', rename),
+    active && mayAdminister() && !isDefault && button('Set as default', setDefault),
+    mayAdminister() && button('Audit trail', openAuditTrail),
+    active && mayRevoke() && button('Revoke', revoke, { class: 'danger-quiet' }),
   ];
 }

@@ -25,5 +25,10 @@ export const newId = (prefix) => `${prefix}-${++ids}`;
 export function replaceChildren(parent, ...children) {
   const focused = parent.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;
   parent.replaceChildren(...children);
-  if (focused) parent.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
+  if (focused) refocus(focused);
+}
+
+// Puts the focus on what has this `data-focus`, else on the page's content.
+export function refocus(key) {
+  (document.querySelector(`[data-focus="${CSS.escape(key)}"]`) ?? byId('main')).focus();
 }

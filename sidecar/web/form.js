@@ -1,7 +1,8 @@
 // A form whose fields say themselves what is wrong with them.
 
 import { el, newId } from './dom.js';
-import { toast } from './toast.js';
+import { capitalized } from './format.js';
+import { tellFailure } from './toast.js';
 
 // The server has the last word: its regular expressions may say more than JavaScript understands.
 function matches(value, pattern) {
@@ -22,8 +23,7 @@ export function field(name, { title, required, secret, pattern, must_be: mustBe,
   });
   input.value = value;
   const problem = el('span', { class: 'problem', id: `${id}-problem` });
-  const said = hint ?? mustBe ?? '';
-  const help = el('span', { class: 'hint', id: `${id}-hint` }, said.charAt(0).toUpperCase() + said.slice(1));
+  const help = el('span', { class: 'hint', id: `${id}-hint` }, capitalized(hint ?? mustBe ?? ''));
   const element = el('div', { class: 'field' },
     el('label', { for: id }, title, !required && el('span', { class: 'hint' }, ' (optional)')), input,
     help, problem);
@@ -50,22 +50,34 @@ export function field(name, { title, required, secret, pattern, must_be: mustBe,
   return self;
 }
 
-// Runs `send` for a form's fields once all are right; while it runs, the button waits. A problem goes to the field that it names.
-// Answers whether it went well.
+// Runs an action for a button, once at a time. The button keeps the focus meanwhile, which a disabled one would lose.
+async function whileBusy(button, action) {
+  if (button.getAttribute('aria-disabled') === 'true') return;
+  button.setAttribute('aria-disabled', 'true');
+  try {
+    await action();
+  } finally {
+    button.removeAttribute('aria-disabled');
+  }
+}
+
+// Runs `send` for a form's fields once all are right. A problem goes to the field that it names, else to `general`.
 export async function submit(fields, button, general, send) {
   general.textContent = '';
   const wrong = fields.filter((each) => !each.check());
-  if (wrong.length) return wrong[0].input.focus();
-  if (button.disabled) return undefined;
-  button.disabled = true;
-  try {
-    await send();
-  } catch (error) {
-    if (!showProblems(fields, error)) general.textContent = error.message;
-  } finally {
-    button.disabled = false;
-  }
-  return undefined;
+  if (wrong.length) return focusOn(wrong[0]);
+  return whileBusy(button, async () => {
+    try {
+      await send();
+    } catch (error) {
+      if (!showProblems(fields, error)) general.textContent = error.message;
+    }
+  });
+}
+
+function focusOn({ input }) {
+  input.closest('details')?.setAttribute('open', '');
+  input.focus();
 }
 
 function showProblems(fields, error) {
@@ -74,18 +86,15 @@ function showProblems(fields, error) {
     found?.problem(detail);
     return found ?? [];
   });
-  named[0]?.input.focus();
+  if (named.length) focusOn(named[0]);
   return named.length > 0;
 }
 
-// Runs what a button does; while it runs, the button waits. A failure is told.
-export async function act(button, action) {
-  button.disabled = true;
+// Runs what a button does. A failure is told.
+export const act = (button, action) => whileBusy(button, async () => {
   try {
     await action();
   } catch (error) {
-    if (error.status !== 401) toast(error.message, 'bad');
-  } finally {
-    button.disabled = false;
+    tellFailure(error);
   }
-}
+});

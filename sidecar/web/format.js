@@ -1,4 +1,4 @@
-// Times and words as people read them.
+// Times, numbers and names as people read them.
 
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 const hour = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
@@ -11,17 +11,17 @@ export const atHour = (iso) => hour.format(new Date(iso));
 // "5 minutes ago".
 export function ago(iso) {
   let amount = (Date.parse(iso) - Date.now()) / 1000;
-  for (const [unit, size] of STEPS) {
-    if (Math.abs(Math.round(amount)) < size) return relative.format(Math.round(amount), unit);
+  const [unit] = STEPS.find(([, size]) => {
+    if (Math.abs(Math.round(amount)) < size) return true;
     amount /= size;
-  }
-  return atTime(iso);
+    return false;
+  });
+  return relative.format(Math.round(amount), unit);
 }
 
-// "made_default" as "Made default", "credential.added" as "Added", "api_key_sid" as "API key SID".
-export function words(name) {
-  const text = name.replace(/^credential\./, '').replaceAll('_', ' ').replace(/\b(api|id|sid)\b/g, (word) => word.toUpperCase());
-  return text.charAt(0).toUpperCase() + text.slice(1);
-}
+export const capitalized = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
-export const count = (number, one, many = `${one}s`) => `${number.toLocaleString()} ${number === 1 ? one : many}`;
+// "made_default" as "Made default", "api_key_sid" as "API key SID".
+export const words = (name) => capitalized(name.replaceAll('_', ' ').replace(/\b(api|id|sid)\b/g, (word) => word.toUpperCase()));
+
+export const count = (number, one) => `${number.toLocaleString()} ${one}${number === 1 ? '' : 's'}`;

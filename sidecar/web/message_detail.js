@@ -1,26 +1,24 @@
-// One message with its timeline, in a dialog that follows it.
+// The dialog for a message of the list.
 
-import { get } from './api.js';
 import { openDialog } from './dialog.js';
 import { el } from './dom.js';
-import { facts, timeline } from './timeline.js';
+import { atTime, count } from './format.js';
+import { followMessage } from './message_view.js';
+import { timeline } from './timeline.js';
 
-let shown = null; // { id, body }
-
-const content = (message) => [facts(message), el('h3', {}, 'Timeline'), timeline(message)];
-
-export async function openDetail(id) {
-  const message = await get(`organization/messages/${id}`);
-  const body = el('div', { 'aria-live': 'polite', 'data-detail': id }, content(message));
-  const opened = { id, body };
-  shown = opened;
-  openDialog(`Message to ${message.to_number ?? 'nobody'}`, body).addEventListener('close', () => { if (shown === opened) shown = null; });
+export async function openDetail({ id, to_number: to }) {
+  const body = el('div', { class: 'stack', 'data-detail': id });
+  const dialog = openDialog(`Message to ${to ?? 'nobody'}`, body);
+  try {
+    await followMessage(id, dialog, body, (message) => [facts(message), el('h3', {}, 'Timeline'), timeline(message)]);
+  } catch (error) {
+    dialog.close();
+    throw error;
+  }
 }
 
-// Loads the shown message again, if it is this one (no id: whichever).
-export async function followDetail(id) {
-  if (!shown || (id && id !== shown.id)) return;
-  const { body } = shown;
-  const message = await get(`organization/messages/${shown.id}`).catch(() => null);
-  if (message && message.id === shown?.id) body.replaceChildren(...content(message));
+function facts({ to_number: to, from_number: from, body, segments, error_code: code, provider_sid: sid, expires_at: expires }) {
+  const shown = [['To', to], ['From', from], ['Text', body], ['Parts', segments && count(segments, 'segment')], ['Code', code], ['Provider’s id', sid],
+    ['Expires', expires && atTime(expires)]];
+  return el('dl', { class: 'facts' }, shown.filter(([, value]) => value).map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, value))));
 }

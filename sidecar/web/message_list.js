@@ -4,24 +4,26 @@ import { get } from './api.js';
 import { badge } from './badge.js';
 import { el, replaceChildren } from './dom.js';
 import { act } from './form.js';
-import { ago, atTime } from './format.js';
-import { toast } from './toast.js';
+import { capitalized } from './format.js';
+import { timeAgo } from './time.js';
 
 const PAGE = 50;
 const NEWS_MS = 300; // changes within so long are loaded at once
-const MOST_PAGES = 10; // of a search that found little: each looks at 5,000 messages
+const RETRY_MS = 5000;
+const MOST_SINGLE = 10; // as many changed messages are loaded one by one, instead of all that is shown
+const MOST_PAGES = 10; // a page of a search looks at 5,000 messages and may find few
 
 export class MessageList {
   #parent;
   #open;
-  #filters = { search: '', status: '' };
+  #filters = {};
   #messages = [];
   #next = null;
   #changed = new Set();
   #timer = null;
-  #turn = 0; // answers to former questions are dropped
+  #turn = 0; // what was asked for earlier and comes later is dropped
 
-  // `open(id)` shows a message.
+  // `open(message)` shows one.
   constructor(parent, open) {
     this.#parent = parent;
     this.#open = open;
@@ -29,17 +31,17 @@ export class MessageList {
 
   filter(filters) {
     this.#filters = filters;
-    return this.load().catch((error) => { if (error.status !== 401) toast(error.message, 'bad'); });
+    this.#messages = [];
+    return this.load();
   }
 
   // From the start, as far as the list went before.
   async load() {
     const turn = ++this.#turn;
-    this.#parent.setAttribute('aria-busy', 'true');
     const wanted = Math.max(PAGE, this.#messages.length);
     const messages = [];
     let next = null;
-    for (let page = 0; messages.length < wanted && (page === 0 || (next && page < MOST_PAGES)); ++page) {
+    for (let pages = 0; pages === 0 || (next && messages.length < wanted && pages < Math.max(MOST_PAGES, wanted / PAGE)); ++pages) {
       const found = await this.#page(next);
       if (turn !== this.#turn) return;
       messages.push(...found.items);
@@ -53,23 +55,30 @@ export class MessageList {
   // Something happened to the message: it is new, or another now.
   changed(id) {
     this.#changed.add(id);
-    this.#timer ??= setTimeout(() => this.#loadChanged(), NEWS_MS);
+    this.#loadLater(NEWS_MS);
   }
 
-  async #loadChanged() {
-    this.#timer = null;
-    const known = this.#messages.length <= PAGE || [...this.#changed].some((id) => !this.#messages.some((each) => each.id === id));
-    const ids = [...this.#changed];
-    this.#changed.clear();
-    try {
-      if (known || ids.length > 10) return await this.load();
-      const fresh = await Promise.all(ids.map((id) => get(`organization/messages/${id}`)));
-      this.#messages = this.#messages.map((each) => fresh.find(({ id }) => id === each.id) ?? each);
-      this.#show();
-    } catch (error) {
-      for (const id of ids) this.#changed.add(id); // the stream's next start loads all
-    }
-    return undefined;
+  #loadLater(pause) {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = null;
+      const ids = [...this.#changed];
+      this.#changed.clear();
+      this.#loadChanged(ids).catch(() => {
+        for (const id of ids) this.#changed.add(id);
+        this.#loadLater(RETRY_MS);
+      });
+    }, pause);
+  }
+
+  // A few shown ones by themselves when the list is long, else all.
+  async #loadChanged(ids) {
+    const shown = ids.every((id) => this.#messages.some((each) => each.id === id));
+    if (!shown || ids.length > MOST_SINGLE || this.#messages.length <= PAGE) return this.load();
+    const turn = this.#turn;
+    const fresh = await Promise.all(ids.map((id) => get(`organization/messages/${id}`)));
+    if (turn !== this.#turn) return undefined;
+    this.#messages = this.#messages.map((each) => fresh.find(({ id }) => id === each.id) ?? each);
+    return this.#show();
   }
 
   #page(after) {
@@ -101,13 +110,13 @@ export class MessageList {
       el('tbody', {}, this.#messages.map((message) => this.#row(message))));
   }
 
-  #row({ id, to_number: to, body, status, error_message: error, created_at: created }) {
+  #row(message) {
+    const { id, to_number: to, body, status, created_at: created } = message;
+    const reason = message.error_message ?? message.waiting_reason;
     const open = el('button', { type: 'button', class: 'link', 'data-focus': id, 'aria-label': `Message to ${to ?? 'nobody'}: details` }, to ?? 'No number');
-    open.addEventListener('click', () => act(open, () => this.#open(id)));
-    return el('tr', { 'data-message': id },
-      el('td', { 'data-title': 'To' }, open), el('td', { 'data-title': 'Text', class: 'text' }, body ?? ''),
-      el('td', { 'data-title': 'Status' }, badge(status), error && el('span', { class: 'reason' }, error)),
-      el('td', { 'data-title': 'Created' }, el('time', { datetime: created, title: atTime(created) }, ago(created))));
+    open.addEventListener('click', () => act(open, () => this.#open(message)));
+    return el('tr', { 'data-message': id }, el('td', {}, open), el('td', { class: 'text' }, body),
+      el('td', {}, badge(status), reason && el('span', { class: 'reason' }, capitalized(reason))), el('td', {}, timeAgo(created)));
   }
 
   #empty() {

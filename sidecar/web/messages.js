@@ -1,35 +1,33 @@
 // The page /dashboard/messages.
 
-import { loadChart } from './chart.js';
-import { showFilters } from './filters.js';
-import { MessageList } from './message_list.js';
-import { followDetail, openDetail } from './message_detail.js';
+import { Chart } from './chart.js';
 import { byId } from './dom.js';
+import { showFilters } from './filters.js';
+import { openDetail } from './message_detail.js';
+import { MessageList } from './message_list.js';
+import { refreshFollowed } from './message_view.js';
 import { startPage } from './page.js';
+import { tellFailure } from './toast.js';
 
 const CHART_MS = 2000; // the chart is loaded at most so often
 
 const list = new MessageList(byId('messages'), openDetail);
-showFilters(byId('filters'), (filters) => list.filter(filters));
-
+const chart = new Chart(byId('chart'));
 let chartTimer = null;
-function chartSoon() {
+
+function loadChartSoon() {
   chartTimer ??= setTimeout(() => {
     chartTimer = null;
-    loadChart(byId('chart')).catch(() => {}); // the connection's state is told elsewhere
+    chart.load().catch(() => {}); // the next change loads it again
   }, CHART_MS);
 }
 
-async function load() {
-  await Promise.all([loadChart(byId('chart')), list.load()]);
-  followDetail();
-}
-
-function change(kind, data) {
+async function change(kind, data) {
   if (kind !== 'message') return;
   list.changed(data.id);
-  followDetail(data.id);
-  chartSoon();
+  loadChartSoon();
+  await refreshFollowed(data.id);
 }
 
-startPage({ load, change });
+showFilters(byId('filters'), (filters) => list.filter(filters).catch(tellFailure));
+startPage({ load: () => Promise.all([chart.load(), list.load(), refreshFollowed()]), change });

@@ -1,18 +1,22 @@
 // Whom the page acts for: the token that the host application put into the address becomes a cookie that no script can read.
 
-import { ApiError, call, get, useCsrfToken } from './api.js';
+import { call, get, useCsrfToken } from './api.js';
 
 const tabs = new BroadcastChannel('byoc-session');
+let token = null; // from the address, until the server has taken it
+let starting = null;
 let current = null;
+let ended = false;
+
+const tokenOf = (hash) => new URLSearchParams(hash.slice(1)).get('token');
+const identity = ({ organization, user_id: user }) => `${organization.id} ${user}`;
 
 // Takes the token out of the address and of its history; answers it.
 function tokenFromAddress() {
-  const token = new URLSearchParams(location.hash.slice(1)).get('token');
-  if (token !== null) history.replaceState(null, '', location.pathname + location.search);
-  return token;
+  const found = tokenOf(location.hash);
+  if (found !== null) history.replaceState(null, '', location.pathname + location.search);
+  return found;
 }
-
-const sameAs = (session) => session.organization.id === current.organization.id && session.user_id === current.user_id;
 
 function accept(session) {
   current = session;
@@ -20,36 +24,47 @@ function accept(session) {
   return session;
 }
 
-// Signs in with the address's token if there is one; answers the session. Throws ApiError.
-export async function startSession() {
-  const token = tokenFromAddress();
-  if (token === null) return accept(await get('session'));
-  const { body } = await call('POST', 'session', { body: { token } });
-  tabs.postMessage({ organization: body.organization.id, user: body.user_id });
-  return accept(body);
+async function start() {
+  token ??= tokenFromAddress();
+  const session = token === null ? await get('session') : (await call('POST', 'session', { body: { token } })).body;
+  token = null;
+  tabs.postMessage(identity(session));
+  return accept(session);
 }
 
-// Looks whether the cookie is still this page's: another tab may have signed in as somebody else. Then the page starts anew.
+// Signs in with the address's token if there is one; answers the session. Throws ApiError.
+export function startSession() {
+  starting = start();
+  return starting;
+}
+
+// Looks whether the cookie is still that of this page: another tab may have signed in as somebody else. Then the page starts anew.
+// Throws ApiError.
 export async function checkSession() {
   const session = await get('session');
-  if (current && !sameAs(session)) location.reload();
-  return accept(session);
+  if (identity(session) !== identity(current)) location.reload();
+  accept(session);
 }
 
 export const mayAdminister = () => current.org_role !== 'member';
 export const mayRevoke = () => current.org_role === 'owner';
 
+// Forgets the cookie. Throws ApiError.
 export async function endSession() {
   await call('DELETE', 'session');
-  dispatchEvent(new Event('session-ended'));
   tabs.postMessage(null);
+  dispatchEvent(new Event('session-ended'));
 }
 
-tabs.onmessage = ({ data }) => {
+addEventListener('session-ended', () => { ended = true; });
+
+// Another tab signed out, or was opened. A fresh token of the same user brings a CSRF token of its own.
+tabs.onmessage = async ({ data }) => {
+  await starting?.catch(() => {}); // the page tells
   if (data === null) dispatchEvent(new Event('session-ended'));
-  else if (!current || data.organization !== current.organization.id || data.user !== current.user_id) location.reload();
-  else checkSession().catch((error) => { if (!(error instanceof ApiError)) throw error; });
+  else if (ended || !current || data !== identity(current)) location.reload();
+  else await checkSession().catch(() => {}); // the stream of changes will find out too
 };
 
 // A token that is handed to a page that is already open.
-addEventListener('hashchange', () => { if (new URLSearchParams(location.hash.slice(1)).has('token')) location.reload(); });
+addEventListener('hashchange', () => { if (tokenOf(location.hash) !== null) location.reload(); });

@@ -4,9 +4,12 @@ import { get } from './api.js';
 import { openAddForm } from './credential_form.js';
 import { showCredentials } from './credential_list.js';
 import { byId, el } from './dom.js';
+import { act } from './form.js';
+import { refreshFollowed } from './message_view.js';
 import { startPage } from './page.js';
 import { mayAdminister } from './session.js';
-import { followMessages } from './test_message.js';
+
+let turn = 0; // what was asked for earlier and comes later is dropped
 
 async function allCredentials() {
   const credentials = [];
@@ -19,11 +22,22 @@ async function allCredentials() {
   return credentials;
 }
 
-async function load() {
-  const add = mayAdminister() && el('button', { type: 'button', class: 'primary', 'data-focus': 'add', onclick: () => openAddForm('twilio', load) }, 'Add Twilio account');
-  if (add && !byId('add').firstChild) byId('add').append(add);
-  showCredentials(byId('credentials'), await allCredentials(), load);
-  followMessages();
+function showAddButton() {
+  if (!mayAdminister() || byId('add').firstChild) return;
+  const add = el('button', { type: 'button', class: 'primary', 'data-focus': 'add' }, 'Add Twilio account');
+  add.addEventListener('click', () => act(add, () => openAddForm('twilio', load)));
+  byId('add').append(add);
 }
 
-startPage({ load, change: (kind, data) => (kind === 'message' ? followMessages(data.id) : load()) });
+async function load() {
+  const mine = ++turn;
+  const credentials = await allCredentials();
+  if (mine === turn) showCredentials(byId('credentials'), credentials, load);
+}
+
+async function loadAll() {
+  showAddButton();
+  await Promise.all([load(), refreshFollowed()]);
+}
+
+startPage({ load: loadAll, change: (kind, data) => (kind === 'message' ? refreshFollowed(data.id) : load()) });
