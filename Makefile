@@ -23,7 +23,7 @@ ifndef BUILD
 build = @mkdir -p build && flock build/.lock $(MAKE) -s --no-print-directory -j$(shell nproc) BUILD=1
 
 .PHONY: deps all install uninstall clean stage demo demo-stop installcheck check \
-        check-version check-pgtap check-unit check-e2e check-faults check-attacks check-asan check-tsan check-valgrind \
+        check-version check-pgtap check-unit check-e2e check-browser check-faults check-attacks check-asan check-tsan check-valgrind \
         campaign bench fuzz format
 
 deps:
@@ -61,6 +61,11 @@ check: stage npm
 check-e2e check-asan check-tsan: npm
 check-version check-pgtap check-unit check-e2e check-faults check-attacks check-asan: check-%: stage
 	@scripts/check $*
+
+# The dashboard in Debian's Chromium; screenshots are kept in build/screenshots.
+check-browser: stage npm
+	@scripts/deps chromium fonts-dejavu-core
+	@scripts/check browser
 
 # Slow, so not part of `check`: data races, and memory under valgrind.
 check-tsan: stage

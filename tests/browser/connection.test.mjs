@@ -80,6 +80,20 @@ test('a restart of the server is said, and what happened meanwhile shows up', as
   await window.close();
 });
 
+test('without a stream of changes the page still shows all, and looks for news', async () => {
+  const events = '**/api/organization/events';
+  const window = await browser.window();
+  await window.context.route(events, (route) => route.fulfill({ status: 429, contentType: 'application/problem+json', body: '{}' }));
+  const page = await open(window, 'messages', a);
+  await page.getByText('There are no live updates at the moment.').waitFor();
+  await page.getByText('while it was away').waitFor();
+  const id = await stack.send(a, '+15551000001', 'unheard of');
+  await page.locator(`[data-message="${id}"] [data-status=delivered]`).waitFor();
+  await window.context.unroute(events);
+  await until('the banner to go', async () => (await page.locator('#connection').textContent()) === '');
+  await window.close();
+});
+
 test('who signs in as somebody else in another tab is not shown the former organization', async () => {
   const window = await browser.window();
   const first = await open(window, 'settings', a);

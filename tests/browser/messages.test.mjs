@@ -87,7 +87,7 @@ test('two tenants side by side each see their own only', async () => {
   await row(page_b, id_b).locator('[data-status=delivered]').waitFor();
   assert.equal(await page_a.getByText('only for B').count(), 0);
   assert.equal(await page_b.getByText('only for A').count(), 0);
-  await page_b.screenshot({ path: `build/screenshots/messages-other-tenant.png`, fullPage: true });
+  await assertLooksRight(page_b, 'messages-other-tenant');
   await of_a.close();
   await of_b.close();
 });

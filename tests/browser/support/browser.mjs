@@ -29,7 +29,7 @@ export class Browser {
   // A person's window with cookies of its own. `options`: of playwright's newContext.
   async window({ viewport = DESKTOP, colorScheme = 'light', ...options } = {}) {
     const context = await this.chromium.newContext({ viewport, colorScheme, reducedMotion: 'reduce', locale: 'en-GB', timezoneId: 'UTC', ...options });
-    context.setDefaultTimeout(Number(process.env.PATIENCE_MS ?? 60_000));
+    context.setDefaultTimeout(60_000);
     await context.addInitScript(this.axe);
     return new Window(context);
   }
