@@ -138,6 +138,11 @@ function keepUp(run, cluster, simulator, byocd) {
   say(bold('\nKept up'));
   say('  connect        . build/demo.env && psql');
   say('  REST API       curl -H "Authorization: Bearer $DEMO_TOKEN_A" $BYOC_URL/api/organization/credentials');
+  // A browser keeps the cookies of these two names apart, so both can be open side by side.
+  say(`  ${a.name}'s page`);
+  say(`    ${byocd.url}/dashboard/settings#token=${values.DEMO_TOKEN_A}`);
+  say(`  ${b.name}'s page`);
+  say(`    ${byocd.url.replace('127.0.0.1', 'localhost')}/dashboard/settings#token=${values.DEMO_TOKEN_B}`);
   say(`  received SMS   ${simulator.url}/_simulator/messages`);
   say(`  log            ${cluster.log}`);
   say('  stop           make demo-stop');
