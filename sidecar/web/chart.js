@@ -64,7 +64,8 @@ function bars(hours, all, width) {
   const step = (width - LEFT) / hours.length;
   const high = (number) => number / top * (BASE - TOP);
   const every = Math.ceil(LABEL / step);
-  return svg('svg', { class: 'chart', viewBox: `0 0 ${width} ${HEIGHT}`, role: 'img', 'aria-label': `${count(total(all), 'message')} in the last 24 hours; the table has the numbers` },
+  const name = `${count(total(all), 'message')} in the last 24 hours; the table has the numbers`;
+  return svg('svg', { class: 'chart', viewBox: `0 0 ${width} ${HEIGHT}`, role: 'img', 'aria-label': name },
     [0, top / 2, top].filter(Number.isInteger).flatMap((level) => gridline(level, BASE - high(level), width)),
     hours.map(({ from, counts }, n) => bar(from, counts, LEFT + n * step, step, high)),
     // Counted from the present hour.

@@ -7,7 +7,9 @@ import { field, submit } from './form.js';
 import { followMessage } from './message_view.js';
 import { timeline } from './timeline.js';
 
-const NUMBER = { title: 'Your phone number', required: true, pattern: '^\\+[1-9][0-9]{6,14}$', must_be: 'an E.164 number such as +14155550100', type: 'tel', autocomplete: 'tel' };
+const NUMBER = {
+  title: 'Your phone number', required: true, pattern: '^\\+[1-9][0-9]{6,14}$', must_be: 'an E.164 number such as +14155550100', type: 'tel', autocomplete: 'tel',
+};
 
 export function openTestForm({ id, display_name: name }) {
   const to = field('to', NUMBER);

@@ -138,7 +138,9 @@ test('what the server finds wrong stands at its field, and nothing is lost', asy
   const dialog = page.getByRole('dialog');
   await page.route('**/api/organization/credentials', (route) => route.fulfill({
     status: 422, contentType: 'application/problem+json',
-    body: JSON.stringify({ type: 'about:blank', title: 'Unprocessable Content', status: 422, detail: 'No.', errors: [{ field: 'fields.account_sid', detail: 'Not this one.' }] }),
+    body: JSON.stringify({
+      type: 'about:blank', title: 'Unprocessable Content', status: 422, detail: 'No.', errors: [{ field: 'fields.account_sid', detail: 'Not this one.' }],
+    }),
   }));
   await dialog.getByLabel('Account SID').fill(`AC${'1'.repeat(32)}`);
   await dialog.getByRole('textbox', { name: 'Auth token' }).fill('1'.repeat(32));
