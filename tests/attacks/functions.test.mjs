@@ -36,7 +36,7 @@ function argument({ type, name }, ids, envelope) {
     case 'text[]': return `ARRAY['sent', 'queued']`;
     case 'jsonb': return name === 'fields' || name === 'changes' ? `'${TEXTS.fields}'` : `'[]'`;
     case 'bytea': return `'${envelope}'`;
-    case 'integer': case 'bigint': return '1';
+    case 'integer': case 'bigint': case 'double precision': return '1';
     case 'smallint[]':
     case 'integer[]': return 'ARRAY[1]';
     case 'bytea[]': return `ARRAY['${envelope}']::bytea[]`;
