@@ -30,8 +30,12 @@ class EventStreamsTest : public testing::Test {
       client->status = answer.status;
       client->stream = answer.stream;
       if (!answer.stream) return;
-      client->stream->write = [client](std::string_view text) { client->text += text; };
-      client->stream->end = [client] { client->ended = true; };
+      client->stream->write = [weak = std::weak_ptr<Client>(client)](std::string_view text) {
+        if (const auto there = weak.lock()) there->text += text;
+      };
+      client->stream->end = [weak = std::weak_ptr<Client>(client)] {
+        if (const auto there = weak.lock()) there->ended = true;
+      };
     });
     if (database.calls.empty() || database.calls.back().statement != "rest_session_org") return client;
     const auto whose = std::move(database.calls.back());
