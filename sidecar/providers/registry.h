@@ -15,6 +15,11 @@ class Registry {
   void add(std::unique_ptr<Provider> provider);
   /// nullptr when there is none of that name.
   const Provider* find(std::string_view name) const;
+  /// nullptr also when it cannot do what `Kind` does (MessageProvider, CallProvider).
+  template <class Kind>
+  const Kind* find_as(std::string_view name) const {
+    return dynamic_cast<const Kind*>(find(name));
+  }
 
  private:
   std::map<std::string, std::unique_ptr<Provider>, std::less<>> providers_;

@@ -3,13 +3,13 @@
 
 #include <string>
 
-#include "provider.h"
+#include "message_provider.h"
 
 namespace byocd {
 
 /// Credential fields: `account_sid` with `auth_token`, or with `api_key_sid` and `api_key_secret`;
 /// the sender is `messaging_service_sid` or `phone_number`. `edge` and `region` choose the host (twilio_hosts.h).
-class Twilio final : public Provider {
+class Twilio final : public MessageProvider {
  public:
   /// `base_url` without a slash at its end, such as https://api.twilio.com; twilio_url() tells what becomes of it.
   explicit Twilio(std::string base_url) : base_url_(std::move(base_url)) {}

@@ -59,7 +59,7 @@ void Dispatcher::on_credential(const Job& job, const CredentialCache::Answer& an
     if (answer.error().kind != CredentialCache::Problem::Kind::unreadable) return finish(job, returned());
     return finish(job, with_code(OutcomeKind::unavailable, "credential_unreadable", answer.error().message));
   }
-  const Provider* provider = parts_.registry.find((*answer)->provider);
+  const MessageProvider* provider = parts_.registry.find_as<MessageProvider>((*answer)->provider);
   if (!provider)
     return finish(job, with_code(OutcomeKind::rejected, "unknown_provider",
                                  "this byocd cannot send through " + (*answer)->provider));
@@ -93,7 +93,7 @@ void Dispatcher::drain() {
 
 void Dispatcher::send(const Ready& ready) {
   const Job& job = ready.job;
-  const Provider& provider = *ready.provider;
+  const MessageProvider& provider = *ready.provider;
   const OpenedCredential& credential = *ready.credential;
   const auto begin = parts_.timers.now();
   if (!parts_.identities.surely_held(*job->claim, begin)) {

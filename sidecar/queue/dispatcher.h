@@ -9,6 +9,7 @@
 
 #include "../db/job.h"
 #include "../http/request.h"
+#include "../providers/message_provider.h"
 #include "../providers/registry.h"
 #include "../timers.h"
 #include "credential_cache.h"
@@ -59,7 +60,7 @@ class Dispatcher {
   /// A job that can be sent.
   struct Ready {
     Job job;
-    const Provider* provider;
+    const MessageProvider* provider;
     CredentialCache::Credential credential;
   };
 

@@ -61,7 +61,7 @@ void Reconciler::start(ReconciliationJob job) {
       return finish(reading, unreadable ? State::refused : State::unavailable, "the credential could not be opened");
     }
     reading->credential = *answer;
-    reading->provider = parts_.registry.find((*answer)->provider);
+    reading->provider = parts_.registry.find_as<MessageProvider>((*answer)->provider);
     if (!reading->provider) return finish(reading, State::refused, "this byocd does not know the provider");
     next_page(reading);
   });

@@ -8,6 +8,7 @@
 
 #include "../db/gateway.h"
 #include "../http/request.h"
+#include "../providers/message_provider.h"
 #include "../providers/registry.h"
 #include "../timers.h"
 #include "credential_cache.h"
@@ -37,7 +38,7 @@ class Reconciler {
   struct Reading {
     ReconciliationJob job;
     CredentialCache::Credential credential;
-    const Provider* provider = nullptr;
+    const MessageProvider* provider = nullptr;
     int pages = 0;
     std::string next;
     MessageListing listing;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "../log.h"
+#include "../providers/message_provider.h"
 
 namespace byocd {
 
@@ -98,7 +99,7 @@ void StatusPoller::start(StatusCheck check) {
 }
 
 void StatusPoller::ask(const StatusCheck& check, const CredentialCache::Credential& credential) {
-  const Provider* provider = parts_.registry.find(check.provider);
+  const MessageProvider* provider = parts_.registry.find_as<MessageProvider>(check.provider);
   auto request = provider ? provider->prepare_status(credential->fields, check.provider_sid)
                           : Result<HttpRequest, PrepareError>(fail(PrepareError{"unknown_provider", ""}));
   if (!request) {
