@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "../clock.h"
 #include "../result.h"
@@ -12,14 +13,17 @@
 
 namespace byocd {
 
-/// One HTTP request with Basic authentication.
+/// One HTTP request.
 struct HttpRequest {
-  enum class Method { get, post };
+  enum class Method { get, post, put, patch, del };
   Method method = Method::get;
   std::string url;
+  /// For Basic authentication; without a user there is none.
   std::string user;
   SecretString password;
-  /// Form-encoded, for a POST.
+  /// More header lines, each `Name: value`. Nobody looks for line breaks in them.
+  std::vector<SecretString> headers;
+  /// Of a post, put or patch: form-encoded, unless a header says otherwise.
   std::string body;
   /// It is not written any more after this time, as when the process was stopped while it connected.
   std::optional<Clock::time_point> not_after;

@@ -100,17 +100,38 @@ void Transfer::start(HttpRequest request, ParsedUrls::Url url, HttpCallback call
   CURL* easy = easy_.get();
   set(easy, CURLOPT_URL, request_.url.c_str());
   set(easy, CURLOPT_CURLU, url_.get());
-  authorization_ = authorization(request_.user, request_.password);
+  set_headers();
+  set_method();
+}
+
+void Transfer::set_headers() {
+  headers_.clear();
   // libcurl reads the list where it is and never writes to it.
-  headers_ = {const_cast<char*>(authorization_.reveal().c_str()), nullptr};
-  set(easy, CURLOPT_HTTPHEADER, &headers_);
-  if (request_.method == HttpRequest::Method::post) {
+  const auto add = [this](const SecretString& line) {
+    headers_.push_back({const_cast<char*>(line.reveal().c_str()), nullptr});
+  };
+  if (!request_.user.empty()) add(authorization_ = authorization(request_.user, request_.password));
+  for (const auto& line : request_.headers) add(line);
+  for (std::size_t i = 1; i < headers_.size(); ++i) headers_[i - 1].next = &headers_[i];
+  set(easy_.get(), CURLOPT_HTTPHEADER, headers_.empty() ? nullptr : headers_.data());
+}
+
+void Transfer::set_method() {
+  using Method = HttpRequest::Method;
+  CURL* easy = easy_.get();
+  const auto method = request_.method;
+  if (method == Method::get || method == Method::del) {
+    set(easy, CURLOPT_HTTPGET, 1L);
+  } else {
     set(easy, CURLOPT_POST, 1L);
     set(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
     set(easy, CURLOPT_POSTFIELDS, request_.body.c_str());
-  } else {
-    set(easy, CURLOPT_HTTPGET, 1L);
   }
+  const char* other_name = method == Method::put     ? "PUT"
+                           : method == Method::patch ? "PATCH"
+                           : method == Method::del   ? "DELETE"
+                                                     : nullptr;
+  set(easy, CURLOPT_CUSTOMREQUEST, other_name);
 }
 
 HttpResult Transfer::finish(CURLcode code, bool cancelled) {
@@ -118,6 +139,7 @@ HttpResult Transfer::finish(CURLcode code, bool cancelled) {
   // All that libcurl copied is what it wrote to the connection.
   curl_easy_setopt(easy_.get(), CURLOPT_HTTPHEADER, nullptr);
   curl_easy_setopt(easy_.get(), CURLOPT_POSTFIELDS, nullptr);
+  headers_.clear();
   authorization_ = {};
   request_ = {};
   curl_easy_setopt(easy_.get(), CURLOPT_CURLU, nullptr);

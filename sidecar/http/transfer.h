@@ -7,6 +7,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "parsed_urls.h"
 #include "request.h"
@@ -47,6 +48,8 @@ class Transfer {
   static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self);
   static int on_socket_made(void* self, curl_socket_t socket, curlsocktype purpose);
   static int on_before_request(void* self, char*, char*, int, int);
+  void set_method();
+  void set_headers();
   bool possibly_written() const;
 
   std::chrono::milliseconds request_timeout_;
@@ -54,7 +57,7 @@ class Transfer {
   HttpRequest request_;
   ParsedUrls::Url url_;
   SecretString authorization_;
-  curl_slist headers_{};
+  std::vector<curl_slist> headers_;
   HttpCallback callback_;
   HttpResponse response_;
   int requests_begun_ = 0;

@@ -116,6 +116,42 @@ TEST_F(CurlClientTest, EachRequestOfAConnectionGoesToItsOwnUrl) {
   EXPECT_EQ(server.connections(), 1);
 }
 
+TEST_F(CurlClientTest, SendsEachMethodWithHeadersAndWithoutBasicAuthentication) {
+  std::vector<std::string> seen;
+  TinyServer server([&](Peer& peer) {
+    for (std::string request; !(request = peer.read_request()).empty(); peer.write(ok_answer)) seen.push_back(request);
+  });
+  using Method = HttpRequest::Method;
+  const auto sent = [&](Method method, bool with_headers) -> const std::string& {
+    HttpRequest request = post(server.url(), "{}");
+    request.method = method;
+    request.user.clear();
+    if (with_headers) {
+      request.headers.emplace_back("Authorization: Bearer made-up");
+      request.headers.emplace_back("Content-Type: application/json");
+    }
+    EXPECT_TRUE(send(std::move(request)).ok());
+    return seen.back();
+  };
+  for (const auto& [method, name] : {std::pair(Method::put, "PUT"), std::pair(Method::patch, "PATCH"),
+                                     std::pair(Method::post, "POST"), std::pair(Method::put, "PUT")}) {
+    const std::string& request = sent(method, true);
+    EXPECT_EQ(request.rfind(std::string(name) + " /x HTTP/1.1\r\n", 0), 0u) << request;
+    EXPECT_NE(request.find("\r\nAuthorization: Bearer made-up\r\n"), std::string::npos);
+    EXPECT_NE(request.find("\r\nContent-Type: application/json\r\n"), std::string::npos);
+    EXPECT_EQ(request.find("form-urlencoded"), std::string::npos);
+    EXPECT_NE(request.find("\r\n\r\n{}"), std::string::npos);
+  }
+  for (const auto& [method, name] : {std::pair(Method::del, "DELETE"), std::pair(Method::get, "GET")}) {
+    const std::string& request = sent(method, false);
+    EXPECT_EQ(request.rfind(std::string(name) + " /x HTTP/1.1\r\n", 0), 0u) << request;
+    EXPECT_EQ(request.find("Authorization"), std::string::npos) << request;
+    EXPECT_EQ(request.find("Content-"), std::string::npos) << request;
+    EXPECT_EQ(request.substr(request.size() - 4), "\r\n\r\n");
+  }
+  EXPECT_EQ(server.connections(), 1);
+}
+
 TEST_F(CurlClientTest, ARefusedConnectionWasNotWritten) {
   std::string url;
   {
