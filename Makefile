@@ -22,14 +22,25 @@ ifndef BUILD
 
 build = @mkdir -p build && flock build/.lock $(MAKE) -s --no-print-directory -j$(shell nproc) BUILD=1
 
-.PHONY: deps all install uninstall clean stage demo demo-stop installcheck check \
+.PHONY: deps packages npm chromium all install uninstall clean stage demo demo-stop installcheck check \
         check-version check-pgtap check-unit check-e2e check-browser check-faults check-attacks check-asan check-tsan check-valgrind \
         campaign bench fuzz format
 
-deps:
+# Everything that any target below installs by itself, once it needs it; but not what the slow ones need.
+deps: packages npm chromium
+	@node scripts/npm.mjs tests/browser build/npm/browser
+	@node scripts/npm.mjs tests/e2e/twilio build/npm/twilio
+
+packages:
 	@scripts/deps
 
-all: deps
+# Node.js packages that tests use come from npm, the browser from Debian.
+npm:
+	@command -v npm >/dev/null || scripts/deps npm
+chromium:
+	@scripts/deps chromium fonts-dejavu-core
+
+all: packages
 	$(build) all
 
 # As an ordinary user only the copying into the system's folders is done by sudo, and only if it is needed.
@@ -40,7 +51,7 @@ install uninstall: all
 # The demo does not make a newcomer wait for unit tests to compile.
 PROGRAMS = all
 demo: PROGRAMS = byocd simulator
-stage: deps
+stage: packages
 	$(build) install DESTDIR=$(STAGE) CMAKE_TARGET="$(PROGRAMS)"
 
 demo: stage
@@ -50,22 +61,13 @@ demo-stop:
 	@scripts/stop-leftovers demo
 	@rm -f build/demo.env
 
-# Node.js packages that tests use come from npm.
-.PHONY: npm
-npm:
-	@command -v npm >/dev/null || scripts/deps npm
+check: stage npm chromium
+	@scripts/check version pgtap unit e2e browser faults attacks asan
 
-check: stage npm
-	@scripts/check version pgtap unit e2e faults attacks asan
-
-check-e2e check-asan check-tsan: npm
-check-version check-pgtap check-unit check-e2e check-faults check-attacks check-asan: check-%: stage
+check-e2e check-asan check-tsan check-browser: npm
+check-browser: chromium#   screenshots are kept in build/screenshots
+check-version check-pgtap check-unit check-e2e check-browser check-faults check-attacks check-asan: check-%: stage
 	@scripts/check $*
-
-# The dashboard in Debian's Chromium; screenshots are kept in build/screenshots.
-check-browser: stage npm
-	@scripts/deps chromium fonts-dejavu-core
-	@scripts/check browser
 
 # Slow, so not part of `check`: data races, and memory under valgrind.
 check-tsan: stage
@@ -83,7 +85,7 @@ campaign: stage
 	@scripts/check faults
 
 # Against a server that is already running (PGHOST, PGPORT, ...) and has pg_byoc installed and preloaded.
-installcheck: deps
+installcheck: packages
 	@scripts/check installcheck
 
 # Next to others, the medians of ROUNDS=5; BENCH='dispatch latency' runs parts, QUICK=1 is for developing. All of it also draws
