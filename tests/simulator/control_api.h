@@ -8,6 +8,7 @@
 #include "accounts.h"
 #include "delivery.h"
 #include "faults.h"
+#include "google_control.h"
 #include "http.h"
 #include "latency.h"
 #include "lists.h"
@@ -27,6 +28,7 @@ struct control_targets {
   list_settings& lists;
   delivery_settings& delivery;
   statistics& stats;
+  google_control& google;
   std::function<void()> on_delivery_changed;
   std::function<void()> on_faults_changed;
 };

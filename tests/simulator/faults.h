@@ -39,6 +39,11 @@ constexpr bool is_processed(fault_action action) {
   return action != fault_action::status && action != fault_action::timeout && action != fault_action::reset;
 }
 
+/// Whether the client gets an HTTP error of the rule's choice.
+constexpr bool answers_error(fault_action action) {
+  return action == fault_action::status || action == fault_action::status_after;
+}
+
 /// Which requests a rule applies to; empty text matches all.
 struct fault_match {
   std::string account_sid;

@@ -1,5 +1,6 @@
 #include "front_door.h"
 
+#include "google_errors.h"
 #include "twilio_errors.h"
 #include "twilio_paths.h"
 
@@ -17,6 +18,8 @@ answer front_door::handle(const request& asked) {
   if (rule == nullptr || is_processed(rule->action)) result = provider_answer(asked);
   if (rule != nullptr) {
     result = faulty_answer(*rule, std::move(result));
+    if (asked.path.starts_with(google_calendar_path) && answers_error(rule->action) && !rule->body)
+      result.body = google_error_body(rule->http_status);
     ++stats_.faults[std::string(to_string(rule->action))];
   }
   result.delay = latency_.draw();
@@ -25,7 +28,9 @@ answer front_door::handle(const request& asked) {
 
 answer front_door::provider_answer(const request& asked) {
   if (asked.path.starts_with("/2010-04-01/") || asked.path.starts_with(twilio_services_path))
-    return twilio_.handle(asked);
+    return providers_.twilio.handle(asked);
+  if (google_oauth::has(asked.path)) return providers_.google_identity.handle(asked);
+  if (asked.path.starts_with(google_calendar_path)) return providers_.google_calendar.handle(asked);
   return to_answer(not_found_error(asked.path));
 }
 

@@ -6,6 +6,8 @@
 
 #include "control_api.h"
 #include "faults.h"
+#include "google_calendar.h"
+#include "google_oauth.h"
 #include "http.h"
 #include "latency.h"
 #include "statistics.h"
@@ -15,9 +17,15 @@ namespace simulator {
 
 class front_door {
  public:
-  front_door(twilio_api& twilio, control_api& control, fault_rules& faults, latency_settings& latency,
-             statistics& stats)
-      : twilio_(twilio), control_(control), faults_(faults), latency_(latency), stats_(stats) {}
+  /// Every provider's API.
+  struct providers {
+    twilio_api& twilio;
+    google_oauth& google_identity;
+    google_calendar_api& google_calendar;
+  };
+
+  front_door(providers all, control_api& control, fault_rules& faults, latency_settings& latency, statistics& stats)
+      : providers_(all), control_(control), faults_(faults), latency_(latency), stats_(stats) {}
 
   answer handle(const request& asked);
 
@@ -25,7 +33,7 @@ class front_door {
   /// The provider whose API has this path. Another provider is another line here.
   answer provider_answer(const request& asked);
 
-  twilio_api& twilio_;
+  providers providers_;
   control_api& control_;
   fault_rules& faults_;
   latency_settings& latency_;

@@ -14,6 +14,7 @@ struct request {
   std::string_view path;   // still percent-encoded
   std::string_view query;  // without `?`, still encoded
   std::string_view authorization;
+  std::string_view content_type;
   std::string_view body;
 };
 
@@ -33,6 +34,7 @@ struct answer {
   std::string body;
   const char* content_type = "application/json";
   std::optional<int> retry_after;  // seconds, as the Retry-After header
+  std::string location;            // adds Location
   bool challenge = false;          // adds WWW-Authenticate, as every 401 must (RFC 9110, section 15.5.2)
   bool is_control = false;         // control requests are not counted
   manner how = manner::whole;

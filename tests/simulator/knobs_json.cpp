@@ -13,10 +13,6 @@ namespace {
 
 constexpr std::array<std::string_view, 3> garbage_names = {"truncated_json", "not_json", "short_body"};
 
-bool answers_error(fault_action action) {
-  return action == fault_action::status || action == fault_action::status_after;
-}
-
 fault_rule rule_from(json_fields fields) {
   fault_rule rule;
   const auto action = fault_action_from(fields.required_string("action"));
@@ -28,7 +24,7 @@ fault_rule rule_from(json_fields fields) {
   fields.object("match", [&](json_fields match) {
     rule.match.account_sid = match.string("account_sid").value_or("");
     rule.match.to = match.string("to").value_or("");
-    rule.match.method = match.choice("method", {"GET", "POST", "PUT", "DELETE"}).value_or("");
+    rule.match.method = match.choice("method", {"GET", "POST", "PUT", "PATCH", "DELETE"}).value_or("");
     rule.match.path = match.string("path").value_or("");
     match.finish();
   });

@@ -76,10 +76,15 @@ void run(const options& opts) {
   twilio_messages message_api(messages, delivery, lists, stats,
                               [&](const message& accepted) { callbacks.watch(accepted); });
   twilio_api twilio(accounts, message_api, stats);
+  google_identity google_users;
+  event_store google_events;
+  google_oauth oauth(google_users);
+  google_calendar_api calendar(google_users, google_events);
+  google_control google(google_users, google_events, calendar);
   std::function<void()> release_held;  // by the server, which is made after what it asks
-  control_api control({accounts, messages, faults, latency, lists, delivery, stats, [&] { callbacks.restart_draws(); },
+  control_api control({accounts, messages, faults, latency, lists, delivery, stats, google, [&] { callbacks.restart_draws(); },
                        [&] { release_held(); }});
-  front_door door(twilio, control, faults, latency, stats);
+  front_door door({twilio, oauth, calendar}, control, faults, latency, stats);
   server http(base.get(), stats, [&](const request& asked) { return door.handle(asked); });
   release_held = [&] { http.release_held(); };
 

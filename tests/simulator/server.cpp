@@ -35,6 +35,8 @@ std::string_view method_name(evhttp_cmd_type command) {
       return "PUT";
     case EVHTTP_REQ_DELETE:
       return "DELETE";
+    case EVHTTP_REQ_PATCH:
+      return "PATCH";
     default:
       return "";
   }
@@ -62,6 +64,7 @@ void add_headers(evhttp_request* req, const answer& result) {
   evhttp_add_header(headers, "Content-Type", result.content_type);
   evhttp_add_header(headers, "Content-Length", fmt::format_int(result.body.size()).c_str());
   if (result.retry_after) evhttp_add_header(headers, "Retry-After", fmt::format_int(*result.retry_after).c_str());
+  if (!result.location.empty()) evhttp_add_header(headers, "Location", result.location.c_str());
   if (result.challenge) evhttp_add_header(headers, "WWW-Authenticate", "Basic realm=\"Twilio API\"");
 }
 
@@ -104,7 +107,7 @@ struct server::exchange {
 
 server::server(event_base* base, statistics& stats, handler handle)
     : base_(base), stats_(stats), handle_(std::move(handle)), http_(evhttp_new(base)) {
-  evhttp_set_allowed_methods(http_.get(), EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE);
+  evhttp_set_allowed_methods(http_.get(), EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE | EVHTTP_REQ_PATCH);
   evhttp_set_max_body_size(http_.get(), largest_body);
   evhttp_set_timeout(http_.get(), idle_timeout_seconds);
   evhttp_set_gencb(
@@ -165,6 +168,7 @@ void server::on_request(evhttp_request* req) {
   asked.path = uri.substr(0, question);
   if (question != std::string_view::npos) asked.query = uri.substr(question + 1);
   asked.authorization = header(req, "Authorization");
+  asked.content_type = header(req, "Content-Type");
   if (length > 0) asked.body = {reinterpret_cast<const char*>(evbuffer_pullup(input, -1)), length};
   auto result = handle_(asked);
   if (!result.is_control) stats_.max_in_flight = std::max(stats_.max_in_flight, ++stats_.in_flight);
