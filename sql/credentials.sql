@@ -69,15 +69,19 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     new_id uuid := gen_random_uuid();
+    organization byoc.organizations;
 BEGIN
     PERFORM byoc.require_organization(org_id, 'admin');
     PERFORM byoc.check_fields(credential_type, fields);
     PERFORM byoc.check_display_name(display_name);
     -- One at a time within an organization, so that exactly one becomes the default.
-    PERFORM FROM byoc.organizations o WHERE o.id = add_credential.org_id FOR NO KEY UPDATE;
+    SELECT * INTO organization FROM byoc.organizations o WHERE o.id = add_credential.org_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'organization % does not exist', org_id
             USING ERRCODE = 'foreign_key_violation', HINT = 'Create it with byoc.create_organization(name).';
+    ELSIF organization.shredded_at IS NOT NULL THEN
+        RAISE EXCEPTION 'organization % was shredded: its keys are destroyed, so nothing can be stored for it any more', org_id
+            USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
     INSERT INTO byoc.organization_api_credentials
         (org_id, id, credential_type, display_name, fields, encrypted_fields, is_default, verification_due_at, created_by)
@@ -97,7 +101,7 @@ END
 $$;
 COMMENT ON FUNCTION byoc.add_credential(text, jsonb, text, uuid) IS
     'Stores a credential, encrypted; the organization''s first of a type becomes its default. Needs the organization role admin. '
-    'Raises 22023 naming the wrong field. Pass fields as a bind parameter.';
+    'Raises 22023 naming the wrong field, 55000 when the organization was shredded. Pass fields as a bind parameter.';
 
 CREATE FUNCTION byoc.add_credential(credential_type text, fields text, display_name text DEFAULT NULL,
                                     org_id uuid DEFAULT byoc.current_org_id()) RETURNS uuid

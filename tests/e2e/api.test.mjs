@@ -140,6 +140,14 @@ test('what is wrong is named', async () => {
   assert.equal(await post(JSON.stringify({ padding: 'x'.repeat(70_000) })), 413);
 });
 
+test('a shredded organization\'s user is told so', async () => {
+  const gone = await stack.organization(3);
+  await stack.db.query('SELECT byoc.shred_organization($1)', [gone.id]);
+  const answer = await api.call(api.token(gone), 'POST', CREDENTIALS, { body: { credential_type: 'twilio', fields: fields(gone) } });
+  assert.deepEqual([answer.status, answer.json.errors], [409, undefined]);
+  assert.equal(answer.json.detail, `Organization ${gone.id} was shredded: its keys are destroyed, so nothing can be stored for it any more.`);
+});
+
 test('methods: HEAD answers as GET without a body, others are 405 with Allow', async () => {
   for (const target of [CREDENTIALS, MESSAGES, '/api/organization/events', '/api/openapi.json']) {
     const [head, get] = [await call('HEAD', target), target.endsWith('events') ? null : await call('GET', target)];

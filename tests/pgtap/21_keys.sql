@@ -99,7 +99,7 @@ SELECT byoc_test.refused($$SELECT byoc.shred_organization(byoc_test.org_b())$$, 
 SELECT byoc_test.refused($$SELECT byoc.rotate_organization_key(byoc_test.org_b())$$, '55000', 'was shredded', 'it gets no new key');
 SELECT byoc_test.refused($$SELECT byoc.reencrypt(byoc_test.org_b())$$, '55000', 'was shredded', 'there is nothing to re-encrypt');
 SELECT byoc_test.refused($$SELECT byoc.send_sms('+15005550001', 'x', org_id => byoc_test.org_b())$$, '55000', 'was shredded', 'it sends nothing');
-SELECT byoc_test.refused($$SELECT byoc_test.add_twilio(byoc_test.org_b(), 4)$$, '22023', 'no active key', 'it gets no credential');
+SELECT byoc_test.refused($$SELECT byoc_test.add_twilio(byoc_test.org_b(), 4)$$, '55000', 'was shredded', 'it gets no credential');
 SELECT byoc_test.refused($$SELECT byoc.create_organization('B', byoc_test.org_b())$$, '23505', '', 'its id is not used again');
 
 -- Privileges
