@@ -15,6 +15,9 @@
 #include <stdexcept>
 #include <utility>
 
+#include "default_headers.h"
+#include "error_pages.h"
+
 namespace byocd {
 
 namespace {
@@ -29,15 +32,6 @@ constexpr int stream_timeout_s = 24 * 3600;
 // What a client of a stream may leave unread.
 constexpr std::size_t longest_backlog = 256 * 1024;
 constexpr std::size_t most_connections = 512;
-
-// What is never asked for by a page must not be run as one, shown in a frame, kept, or told where it was linked from.
-constexpr std::pair<const char*, const char*> default_headers[] = {
-    {"Cache-Control", "no-store"},
-    {"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"},
-    {"Cross-Origin-Resource-Policy", "same-origin"},
-    {"Referrer-Policy", "no-referrer"},
-    {"X-Content-Type-Options", "nosniff"},
-};
 
 int port_of(evutil_socket_t fd) {
   sockaddr_storage address{};
@@ -145,7 +139,9 @@ bufferevent* Server::on_accept(event_base* base, void* context) {
   for (const auto& [raw, pending] : self->pending_)
     if (evhttp_connection* connection = evhttp_request_get_connection(pending->request))
       serving.insert(evhttp_connection_get_bufferevent(connection));
-  return self->connections_.make(base, serving);
+  bufferevent* connection = self->connections_.make(base, serving);
+  if (connection != nullptr) replace_error_pages(connection);
+  return connection;
 }
 
 void Server::serve(evhttp_request* request) {

@@ -19,8 +19,7 @@ struct evhttp_request;
 namespace byocd {
 
 /// Serves routes. Handlers may answer later; a request whose body is over 64 KiB is answered 413 and reaches none.
-/// Every error is a problem document, but for what libevent refuses itself (malformed requests, more than 1 MiB). No
-/// more than 512 clients are connected: the oldest that is idle makes room.
+/// Every error is a problem document. No more than 512 clients are connected: the oldest that is idle makes room.
 class Server {
  public:
   /// Throws std::runtime_error when the address cannot be listened on. Port 0 takes a free one.

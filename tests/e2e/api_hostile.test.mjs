@@ -33,6 +33,17 @@ async function connect() {
   return { socket, received: () => text };
 }
 
+// One answer that is a problem document, with the headers that all answers have; answers the problem.
+function assertProblem(text) {
+  const [head, body] = text.split('\r\n\r\n');
+  assert.match(head, /^Content-Type: application\/problem\+json$/m, text);
+  assert.match(head, /^X-Content-Type-Options: nosniff$/m);
+  assert.equal(Number(/^Content-Length: (\d+)/m.exec(head)[1]), Buffer.byteLength(body));
+  const problem = JSON.parse(body);
+  assert.equal(problem.status, Number(head.slice(9, 12)));
+  return problem;
+}
+
 const sends = async (text) => {
   const id = await stack.send(a, '+15550100001', text);
   assert.match((await stack.settled(id, ['sent', 'delivered', 'failed'])).status, /^(sent|delivered)$/, text);
@@ -84,8 +95,25 @@ test('malformed HTTP is refused or dropped', async () => {
     socket.end(Buffer.from(bytes, 'latin1'));
     await until('an answer or the end', () => socket.destroyed || socket.readableEnded);
     assert.ok(!/^HTTP\/1\.\d (2|500)/.test(received()), `${JSON.stringify(bytes.slice(0, 60))}: ${received().slice(0, 100)}`);
+    if (received()) assertProblem(received());
   }
   await sends('after junk');
+  await answers();
+});
+
+test('what libevent refuses itself is a problem document as well', async () => {
+  for (const [status, title, bytes] of [
+    [400, 'Bad Request', 'GET / HTTP/1.1\r\nno colon\r\n\r\n'], [400, 'Bad Request', 'POST /api/session HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n'],
+    [400, 'Bad Request', `GET /api/session HTTP/1.1\r\nHost: x\r\nX-Long: ${'a'.repeat(25_000)}\r\n\r\n`],
+    [413, 'Request Entity Too Large', 'POST /api/session HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n'],
+    [501, 'Not Implemented', 'BREW /api/session HTTP/1.1\r\nHost: x\r\n\r\n'],
+  ]) {
+    const { socket, received } = await connect();
+    socket.write(bytes);
+    await until('the end', () => socket.destroyed || socket.readableEnded);
+    const problem = assertProblem(received());
+    assert.deepEqual([problem.status, problem.title], [status, title], received());
+  }
   await answers();
 });
 
@@ -111,6 +139,7 @@ test('a body where none is read is not taken for the next request', async () => 
     socket.write(`${head}\r\nHost: x\r\n\r\n${head.startsWith('POST') ? `0\r\n\r\n${smuggled}` : smuggled}`);
     await until('the end', () => socket.destroyed || socket.readableEnded);
     // One answer, a refusal: libevent's own where it cannot read the chunks.
+    assertProblem(received());
     assert.match([...received().matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, code]) => code).join(), /^(400|413)$/, head);
   }
 });

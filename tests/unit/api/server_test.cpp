@@ -67,6 +67,13 @@ TEST_F(ServerTest, ElsewhereAnswersProblemDocuments) {
   EXPECT_EQ(send(HttpRequest::Method::post, "/healthz").status, 405);
 }
 
+// libevent's own refusal is a page.
+TEST_F(ServerTest, WhatLibeventRefusesIsAProblemDocumentToo) {
+  const HttpResponse refused = get("/" + std::string(30'000, 'a'));
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_EQ(nlohmann::json::parse(refused.body)["status"], 400);
+}
+
 TEST_F(ServerTest, HandlersSeeTheRequestAndMayAnswerLater) {
   ApiRequest seen;
   auto later = std::unique_ptr<Timer>();
