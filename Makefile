@@ -54,12 +54,14 @@ demo: PROGRAMS = byocd simulator
 stage: packages
 	$(build) install DESTDIR=$(STAGE) CMAKE_TARGET="$(PROGRAMS)"
 
+# DEMO=name keeps another one up, beside the first.
+DEMO = demo
 demo: stage
-	@node demo/run.mjs $(if $(filter-out 0,$(KEEP)),--keep)
+	@node demo/run.mjs $(if $(filter-out 0,$(KEEP)),--keep=$(DEMO))
 
 demo-stop:
-	@scripts/stop-leftovers demo
-	@rm -f build/demo.env
+	@scripts/stop-leftovers $(DEMO)
+	@rm -f build/$(DEMO).env
 
 check: stage npm chromium
 	@scripts/check version pgtap unit e2e browser faults attacks asan

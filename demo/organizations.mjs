@@ -31,3 +31,6 @@ export const ORGANIZATIONS = [
     ],
   },
 ];
+
+// Nobody's yet: for those who want to add an account on a page.
+export const FREE_ACCOUNT = { sid: 'AC0000000000000000000000000000000c', authToken: '0000000000000000000000000000c0c0', number: '+14155550107' };

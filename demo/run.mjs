@@ -1,17 +1,17 @@
 // `make demo`: inserted rows become SMS, each sent with its organization's own account.
-// `make demo KEEP=1` leaves everything up and writes build/demo.env.
+// `make demo KEEP=1` (--keep=NAME, of its folder) leaves everything up and writes build/NAME.env.
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { clusterKey, ownerToken } from '../scripts/jwt.mjs';
-import { Run, TOP, until } from '../scripts/run.mjs';
+import { Run, TOP, freePort, until } from '../scripts/run.mjs';
 import { Byocd, Cluster, Simulator } from '../scripts/stack.mjs';
-import { ORGANIZATIONS } from './organizations.mjs';
+import { FREE_ACCOUNT, ORGANIZATIONS } from './organizations.mjs';
 import { bold, dim, say, sayMessage } from './terminal.mjs';
 
 const DATABASE = 'demo';
-const keep = process.argv.includes('--keep');
+const [, keep] = /^--keep=(.+)$/.exec(process.argv[2] ?? '') ?? [];
 
-const run = new Run(keep ? 'demo' : `demo-${process.pid}`);
+const run = new Run(keep ?? `demo-${process.pid}`);
 try {
   await demo(run);
 } catch (error) {
@@ -46,7 +46,7 @@ async function demo(run) {
   }
   say(`\n${expected.length} messages, every one from its own organization's account.`);
   await cluster.disconnect();
-  if (keep) keepUp(run, cluster, simulator, byocd);
+  if (keep) await keepUp(run, cluster, simulator, byocd);
   else await stopPrograms(byocd, simulator);
 }
 
@@ -60,7 +60,10 @@ async function startEverything(run) {
   await database.query('CREATE EXTENSION pg_byoc');
   await database.query(sql('tables'));
   const simulator = await Simulator.start(run, { log: cluster.log });
-  const byocd = await Byocd.start(run, cluster, { database: DATABASE, simulator, env: { BYOC_TENANT_ROLE: 'tenant' } });
+  const listen = `127.0.0.1:${await freePort()}`;
+  const byocd = await Byocd.start(run, cluster, {
+    database: DATABASE, simulator, env: { BYOC_TENANT_ROLE: 'tenant', BYOC_HTTP_LISTEN: listen, BYOC_PUBLIC_URL: `http://${listen}` },
+  });
 
   say(bold('Started'), dim(`in ${((performance.now() - started) / 1000).toFixed(1)} s, private to this run`));
   say(`  PostgreSQL ${version.split(' ')[0]} with pg_byoc`, dim(`socket in ${cluster.env.PGHOST}`));
@@ -112,8 +115,9 @@ async function stopPrograms(byocd, simulator) {
   await simulator.program.stop();
 }
 
-function keepUp(run, cluster, simulator, byocd) {
+async function keepUp(run, cluster, simulator, byocd) {
   run.keep();
+  await simulator.addAccount(FREE_ACCOUNT, 'Free');
   const [a, b] = ORGANIZATIONS;
   const key = clusterKey(cluster);
   const values = {
@@ -133,19 +137,20 @@ function keepUp(run, cluster, simulator, byocd) {
     DEMO_LOG: cluster.log,
   };
   const lines = Object.entries(values).map(([name, value]) => `export ${name}='${value}'\n`);
-  writeFileSync(`${TOP}/build/demo.env`, lines.join(''), { mode: 0o600 });
+  writeFileSync(`${TOP}/build/${run.name}.env`, lines.join(''), { mode: 0o600 });
 
   say(bold('\nKept up'));
-  say('  connect        . build/demo.env && psql');
+  say(`  connect        . build/${run.name}.env && psql`);
   say('  REST API       curl -H "Authorization: Bearer $DEMO_TOKEN_A" $BYOC_URL/api/organization/credentials');
   // A browser keeps the cookies of these two names apart, so both can be open side by side.
   say(`  ${a.name}'s page`);
   say(`    ${byocd.url}/dashboard/settings#token=${values.DEMO_TOKEN_A}`);
   say(`  ${b.name}'s page`);
   say(`    ${byocd.url.replace('127.0.0.1', 'localhost')}/dashboard/settings#token=${values.DEMO_TOKEN_B}`);
+  say(`  to add there   account SID ${FREE_ACCOUNT.sid}, auth token ${FREE_ACCOUNT.authToken}, phone number ${FREE_ACCOUNT.number}`);
   say(`  received SMS   ${simulator.url}/_simulator/messages`);
   say(`  log            ${cluster.log}`);
-  say('  stop           make demo-stop');
+  say(`  stop           make demo-stop${run.name === 'demo' ? '' : ` DEMO=${run.name}`}`);
 }
 
 function logTail(file, lines = 15) {

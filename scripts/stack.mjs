@@ -94,12 +94,12 @@ export class Byocd {
   // Resolves once it was started. `env`: further settings, BYOC_...
   static async launch(run, cluster, { database, user = 'byocd', simulator, env = {}, log = cluster.log }) {
     const byocd = new Byocd();
-    const port = await freePort();
-    byocd.url = `http://127.0.0.1:${port}`;
+    const listen = env.BYOC_HTTP_LISTEN ?? `127.0.0.1:${await freePort()}`;
+    byocd.url = `http://${listen}`;
     byocd.env = {
       ...cluster.environment(database, user),
       BYOC_TWILIO_BASE_URL: simulator.url,
-      BYOC_HTTP_LISTEN: `127.0.0.1:${port}`,
+      BYOC_HTTP_LISTEN: listen,
       ...env,
     };
     byocd.program = run.start(BYOCD, ['run'], { log, env: byocd.env });

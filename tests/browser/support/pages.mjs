@@ -14,11 +14,6 @@ export class Pages extends Stack {
     this.api = await new Api(this).open();
   }
 
-  async startByocd(env) {
-    await super.startByocd(env);
-    this.byocd.url = this.origin;
-  }
-
   // A page's address with a token to sign in with. `page`: settings or messages.
   address(page, organization, claims) {
     return `${this.origin}/dashboard/${page}#token=${this.api.token(organization, claims)}`;
