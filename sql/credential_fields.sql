@@ -97,10 +97,12 @@ BEGIN
     IF length(display_name) NOT BETWEEN 1 AND 200 THEN
         RAISE EXCEPTION 'display_name must have 1 to 200 characters, not %', length(display_name)
             USING ERRCODE = 'invalid_parameter_value', COLUMN = 'display_name';
+    ELSIF display_name !~ '[^[:space:]]' THEN
+        RAISE EXCEPTION 'display_name must not be blank' USING ERRCODE = 'invalid_parameter_value', COLUMN = 'display_name';
     END IF;
 END
 $$;
-COMMENT ON FUNCTION byoc.check_display_name(text) IS 'Internal: raises 22023 unless the name is NULL or has 1 to 200 characters.';
+COMMENT ON FUNCTION byoc.check_display_name(text) IS 'Internal: raises 22023 unless the name is NULL or has 1 to 200 characters, not all of them blank.';
 
 CREATE FUNCTION byoc.seal_fields(org_id uuid, credential_id uuid, fields jsonb) RETURNS bytea
 LANGUAGE sql VOLATILE STRICT

@@ -1,7 +1,7 @@
 -- Credentials: the view, its INSERT, UPDATE and DELETE, and what storage holds.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(111);
+SELECT plan(112);
 
 SET LOCAL ROLE byoc_test_tenant;
 SELECT byoc_test.refused($$SELECT byoc.add_credential('twilio', byoc_test.twilio(1))$$, '28000', 'no tenant context', 'without a context nothing can be added');
@@ -35,6 +35,7 @@ SELECT results_eq($$SELECT display_name, fields FROM byoc.credentials WHERE cred
     $$VALUES ('Google Calendar', '{"client_id": "made-up", "client_secret": "••••", "refresh_token": "••••2chr", "calendar_id": "c"}'::jsonb)$$,
     'of a secret shorter than 12 characters nothing is shown');
 SELECT byoc_test.refused($$SELECT byoc.add_credential('twilio', byoc_test.twilio(3), '')$$, '22023', 'display_name must have 1 to 200', 'an empty name is refused');
+SELECT byoc_test.refused($$SELECT byoc.add_credential('twilio', byoc_test.twilio(3), E' \t ')$$, '22023', 'display_name must not be blank', 'a blank name is refused');
 SELECT byoc_test.refused($$SELECT byoc.add_credential('twilio', byoc_test.twilio(3), repeat('x', 201))$$, '22023', 'display_name must have 1 to 200', 'a name of 201 characters is refused');
 SELECT byoc_test.refused($$SELECT byoc.add_credential('twilio', byoc_test.twilio(3), org_id => byoc_test.org_b())$$, '42501', 'another organization',
     'nothing can be added to another organization');
