@@ -69,9 +69,11 @@ function bars(hours, all, width) {
     [0, top / 2, top].filter(Number.isInteger).flatMap((level) => gridline(level, BASE - high(level), width)),
     hours.map(({ from, counts }, n) => bar(from, counts, LEFT + n * step, step, high)),
     // Counted from the present hour.
-    hours.map(({ from }, n) => (hours.length - 1 - n) % every === 0
-      && svg('text', { class: 'axis', x: Math.min(LEFT + (n + 0.5) * step, width - LABEL / 2 + 4), y: HEIGHT - 10, 'text-anchor': 'middle' }, atHour(from))));
+    hours.map(({ from }, n) => (hours.length - 1 - n) % every === 0 && label(from, LEFT + (n + 0.5) * step, n === hours.length - 1 && width)));
 }
+
+// In the middle of its bar; `end`: as far right as it can be.
+const label = (from, x, end) => svg('text', { class: 'axis', x: end || x, y: HEIGHT - 10, 'text-anchor': end ? 'end' : 'middle' }, atHour(from));
 
 const gridline = (level, y, width) => [svg('line', { class: 'grid', x1: LEFT, x2: width, y1: y, y2: y }),
   svg('text', { class: 'axis', x: LEFT - 8, y: y + 4, 'text-anchor': 'end' }, level.toLocaleString())];

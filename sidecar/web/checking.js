@@ -19,8 +19,8 @@ export function settle(credential) {
   if (!checks.has(id) || (active && !hasResult(credential, checks.get(id)))) return;
   checks.delete(id);
   if (!active) return;
-  if (status === 'verified') toast(`${name} is verified.`);
-  else toast(`${name}: ${error}`, 'bad');
+  if (status === 'verified') toast(`${name} is verified.`, 'good', id);
+  else toast(`${name}: ${error}`, 'bad', id);
 }
 
 // Has the credential checked; `reload()` shows all anew, by settle().
@@ -37,7 +37,7 @@ export async function expectResult({ id, display_name: name, last_verified_at: b
     if (!checks.has(id)) return;
     if (Date.now() > last) {
       checks.delete(id);
-      toast(`${name}: the provider gave no answer yet. It is asked again, and the result will show here.`);
+      toast(`${name}: the provider gave no answer yet. It is asked again, and the result will show here.`, 'good', id);
     }
     reload().catch(() => {}); // the page tells when the server is away
     setTimeout(look, LOOK_MS);

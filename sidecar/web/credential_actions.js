@@ -6,10 +6,20 @@ import { el } from './dom.js';
 import { field, submit } from './form.js';
 import { toast } from './toast.js';
 
-const path = ({ id }) => `organization/credentials/${id}`;
+export const credentialPath = ({ id }) => `organization/credentials/${id}`;
+
+// Answers the credential as it is now. `etag`: of what was seen. Throws ApiError.
+export async function changeCredential(credential, changes, etag) {
+  try {
+    return (await call('PATCH', credentialPath(credential), { body: changes, headers: { 'If-Match': etag } })).body;
+  } catch (error) {
+    if (error.status === 412) error.message = 'Somebody else has changed this account meanwhile. Close this form and look again.';
+    throw error;
+  }
+}
 
 export async function rename(credential, reload) {
-  const { body: seen, etag } = await call('GET', path(credential));
+  const { body: seen, etag } = await call('GET', credentialPath(credential));
   const name = field('display_name', { title: 'Name', required: true, hint: 'For you and your colleagues.', value: seen.display_name });
   name.input.maxLength = 200;
   const general = el('p', { class: 'problem', role: 'alert' });
@@ -20,7 +30,7 @@ export async function rename(credential, reload) {
   form.addEventListener('submit', (event) => {
     event.preventDefault();
     submit([name], save, general, async () => {
-      await call('PATCH', path(credential), { body: { display_name: name.value }, headers: { 'If-Match': etag } });
+      await changeCredential(credential, { display_name: name.value }, etag);
       dialog.close();
       toast('Renamed.');
       await reload();
@@ -29,7 +39,7 @@ export async function rename(credential, reload) {
 }
 
 export async function setDefault(credential, reload) {
-  await call('PATCH', path(credential), { body: { is_default: true }, headers: { 'If-Match': '*' } });
+  await changeCredential(credential, { is_default: true }, '*');
   toast(`${credential.display_name} is now the default.`);
   await reload();
 }
@@ -40,7 +50,7 @@ export async function revoke(credential, reload) {
     ? 'Its secrets are destroyed at once. It is the default: messages wait until another account is. This cannot be undone.'
     : 'Its secrets are destroyed at once, and nothing can be sent with it any more. This cannot be undone.';
   if (!await confirmed(`Revoke ${name}?`, text, 'Revoke')) return;
-  await call('DELETE', path(credential));
+  await call('DELETE', credentialPath(credential));
   toast(`${name} is revoked.`);
   await reload();
 }

@@ -1,65 +1,63 @@
-// The form for a new credential, made of what the provider says its fields are.
+// The forms for a new credential, and for other values of one that is there: a token that was rotated, say.
 
-import { get, onceOnly } from './api.js';
+import { call, get, onceOnly } from './api.js';
 import { expectResult } from './checking.js';
+import { changeCredential, credentialPath } from './credential_actions.js';
+import { credentialFields } from './credential_fields.js';
 import { openDialog } from './dialog.js';
-import { el, newId } from './dom.js';
+import { el } from './dom.js';
 import { field, submit } from './form.js';
 import { words } from './format.js';
 import { toast } from './toast.js';
 
+const providerOf = async (type) => (await get('organization/providers')).items.find(({ name }) => name === type);
+const sayOff = (type) => toast(`${words(type)} is switched off here.`, 'bad');
+
 export async function openAddForm(type, reload) {
-  const provider = (await get('organization/providers')).items.find(({ name }) => name === type);
-  if (provider) openForm(provider, reload);
-  else toast(`${words(type)} is switched off here.`, 'bad');
+  const provider = await providerOf(type);
+  if (!provider) return sayOff(type);
+  const name = field('display_name', { title: 'Name', hint: `For you and your colleagues. Without one: ${words(type)}.` });
+  name.input.maxLength = 200;
+  const fields = credentialFields(provider);
+  const post = onceOnly();
+  return openForm({
+    title: `Add ${words(type)} account`, action: 'Add and verify', elements: [name.element, ...fields.elements], shown: () => [name, ...fields.shown()], reload,
+    send: () => post('organization/credentials', {
+      credential_type: type, fields: fields.values(), ...(name.value ? { display_name: name.value } : {}),
+    }),
+  });
 }
 
-function openForm(provider, reload) {
-  const name = field('display_name', { title: 'Name', hint: `For you and your colleagues. Without one: ${words(provider.name)}.` });
-  const chosen = provider.alternatives.flat(2);
-  const single = Object.keys(provider.fields).filter((each) => !chosen.includes(each)).map((each) => field(each, provider.fields[each]));
-  const required = single.filter((each) => provider.fields[each.name].required);
-  const optional = single.filter((each) => !provider.fields[each.name].required);
-  const choices = provider.alternatives.map((lists) => choice(provider, lists));
+export async function openChangeForm(credential, reload) {
+  const type = credential.credential_type;
+  const [{ body: seen, etag }, provider] = await Promise.all([call('GET', credentialPath(credential)), providerOf(type)]);
+  if (!provider) return sayOff(type);
+  const fields = credentialFields(provider, seen.fields);
+  const note = el('p', { class: 'hint' }, 'It is verified again, and its messages wait for that.');
+  return openForm({
+    title: `Change ${seen.display_name}`, action: 'Save and verify', elements: [...fields.elements, note], shown: fields.shown, reload,
+    send: async () => {
+      const changes = fields.values();
+      return Object.keys(changes).length === 0 ? null : changeCredential(credential, { fields: changes }, etag);
+    },
+  });
+}
+
+// `send()` answers the credential that is verified now; null: nothing was to be done.
+function openForm({ title, action, elements, shown, send, reload }) {
   const general = el('p', { class: 'problem', role: 'alert' });
-  const save = el('button', { class: 'primary' }, 'Add and verify');
-  const form = el('form', { novalidate: true, autocomplete: 'off' },
-    name.element, required.map(elementOf), choices.map(elementOf),
-    optional.length > 0 && el('details', {}, el('summary', {}, 'More'), el('div', { class: 'stack' }, optional.map(elementOf))),
-    general, el('div', { class: 'buttons' }, save));
-  const dialog = openDialog(`Add ${words(provider.name)} account`, form);
-  const post = onceOnly();
+  const save = el('button', { class: 'primary' }, action);
+  const form = el('form', { novalidate: true, autocomplete: 'off' }, elements, general, el('div', { class: 'buttons' }, save));
+  const dialog = openDialog(title, form);
   form.addEventListener('submit', (event) => {
     event.preventDefault();
-    const fields = [...required, ...choices.flatMap((each) => each.fields()), ...optional];
-    submit([name, ...fields], save, general, async () => {
-      const values = Object.fromEntries(fields.filter(({ value }) => value).map((each) => [each.name, each.value]));
-      const added = await post('organization/credentials', {
-        credential_type: provider.name, fields: values, ...(name.value ? { display_name: name.value } : {}),
-      });
+    submit(shown(), save, general, async () => {
+      const saved = await send();
       // Nothing that was typed stays anywhere, also not in an element that the browser remembers.
       form.reset();
       dialog.close();
-      await expectResult(added, reload);
+      if (saved) await expectResult(saved, reload);
+      else toast('Nothing was changed.');
     });
   });
-}
-
-const elementOf = ({ element }) => element;
-
-// Radio buttons for lists of fields of which one list must be given: { element, fields() }.
-function choice(provider, lists) {
-  const group = newId('choice');
-  const options = lists.map((names, n) => {
-    const radio = el('input', { type: 'radio', name: group, value: n, checked: n === 0 });
-    const fields = names.map((each) => field(each, { ...provider.fields[each], required: true }));
-    const label = el('label', { class: 'option' }, radio, names.map((each) => provider.fields[each].title).join(' and '));
-    return { radio, fields, label, body: el('div', { class: 'stack' }, fields.map(elementOf)) };
-  });
-  const show = () => { for (const { radio, body } of options) body.hidden = !radio.checked; };
-  for (const { radio } of options) radio.addEventListener('change', show);
-  show();
-  const element = el('fieldset', {}, el('legend', {}, lists.map(([first]) => provider.fields[first].title).join(' or ')),
-    el('div', { class: 'options' }, options.map(({ label }) => label)), options.map(({ body }) => body));
-  return { element, fields: () => options.find(({ radio }) => radio.checked).fields };
 }

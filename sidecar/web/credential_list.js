@@ -4,6 +4,7 @@ import { openAuditTrail } from './audit_trail.js';
 import { badge } from './badge.js';
 import { isChecking, settle, verify } from './checking.js';
 import { rename, revoke, setDefault } from './credential_actions.js';
+import { openChangeForm } from './credential_form.js';
 import { el, replaceChildren } from './dom.js';
 import { act } from './form.js';
 import { words } from './format.js';
@@ -67,6 +68,7 @@ function actions(credential, reload) {
   return [
     active && mayAdminister() && button('Verify', verify, { 'aria-disabled': isChecking(id) && 'true' }),
     active && type === 'twilio' && button('Send test SMS', openTestForm),
+    active && mayAdminister() && button('Change', openChangeForm),
     active && mayAdminister() && button('Rename', rename),
     active && mayAdminister() && !isDefault && button('Set as default', setDefault),
     mayAdminister() && button('Audit trail', openAuditTrail),

@@ -14,18 +14,19 @@ function matches(value, pattern) {
 }
 
 // A labelled input: { element, name, input, value, problem(text), check() }. `definition`: title, required, secret, pattern, must_be,
-// hint.
-export function field(name, { title, required, secret, pattern, must_be: mustBe, hint, value = '', type = 'text', autocomplete = 'off' }) {
+// hint, kept (the mask of a stored secret, which stays when nothing is typed).
+export function field(name, { title, required, secret, pattern, must_be: mustBe, hint, kept, value = '', type = 'text', autocomplete = 'off' }) {
   const id = newId('field');
+  const needed = required && !kept;
   const input = el('input', {
     id, type: secret ? 'password' : type, autocomplete: secret ? 'new-password' : autocomplete, spellcheck: 'false', autocapitalize: 'off',
-    'aria-required': required ? 'true' : undefined, 'aria-describedby': `${id}-hint ${id}-problem`, 'data-field': name,
+    'aria-required': needed ? 'true' : undefined, 'aria-describedby': `${id}-hint ${id}-problem`, 'data-field': name,
   });
   input.value = value;
   const problem = el('span', { class: 'problem', id: `${id}-problem` });
-  const help = el('span', { class: 'hint', id: `${id}-hint` }, capitalized(hint ?? mustBe ?? ''));
+  const help = el('span', { class: 'hint', id: `${id}-hint` }, kept ? `Leave it empty to keep ${kept}.` : capitalized(hint ?? mustBe ?? ''));
   const element = el('div', { class: 'field' },
-    el('label', { for: id }, title, !required && el('span', { class: 'hint' }, ' (optional)')), input,
+    el('label', { for: id }, title, !required && !kept && el('span', { class: 'hint' }, ' (optional)')), input,
     help, problem);
   const self = {
     element, name, input,
@@ -38,7 +39,7 @@ export function field(name, { title, required, secret, pattern, must_be: mustBe,
     },
     check() {
       let text = '';
-      if (!self.value) text = required ? `${title} is missing.` : '';
+      if (!self.value) text = needed ? `${title} is missing.` : '';
       else if (pattern && !matches(self.value, pattern)) text = `It must be ${mustBe}.`;
       self.problem(text);
       return !text;

@@ -9,7 +9,8 @@ import { refreshFollowed } from './message_view.js';
 import { startPage } from './page.js';
 import { mayAdminister } from './session.js';
 
-let turn = 0; // what was asked for earlier and comes later is dropped
+let loading = null; // what is under way
+let following = null; // what comes after it, for all who asked meanwhile
 
 async function allCredentials() {
   const credentials = [];
@@ -29,10 +30,19 @@ function showAddButton() {
   byId('add').append(add);
 }
 
-async function load() {
-  const mine = ++turn;
-  const credentials = await allCredentials();
-  if (mine === turn) showCredentials(byId('credentials'), credentials, load);
+const show = async () => showCredentials(byId('credentials'), await allCredentials(), load);
+
+// One at a time: many changes at once are loaded once.
+function load() {
+  if (!loading) {
+    loading = show().finally(() => { loading = null; });
+    return loading;
+  }
+  following ??= loading.catch(() => {}).then(() => {
+    following = null;
+    return load();
+  });
+  return following;
 }
 
 async function loadAll() {

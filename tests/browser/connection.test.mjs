@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { now } from '../../scripts/jwt.mjs';
 import { until } from '../../scripts/run.mjs';
-import { Browser, assertLooksRight } from './support/browser.mjs';
+import { Browser, assertLooksRight, assertNowhere } from './support/browser.mjs';
 import { Pages } from './support/pages.mjs';
 
 const stack = new Pages('browser-connection');
@@ -21,6 +21,20 @@ before(async () => {
   a = await stack.organization(1);
   b = await stack.organization(2);
 });
+
+const credentials = ({ id }) => stack.db.value('SELECT count(*)::int FROM byoc.credentials WHERE org_id = $1', [id]);
+
+// Opens the form and fills it in with an account that the simulator knows; answers the token.
+async function fillAddForm(page, number) {
+  const account = { sid: `AC${'0'.repeat(30)}${number}`, authToken: `${'0'.repeat(26)}beef${number}`, number: `+155500000${number}` };
+  await stack.simulator.addAccount(account, `Account ${number}`);
+  await page.getByRole('button', { name: 'Add Twilio account' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('Account SID').fill(account.sid);
+  await dialog.getByRole('textbox', { name: 'Auth token' }).fill(account.authToken);
+  await dialog.getByRole('textbox', { name: 'Phone number' }).fill(account.number);
+  return account.authToken;
+}
 
 const open = (window, page, organization, claims) => window.open(stack.address(page, organization, claims));
 
@@ -50,6 +64,46 @@ test('a session that expires under an open page ends it, and nothing of the orga
   await window.close();
 });
 
+test('neither does what stands in an open form', async () => {
+  const window = await browser.window();
+  const page = await open(window, 'settings', a, { exp: now() - 20 });
+  const secret = await fillAddForm(page, 11);
+  await page.getByRole('heading', { name: 'Your session has ended' }).waitFor();
+  await page.getByRole('dialog').waitFor({ state: 'detached' });
+  await assertNowhere(page, secret);
+  await window.close();
+});
+
+test('what was typed survives an absent server and no network, and a lost answer stores nothing twice', async () => {
+  const window = await browser.window();
+  const page = await open(window, 'settings', b);
+  await fillAddForm(page, 12);
+  const dialog = page.getByRole('dialog');
+  const save = () => dialog.getByRole('button', { name: 'Add and verify' }).click();
+  const away = dialog.getByText('The server cannot be reached. Nothing is lost');
+  await stack.byocd.program.stop();
+  await save();
+  await away.waitFor();
+  await assertLooksRight(page, 'form-server-away');
+  await stack.startByocd();
+  await window.context.setOffline(true);
+  await save();
+  await away.waitFor();
+  await window.context.setOffline(false);
+  await page.route('**/api/organization/credentials', async (route) => {
+    await route.fetch();
+    await route.abort();
+  }, { times: 1 });
+  await save();
+  await until('it to be stored', async () => (await credentials(b)) === 2);
+  await away.waitFor();
+  await save();
+  await dialog.waitFor({ state: 'detached' });
+  await until('both to be verified', async () => (await page.locator('[data-status=verified]').count()) === 2);
+  assert.equal(await credentials(b), 2);
+  await window.close();
+});
+
 test('offline is said, and over when it is over', async () => {
   const window = await browser.window();
   const page = await open(window, 'messages', a);
@@ -76,6 +130,19 @@ test('a restart of the server is said, and what happened meanwhile shows up', as
   await stack.startByocd();
   await page.locator(`[data-message="${id}"] [data-status=delivered]`).waitFor();
   await page.getByText('Connected again.').waitFor();
+  await until('the banner to go', async () => (await page.locator('#connection').textContent()) === '');
+  await window.close();
+});
+
+test('a restart of the database is over when it is over', async () => {
+  const window = await browser.window();
+  const page = await open(window, 'messages', a);
+  await page.getByText('while it was away').waitFor();
+  await stack.cluster.disconnect();
+  stack.cluster.restart('immediate');
+  await stack.reconnect();
+  const id = await stack.send(a, '+15551000001', 'after the database came back');
+  await page.locator(`[data-message="${id}"] [data-status=delivered]`).waitFor();
   await until('the banner to go', async () => (await page.locator('#connection').textContent()) === '');
   await window.close();
 });
