@@ -115,7 +115,7 @@ export class MessageList {
     const reason = message.error_message ?? message.waiting_reason;
     const open = el('button', { type: 'button', class: 'link', 'data-focus': id, 'aria-label': `Message to ${to ?? 'nobody'}: details` }, to ?? 'No number');
     open.addEventListener('click', () => act(open, () => this.#open(message)));
-    return el('tr', { 'data-message': id }, el('td', {}, open), el('td', { class: 'text' }, body),
+    return el('tr', { 'data-message': id }, el('td', {}, open), el('td', { class: 'text' }, el('div', { class: 'beginning' }, body)),
       el('td', {}, badge(status), reason && el('span', { class: 'reason' }, capitalized(reason))), el('td', {}, timeAgo(created)));
   }
 
