@@ -286,6 +286,8 @@ CREATE FUNCTION byoc.claim_status_checks(max_count integer)
 RETURNS TABLE (org_id uuid, id uuid, attempt integer, provider_sid text, provider text, credential_id uuid, credential_version integer)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+-- Its tables are empty for long and then, within seconds, are not: a plan from before would read all of them.
+SET plan_cache_mode = force_custom_plan
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off

@@ -1,7 +1,7 @@
 -- Delivery receipts: tokens, what a receipt does to a message, and asking for the status instead.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(93);
+SELECT plan(94);
 
 SELECT byoc_test.add_twilio(byoc_test.org_a(), 1) AS credential \gset
 CREATE FUNCTION byoc_test.sid(n integer) RETURNS text LANGUAGE sql IMMUTABLE RETURN 'SM' || lpad(n::text, 32, '0');
@@ -249,6 +249,16 @@ SELECT is((SELECT count(*) FROM byoc.status_checks), 1::bigint, 'a receipt that 
 SELECT byoc_test.receive(byoc_test.receipt(:'called', 22, 'delivered')) AS x \gset
 SELECT is_empty('SELECT FROM byoc.status_checks', 'a final one ends it');
 SELECT is_empty('SELECT FROM byoc.receipt_watches', 'nothing is left behind');
+
+-- A dispatcher that found nothing to do for a while, then a burst: the plan must not be the one for an empty table.
+TRUNCATE byoc.status_checks;
+ANALYZE byoc.status_checks;
+DO $$ BEGIN FOR i IN 1 .. 10 LOOP PERFORM * FROM byoc.claim_status_checks(8); END LOOP; END $$;
+INSERT INTO byoc.status_checks (org_id, id, due_at) SELECT byoc_test.org_b(), gen_random_uuid(), clock_timestamp() FROM generate_series(1, 5000);
+SELECT pg_stat_get_xact_tuples_returned('byoc.status_checks_pkey'::regclass) AS before \gset
+SELECT count(*) AS nothing FROM byoc.claim_status_checks(8) \gset
+SELECT cmp_ok(pg_stat_get_xact_tuples_returned('byoc.status_checks_pkey'::regclass) - :before, '<', 500::bigint, 'a few of many are claimed without reading all');
+DELETE FROM byoc.status_checks;
 
 -- Shredding
 SELECT byoc_test.sent(30) AS m \gset
