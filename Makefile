@@ -92,7 +92,7 @@ installcheck: packages
 
 # Next to others, the medians of ROUNDS=5; BENCH='dispatch latency' runs parts, QUICK=1 is for developing. All of it also draws
 # doc/bench.svg. Fails past a bar.
-BENCHES = crypto dispatch latency enqueue fairness depth
+BENCHES = crypto dispatch latency enqueue fairness depth api
 bench: stage npm
 	@status=0; for part in $(or $(BENCH),$(BENCHES)); do node tests/bench/$$part.mjs || status=1; done; \
 	$(if $(BENCH)$(QUICK),,node tests/bench/chart.mjs &&) exit $$status

@@ -2,20 +2,18 @@
 // when another organization has 200,000 messages queued? The provider takes 50 ms, 64 requests are in flight. graphile-worker
 // and pg-boss, which know no organizations, are shown with the same backlog.
 
-import { setTimeout as delay } from 'node:timers/promises';
 import { until } from '../../scripts/run.mjs';
 import { judged, keep, percentile, rounds, scale } from './bars.mjs';
 import { Bed } from './bed.mjs';
 import { installPeers } from './peers.mjs';
 import { median, report } from './report.mjs';
+import { steadyWaits } from './steady.mjs';
 import { boss, byoc, graphile } from './systems.mjs';
 
 const OTHERS = 99;
 const BACKLOG = scale(200_000);
 const SECONDS = 10;
 const BARS = { ratio: 1.5, more: 10 }; // of the p99 without the backlog; or so many ms more
-const PATIENCE = 3000; // ms after the last insert
-const OTHER_PHONE = '+15559';
 
 installPeers();
 const bed = await Bed.start('fairness', { accounts: OTHERS + 1 });
@@ -33,37 +31,10 @@ async function measure(system, backlog) {
   const worker = await system.start(bed, 'bench', 64);
   await worker.begin();
   if (backlog > 0) await until('the backlog to move', async () => (await bed.stats()).accepted > 1000, { every: 50 });
-  const committed = await insertRegularly(others);
-  const arrived = await arrivals(committed.size);
+  const waits = await steadyWaits(bed, 'bench', others, { perSecond: OTHERS, seconds: SECONDS });
   await worker.stop();
   await db.end();
-  return [...committed].map(([phone, at]) => Math.max(0, (arrived.get(phone) ?? Infinity) - at));
-}
-
-// One insert a second for each of the others, evenly spread; answers when each was acknowledged, by phone number.
-async function insertRegularly(organizations) {
-  const connections = await Promise.all(Array.from({ length: 4 }, () => bed.cluster.connect('bench')));
-  const committed = new Map();
-  const begin = performance.now();
-  const inserts = [];
-  for (let i = 0; i < OTHERS * SECONDS; ++i) {
-    await delay(Math.max(0, begin + i * 1000 / OTHERS - performance.now()));
-    const phone = `${OTHER_PHONE}${String(i).padStart(6, '0')}`;
-    inserts.push(connections[i % connections.length]
-      .query('INSERT INTO leads (org_id, phone, body) VALUES ($1, $2, $3)', [organizations[i % OTHERS], phone, 'Hello from the bench.'])
-      .then(() => committed.set(phone, performance.timeOrigin + performance.now())));
-  }
-  await Promise.all(inserts);
-  await Promise.all(connections.map((connection) => connection.end()));
-  return committed;
-}
-
-// When the others' messages arrived, by phone number: of all, or of those that did within some seconds.
-async function arrivals(count) {
-  const ofOthers = async () => (await bed.simulator.messages()).filter(({ to }) => to.startsWith(OTHER_PHONE));
-  const all = async () => { const messages = await ofOthers(); return messages.length === count && messages; };
-  const messages = await until('all to arrive', all, { timeout: PATIENCE, every: 500 }).catch(ofOthers);
-  return new Map(messages.map(({ to, arrived }) => [to, arrived]));
+  return waits;
 }
 
 const cases = [[ours, 0], [ours, BACKLOG], [graphile(1), BACKLOG], [boss, BACKLOG]].map(([system, backlog]) => ({ system, backlog, runs: [] }));

@@ -48,13 +48,15 @@ export function byoc(organizations) {
       INSERT INTO leads (org_id, phone, body)
       SELECT o.id, ${PHONE}, ${BODY} FROM generate_series(1, $1::int) AS g JOIN o ON o.number = g % o.size + 1 ORDER BY g`, [count, only]),
 
-    async start(bed, database, inFlight) {
+    // `more`: further settings of byocd. The worker also has a `url`, once it has begun.
+    async start(bed, database, inFlight, more = {}) {
       const pids = [];
       let byocd;
       return {
         pids,
+        get url() { return byocd.url; },
         async begin() {
-          const env = { BYOC_MAX_IN_FLIGHT: String(inFlight) };
+          const env = { BYOC_MAX_IN_FLIGHT: String(inFlight), ...more };
           if (organizations === 1) env.BYOC_MAX_IN_FLIGHT_PER_ACCOUNT = env.BYOC_MAX_IN_FLIGHT; // nobody to leave slots to
           byocd = await Byocd.launch(bed.run, bed.cluster, { database, simulator: bed.simulator, log: `${bed.run.folder}/byocd.log`, env });
           pids.push(byocd.program.pid);
