@@ -1,7 +1,7 @@
 // What the end-to-end tests share: a private server, simulator and byocd, and organizations on them.
 
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { Run, until } from '../../scripts/run.mjs';
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { Run, TOP, until } from '../../scripts/run.mjs';
 import { BYOCD, Byocd, Cluster, Simulator } from '../../scripts/stack.mjs';
 
 export { BYOCD, Byocd, Cluster, Run, Simulator, until };
@@ -135,6 +135,9 @@ export class Stack {
     await this.simulator?.program.stop();
   }
 }
+
+// Where a server program is that scripts/deps only unpacks; undefined: nowhere.
+export const tool = (name) => [`/usr/sbin/${name}`, `${TOP}/build/tools/${name}/usr/sbin/${name}`].find((file) => existsSync(file));
 
 // The files below `folder` that contain `needle`, as bytes.
 export function filesWith(folder, needle) {

@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 import { clusterKey, keySet, newKey, now, ownerToken, signToken } from '../../scripts/jwt.mjs';
 import { connect } from '../../scripts/postgres.mjs';
 import { TOP, freePort } from '../../scripts/run.mjs';
-import { Cluster, Run, until } from './stack.mjs';
+import { Cluster, Run, tool, until } from './stack.mjs';
 
 const A = 'aaaaaaaa-0000-4000-8000-00000000000a';
 const B = 'bbbbbbbb-0000-4000-8000-00000000000b';
@@ -301,7 +301,7 @@ test('the documented pre-request function of PostgREST takes the token from the 
   assert.equal(await request('anon', bearer('other.kind.oftoken'), {}), 'anon');
 });
 
-const PGBOUNCER = ['/usr/sbin/pgbouncer', `${TOP}/build/tools/pgbouncer/usr/sbin/pgbouncer`].find((file) => existsSync(file));
+const PGBOUNCER = tool('pgbouncer');
 
 test('PgBouncer in transaction mode: a transaction\'s context does not reach the next client', { skip: !PGBOUNCER && 'no pgbouncer' }, async () => {
   const folder = `${cluster.env.PGHOST}/pgbouncer`;

@@ -1,18 +1,21 @@
 // A client of the REST API whose every answer is compared with /api/openapi.json.
 
 import http from 'node:http';
+import https from 'node:https';
 import { clusterKey, now, signToken } from '../../../scripts/jwt.mjs';
 import { until } from '../../../scripts/run.mjs';
 import { OpenApi } from './openapi.mjs';
 
 export const API_ENV = { BYOC_TENANT_ROLE: 'tenant' };
 
+const client = (url) => (url.startsWith('https:') ? https : http);
+
 // One HTTP request; answers { status, headers, text }. `body`: text, bytes, or what becomes JSON.
 export function exchange(url, method, target, { headers = {}, body, agent = false } = {}) {
   const json = body !== undefined && typeof body !== 'string' && !Buffer.isBuffer(body);
   const bytes = json ? JSON.stringify(body) : body;
   return new Promise((resolve, reject) => {
-    const request = http.request(url, {
+    const request = client(url).request(url, {
       method, path: target, agent, headers: { ...(json ? { 'content-type': 'application/json' } : {}), ...(bytes === undefined ? {} : { 'content-length': Buffer.byteLength(bytes) }), ...headers },
     }, (response) => {
       let text = '';
@@ -25,7 +28,10 @@ export function exchange(url, method, target, { headers = {}, body, agent = fals
 }
 
 export class Api {
-  constructor(stack) { this.stack = stack; }
+  // `proxy`: what stands before byocd, { url, path, agent, headers }.
+  constructor(stack, proxy = {}) { Object.assign(this, { stack, proxy }); }
+
+  get url() { return this.proxy.url ?? this.stack.byocd.url; }
 
   // Once byocd runs.
   async open() {
@@ -38,18 +44,23 @@ export class Api {
     return signToken(this.key, { org_id: organization.id ?? organization, sub: 'ada', org_role: 'owner', exp: now() + 3600, ...claims });
   }
 
+  // What is not described there: pages and webhooks.
+  raw(method, target, { headers = {}, body, agent = this.proxy.agent } = {}) {
+    return exchange(this.url, method, `${this.proxy.path ?? ''}${target}`, { headers: { ...this.proxy.headers, ...headers }, body, agent });
+  }
+
   // Answers { status, headers, text, json }. `token` null: none.
-  async call(token, method, target, { headers = {}, body, agent } = {}) {
-    const answer = await exchange(this.stack.byocd.url, method, target, {
-      headers: { ...(token ? { authorization: `Bearer ${token}` } : {}), ...headers }, body, agent,
-    });
+  async call(token, method, target, { headers = {}, ...others } = {}) {
+    const answer = await this.raw(method, target, { headers: { ...(token ? { authorization: `Bearer ${token}` } : {}), ...headers }, ...others });
     this.description.check(method, target, answer);
     return { ...answer, json: answer.headers['content-type']?.endsWith('json') && answer.text ? JSON.parse(answer.text) : null };
   }
 
   // A stream of events: { next(kind) -> data, end() waits for its end, close() }.
   async watch(token) {
-    const request = http.get(`${this.stack.byocd.url}/api/organization/events`, { agent: false, headers: { authorization: `Bearer ${token}` } });
+    const request = client(this.url).get(`${this.url}${this.proxy.path ?? ''}/api/organization/events`, {
+      agent: this.proxy.agent ?? false, headers: { ...this.proxy.headers, authorization: `Bearer ${token}` },
+    });
     const response = await new Promise((resolve, reject) => { request.on('response', resolve).on('error', reject); });
     const events = [];
     let text = '';
