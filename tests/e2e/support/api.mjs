@@ -61,6 +61,8 @@ export class Api {
     const request = client(this.url).get(`${this.url}${this.proxy.path ?? ''}/api/organization/events`, {
       agent: this.proxy.agent ?? false, headers: { ...this.proxy.headers, authorization: `Bearer ${token}` },
     });
+    // It says something every 15 seconds.
+    request.setTimeout(60_000, () => request.destroy(new Error('nothing comes from the stream')));
     const response = await new Promise((resolve, reject) => { request.on('response', resolve).on('error', reject); });
     const events = [];
     let text = '';
