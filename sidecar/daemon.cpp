@@ -67,7 +67,6 @@ class Daemon {
 
  private:
   double jobs_a_request() const;
-  int slots() const { return static_cast<int>(config_.max_in_flight * jobs_a_request()); }
   void connection_changed();
   void receipt_connection_changed();
   std::optional<std::string> receipt_address(const ClaimedJob& job, bool verifiable) const;
@@ -83,7 +82,6 @@ class Daemon {
   Loop loop_;
   Identities identities_;
   LaneLoads lanes_;
-  LaneLoads requests_;
   RetryPolicy retry_policy_;
   Registry registry_;
   PgGateway gateway_;
@@ -117,8 +115,7 @@ class Daemon {
 Daemon::Daemon(const Config& config)
     : config_(config),
       identities_(config.lease),
-      lanes_(config.max_in_flight_per_account),
-      requests_(config.max_in_flight_per_account),
+      lanes_(config.max_in_flight, config.max_in_flight_per_account),
       registry_(make_registry(config)),
       gateway_(loop_, {config.database_url, config.lease, config.poll_interval, [this] { return identities_.renew(); },
                        [this] { return identities_.current(); }, config.fallback}),
@@ -136,16 +133,15 @@ Daemon::Daemon(const Config& config)
       recorder_(
           gateway_, loop_, identities_,
           {[this] { claimer_.advance(); }, [this](const std::vector<JobOutcome>& outcomes) { on_recorded(outcomes); }}),
-      dispatcher_(
-          {registry_, http_, credentials_, identities_, lanes_, requests_, config.max_in_flight, retry_policy_, loop_},
-          {[this](JobOutcome outcome) { recorder_.add(std::move(outcome)); },
-           [this] {
-             lanes_.scale(jobs_a_request());
-             claimer_.advance();
-           },
-           [this](const ClaimedJob& job, bool verifiable) { return receipt_address(job, verifiable); }}),
+      dispatcher_({registry_, http_, credentials_, identities_, lanes_, retry_policy_, loop_},
+                  {[this](JobOutcome outcome) { recorder_.add(std::move(outcome)); },
+                   [this] {
+                     lanes_.scale(jobs_a_request());
+                     claimer_.advance();
+                   },
+                   [this](const ClaimedJob& job, bool verifiable) { return receipt_address(job, verifiable); }}),
       claimer_(gateway_, loop_, lanes_,
-               {[this] { return slots(); }, [this] { return slots() - lanes_.within_limit(); },
+               {[this] { return lanes_.slots(); }, [this] { return lanes_.free_slots(); },
                 [this] { return jobs_a_request(); },
                 [this] {
                   return recorder_.unrecorded() < unrecorded_limit(config_.max_in_flight) &&

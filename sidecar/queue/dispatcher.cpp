@@ -9,7 +9,10 @@ namespace byocd {
 
 namespace {
 
+using namespace std::chrono_literals;
 using std::chrono::microseconds;
+
+constexpr auto silence_check = 250ms;
 
 Outcome returned() {
   return {};
@@ -35,6 +38,11 @@ void report(const ClaimedJob& job, const Outcome& outcome, microseconds duration
 }
 
 }  // namespace
+
+Dispatcher::Dispatcher(Parts parts, Hooks hooks)
+    : parts_(parts),
+      hooks_(std::move(hooks)),
+      silence_timer_(parts.timers.make_timer([this] { look_for_silence(); })) {}
 
 void Dispatcher::dispatch(std::vector<ClaimedJob> jobs) {
   in_flight_ += static_cast<int>(jobs.size());
@@ -64,31 +72,49 @@ void Dispatcher::on_credential(const Job& job, const CredentialCache::Answer& an
     return finish(job, with_code(OutcomeKind::rejected, "unknown_provider",
                                  "this byocd cannot send through " + (*answer)->provider));
   const Ready ready{job, provider, *answer};
-  if (may_send(*job))
+  // Not before those of its lane that wait already.
+  if (parts_.lanes.may_send(job->lane) && waiting_by_name_.count(job->lane) == 0)
     send(ready);
   else
-    waiting_.push_back(ready);
+    wait(ready);
 }
 
-bool Dispatcher::may_send(const ClaimedJob& job) const {
-  return requests_ < parts_.most_requests && parts_.requests.room(job.lane) > 0;
+void Dispatcher::wait(const Ready& ready) {
+  const auto [found, is_new] = waiting_by_name_.try_emplace(ready.job->lane);
+  if (is_new) found->second = waiting_.insert(waiting_.end(), {ready.job->lane, {}});
+  found->second->jobs.push_back(ready);
 }
 
 void Dispatcher::send_waiting() {
-  for (auto next = waiting_.begin(); next != waiting_.end() && requests_ < parts_.most_requests;) {
-    if (!may_send(*next->job)) {
-      ++next;
-      continue;
+  for (bool sent = true; sent;) {
+    sent = false;
+    for (auto next = waiting_.begin(); next != waiting_.end() && parts_.lanes.may_send();) {
+      const auto turn = next++;
+      if (!parts_.lanes.may_send(turn->lane)) continue;
+      const Ready ready = std::move(turn->jobs.front());
+      turn->jobs.pop_front();
+      if (turn->jobs.empty()) {
+        waiting_by_name_.erase(turn->lane);
+        waiting_.erase(turn);
+      } else {
+        waiting_.splice(waiting_.end(), waiting_, turn);
+      }
+      send(ready);
+      sent = true;
     }
-    const Ready ready = std::move(*next);
-    next = waiting_.erase(next);
-    send(ready);
   }
+}
+
+void Dispatcher::look_for_silence() {
+  if (parts_.lanes.find_silent(parts_.timers.now())) hooks_.on_slot_freed();
+  if (in_flight_ > 0) silence_timer_->start(silence_check);
 }
 
 void Dispatcher::drain() {
   draining_ = true;
-  for (const auto& ready : std::exchange(waiting_, {})) finish(ready.job, returned());
+  waiting_by_name_.clear();
+  for (const auto& lane : std::exchange(waiting_, {}))
+    for (const auto& ready : lane.jobs) finish(ready.job, returned());
 }
 
 void Dispatcher::send(const Ready& ready) {
@@ -106,12 +132,12 @@ void Dispatcher::send(const Ready& ready) {
   auto request = provider.prepare(*job, credential.fields);
   if (!request) return finish(job, with_code(OutcomeKind::rejected, request.error().code, request.error().message));
   request->not_after = parts_.identities.held_until(*job->claim);
-  ++requests_;
-  parts_.requests.add(job->lane);
+  parts_.lanes.begin(job->lane, begin);
+  if (!silence_timer_->pending()) silence_timer_->start(silence_check);
   parts_.http.send(std::move(*request), [this, job, &provider, begin, called_back](const HttpResult& result) {
-    --requests_;
-    parts_.requests.remove(job->lane);
-    const auto duration = std::chrono::duration_cast<microseconds>(parts_.timers.now() - begin);
+    const auto now = parts_.timers.now();
+    parts_.lanes.end(job->lane, result.ok(), now);
+    const auto duration = std::chrono::duration_cast<microseconds>(now - begin);
     typical_duration_ = typical_duration_.count() == 0 ? duration : (typical_duration_ * 15 + duration) / 16;
     finish(job, provider.interpret(result), duration, called_back);
     send_waiting();

@@ -4,7 +4,10 @@
 #include <chrono>
 #include <deque>
 #include <functional>
+#include <list>
 #include <memory>
+#include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "../db/job.h"
@@ -20,7 +23,7 @@
 namespace byocd {
 
 /// A job occupies a slot from dispatch() until its outcome is handed over. Each job has exactly one outcome. There may
-/// be more jobs than requests at a time: then they wait here, in their order.
+/// be more jobs than requests at a time: then they wait here, lanes take turns, and each lane's go in their order.
 class Dispatcher {
  public:
   struct Parts {
@@ -28,22 +31,19 @@ class Dispatcher {
     HttpClient& http;
     CredentialCache& credentials;
     const Identities& identities;
-    /// Jobs by lane, and requests by lane: of these `most_requests` in all.
     LaneLoads& lanes;
-    LaneLoads& requests;
-    int most_requests;
     const RetryPolicy& retry_policy;
     Timers& timers;
   };
   struct Hooks {
     std::function<void(JobOutcome)> on_outcome;
-    /// Called after on_outcome.
+    /// Called after on_outcome, and when lanes fell silent.
     std::function<void()> on_slot_freed;
     /// Where the provider shall call back; `verifiable`: its signature could be checked with the job's credential.
     std::function<std::optional<std::string>(const ClaimedJob&, bool verifiable)> receipt_address = nullptr;
   };
 
-  Dispatcher(Parts parts, Hooks hooks) : parts_(parts), hooks_(std::move(hooks)) {}
+  Dispatcher(Parts parts, Hooks hooks);
 
   void dispatch(std::vector<ClaimedJob> jobs);
 
@@ -63,19 +63,26 @@ class Dispatcher {
     const MessageProvider* provider;
     CredentialCache::Credential credential;
   };
+  struct WaitingLane {
+    std::string lane;
+    std::deque<Ready> jobs;
+  };
+  using WaitingLanes = std::list<WaitingLane>;
 
   void start(const Job& job);
   void on_credential(const Job& job, const CredentialCache::Answer& answer);
-  bool may_send(const ClaimedJob& job) const;
+  void wait(const Ready& ready);
   void send(const Ready& ready);
   void send_waiting();
+  void look_for_silence();
   void finish(const Job& job, Outcome outcome, std::chrono::microseconds duration = {}, bool called_back = false);
 
   Parts parts_;
   Hooks hooks_;
   int in_flight_ = 0;
-  int requests_ = 0;
-  std::deque<Ready> waiting_;
+  WaitingLanes waiting_;  // whose turn is next comes first
+  std::unordered_map<std::string, WaitingLanes::iterator> waiting_by_name_;
+  std::unique_ptr<Timer> silence_timer_;
   bool draining_ = false;
   std::chrono::microseconds typical_duration_{0};
 };

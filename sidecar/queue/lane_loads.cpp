@@ -4,41 +4,100 @@
 
 namespace byocd {
 
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto longest_silence = 1s;
+
+}  // namespace
+
+// What a lane takes of the slots.
+int LaneLoads::taken_by(const Load& load) const {
+  return load.silent ? load.requests : std::min(load.jobs, limit_);
+}
+
+int LaneLoads::room_of(const Load& load) const {
+  return load.silent ? 0 : std::max(0, limit_ - load.jobs);
+}
+
+template <class Change>
+void LaneLoads::change(Load& load, Change change) {
+  taken_ -= taken_by(load);
+  change(load);
+  taken_ += taken_by(load);
+}
+
 void LaneLoads::scale(double times) {
-  const int limit = static_cast<int>(base_ * times);
+  const int limit = static_cast<int>(requests_limit_ * times);
+  slots_ = static_cast<int>(requests_ * times);
   if (limit == limit_) return;
   limit_ = limit;
-  within_limit_ = 0;
-  for (const auto& [lane, load] : loads_) within_limit_ += std::min(load, limit_);
+  taken_ = 0;
+  for (const auto& [lane, load] : loads_) taken_ += taken_by(load);
 }
 
 void LaneLoads::add(const std::string& lane) {
-  if (++loads_[lane] <= limit_) ++within_limit_;
+  change(loads_[lane], [](Load& load) { ++load.jobs; });
 }
 
 void LaneLoads::remove(const std::string& lane) {
   const auto found = loads_.find(lane);
   if (found == loads_.end()) return;
-  if (found->second <= limit_) --within_limit_;
-  if (--found->second <= 0) loads_.erase(found);
+  change(found->second, [](Load& load) { --load.jobs; });
+  if (found->second.jobs <= 0) loads_.erase(found);
+}
+
+void LaneLoads::begin(const std::string& lane, Clock::time_point now) {
+  ++sent_;
+  change(loads_[lane], [now](Load& load) {
+    if (++load.requests == 1) load.last_sign = now;
+  });
+}
+
+void LaneLoads::end(const std::string& lane, bool answered, Clock::time_point now) {
+  --sent_;
+  change(loads_[lane], [&](Load& load) {
+    --load.requests;
+    if (answered) load.last_sign = now;
+    if (answered || load.requests == 0) load.silent = false;
+  });
+}
+
+bool LaneLoads::may_send(const std::string& lane) const {
+  const int free = requests_ - sent_;
+  const auto found = loads_.find(lane);
+  const int requests = found == loads_.end() ? 0 : found->second.requests;
+  if (free <= 0 || requests == 0) return free > 0;
+  return (requests + 1) * (requests_ - requests_limit_) <= (free - 1) * requests_limit_;
+}
+
+bool LaneLoads::find_silent(Clock::time_point now) {
+  bool found = false;
+  for (auto& [lane, load] : loads_) {
+    if (load.silent || load.requests == 0 || now - load.last_sign < longest_silence) continue;
+    change(load, [](Load& silent) { silent.silent = true; });
+    found = true;
+  }
+  return found;
 }
 
 int LaneLoads::room(const std::string& lane) const {
   const auto found = loads_.find(lane);
-  return found == loads_.end() ? limit_ : std::max(0, limit_ - found->second);
+  return found == loads_.end() ? limit_ : room_of(found->second);
 }
 
 std::vector<LaneRoom> LaneLoads::rooms() const {
   std::vector<LaneRoom> rooms;
   rooms.reserve(loads_.size());
-  for (const auto& [lane, load] : loads_) rooms.push_back({lane, std::max(0, limit_ - load)});
+  for (const auto& [lane, load] : loads_) rooms.push_back({lane, room_of(load)});
   return rooms;
 }
 
 std::vector<std::string> LaneLoads::full() const {
   std::vector<std::string> lanes;
   for (const auto& [lane, load] : loads_)
-    if (load >= limit_) lanes.push_back(lane);
+    if (room_of(load) == 0) lanes.push_back(lane);
   return lanes;
 }
 

@@ -1,4 +1,4 @@
-// How many jobs, or requests, of each lane there are.
+// How many jobs and requests of each lane there are, and how many more there may be.
 #pragma once
 
 #include <string>
@@ -9,34 +9,66 @@
 
 namespace byocd {
 
-/// A lane is an account of an organization, as the database sees it. One whose provider is slow must not take every
-/// slot, so each has a limit below the whole.
+/// A lane is an account of an organization, as the database sees it. One whose provider is slow, or does not answer at
+/// all, must not take every slot. So of each there is a limit below the whole; and another request of it may only go
+/// out while it has no more of them than what stays free allows (as of the limit to the rest: usually twice as much),
+/// so that each one that hangs leaves some to the others.
 class LaneLoads {
  public:
-  explicit LaneLoads(int limit) : base_(limit), limit_(limit) {}
+  /// `slots` requests at a time, of each lane no more than `limit`.
+  LaneLoads(int slots, int limit) : requests_(slots), requests_limit_(limit), slots_(slots), limit_(limit) {}
 
-  /// Makes the limit `times` what it was at first.
+  /// Lets there be `times` as many jobs as requests.
   void scale(double times);
 
+  /// A job came in, or is done.
   void add(const std::string& lane);
   void remove(const std::string& lane);
 
+  /// A request of one of its jobs goes out; it ended, by an answer or without.
+  void begin(const std::string& lane, Clock::time_point now);
+  void end(const std::string& lane, bool answered, Clock::time_point now);
+
+  /// Whether another request may go out at all, and of this lane.
+  bool may_send() const { return sent_ < requests_; }
+  bool may_send(const std::string& lane) const;
+
+  /// Finds lanes with requests that did not answer for a second: until they do they get no more jobs, and those that
+  /// they have beyond their requests do not count. True: there are new ones.
+  bool find_silent(Clock::time_point now);
+
+  /// How many jobs there may be, of one lane too, and how many more now. What a lane got while the limit was higher
+  /// must not keep others waiting: if its provider hangs, it does not come back.
+  int slots() const { return slots_; }
   int limit() const { return limit_; }
-  /// All of them, but of each lane no more than the limit. What a lane got while the limit was higher must not keep
-  /// others waiting: if its provider hangs, it does not come back.
-  int within_limit() const { return within_limit_; }
-  /// How many more requests the lane may have.
+  int free_slots() const { return slots_ - taken_; }
+  /// How many more jobs the lane may have.
   int room(const std::string& lane) const;
-  /// The room of each lane that has requests in flight.
+  /// The room of each lane that has jobs.
   std::vector<LaneRoom> rooms() const;
   /// Lanes without room.
   std::vector<std::string> full() const;
 
  private:
-  int base_;
+  struct Load {
+    int jobs = 0;
+    int requests = 0;
+    bool silent = false;
+    Clock::time_point last_sign;  // its last answer, or the first of its requests
+  };
+
+  int taken_by(const Load& load) const;
+  int room_of(const Load& load) const;
+  template <class Change>
+  void change(Load& load, Change change);
+
+  const int requests_;
+  const int requests_limit_;
+  int slots_;
   int limit_;
-  int within_limit_ = 0;
-  std::unordered_map<std::string, int> loads_;
+  int sent_ = 0;
+  int taken_ = 0;
+  std::unordered_map<std::string, Load> loads_;
 };
 
 }  // namespace byocd

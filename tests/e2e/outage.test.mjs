@@ -13,7 +13,7 @@ const MEASURABLE = !(process.env.ASAN_OPTIONS || process.env.TSAN_OPTIONS);
 
 // byocd waits longer for an answer than any test: one that is held back comes when the test says so.
 const stack = new Stack('outage', { env: { BYOC_POLL_INTERVAL: '200ms', BYOC_REQUEST_TIMEOUT: '600s', BYOC_LEASE: '3600s' } });
-let a, b, idle;
+let a, b, c, idle;
 
 after(() => stack.end());
 before(async () => {
@@ -25,6 +25,7 @@ before(async () => {
   await stack.db.query(`INSERT INTO byoc.sender_limits (sender, segments_per_second) VALUES ('long_code', NULL)`);
   a = await stack.organization(1);
   b = await stack.organization(2);
+  c = await stack.organization(3);
   idle = memory('VmRSS');
 });
 beforeEach(() => stack.faults([]));
@@ -60,6 +61,22 @@ test('an account whose answers do not come: the other account does not wait for 
   assert.equal((await received('slow')).length, 64);
   await Promise.all([stack.faults([]), stack.latency(0)]);
   await expectOnce('slow', 200);
+});
+
+test('two accounts whose answers do not come leave slots to a third', async () => {
+  await stack.faults([a, b].map(({ account }) => ({ action: 'hold', match: { method: 'POST', account_sid: account.sid } })));
+  await insert(a, 'silent a', 200);
+  await stack.unanswered(64);
+  await insert(b, 'silent b', 200);
+  await stack.unanswered(64 + 21); // of the 96 it may have twice what it leaves
+  await stack.latency(50);
+  await insert(c, 'third', 300);
+  await expectOnce('third', 300);
+  assert.deepEqual([await sent('silent a'), await sent('silent b')], [0, 0]);
+  assert.deepEqual([(await received('silent a')).length, (await received('silent b')).length], [64, 21]);
+  await Promise.all([stack.faults([]), stack.latency(0)]);
+  await expectOnce('silent a', 200);
+  await expectOnce('silent b', 200);
 });
 
 test('three of ten requests are reset, those that look for lost messages too', async () => {

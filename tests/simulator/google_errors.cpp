@@ -28,7 +28,9 @@ answer calendar_error(int status, std::string_view reason, std::string_view mess
   }
   answer result;
   result.status = status;
-  result.body = nlohmann::json{{"error", {{"errors", nlohmann::json::array({detail})}, {"code", status}, {"message", message}}}}.dump();
+  result.body =
+      nlohmann::json{{"error", {{"errors", nlohmann::json::array({detail})}, {"code", status}, {"message", message}}}}
+          .dump();
   return result;
 }
 

@@ -82,8 +82,8 @@ void run(const options& opts) {
   google_calendar_api calendar(google_users, google_events);
   google_control google(google_users, google_events, calendar);
   std::function<void()> release_held;  // by the server, which is made after what it asks
-  control_api control({accounts, messages, faults, latency, lists, delivery, stats, google, [&] { callbacks.restart_draws(); },
-                       [&] { release_held(); }});
+  control_api control({accounts, messages, faults, latency, lists, delivery, stats, google,
+                       [&] { callbacks.restart_draws(); }, [&] { release_held(); }});
   front_door door({twilio, oauth, calendar}, control, faults, latency, stats);
   server http(base.get(), stats, [&](const request& asked) { return door.handle(asked); });
   release_held = [&] { http.release_held(); };

@@ -107,7 +107,8 @@ struct server::exchange {
 
 server::server(event_base* base, statistics& stats, handler handle)
     : base_(base), stats_(stats), handle_(std::move(handle)), http_(evhttp_new(base)) {
-  evhttp_set_allowed_methods(http_.get(), EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE | EVHTTP_REQ_PATCH);
+  evhttp_set_allowed_methods(http_.get(),
+                             EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE | EVHTTP_REQ_PATCH);
   evhttp_set_max_body_size(http_.get(), largest_body);
   evhttp_set_timeout(http_.get(), idle_timeout_seconds);
   evhttp_set_gencb(

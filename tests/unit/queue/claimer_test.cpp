@@ -32,7 +32,7 @@ class ClaimerTest : public testing::Test {
   double jobs_a_request = 1;
   bool may_claim = true;
   std::chrono::microseconds duration{0};
-  LaneLoads lanes{slots};
+  LaneLoads lanes{slots, slots};
   Claimer claimer{gateway,
                   timers,
                   lanes,
@@ -261,6 +261,26 @@ TEST_F(ClaimerTest, LooksAfterAFullLaneWhenItsRequestsComeBack) {
   EXPECT_TRUE(gateway.claims.empty()) << "the lane has no room yet";
   lanes.remove("slow");
   lanes.remove("slow");
+  claimer.advance();
+  EXPECT_EQ(gateway.claims.size(), 1u);
+}
+
+TEST_F(ClaimerTest, ASilentLaneIsAFullOneUntilItAnswers) {
+  lanes.add("silent");
+  lanes.begin("silent", timers.now());
+  timers.freeze(1s);
+  ASSERT_TRUE(lanes.find_silent(timers.now()));
+  claimer.connection_changed();
+  ASSERT_EQ(gateway.last_claim.rooms.size(), 1u);
+  EXPECT_EQ(gateway.last_claim.rooms[0].room, 0);
+  claimed(0);
+  ASSERT_EQ(gateway.sleeps.size(), 1u);
+  EXPECT_EQ(gateway.sleeps.front().arguments, std::vector<std::string>{"silent"});
+  sleep_answer(std::nullopt);
+  claimer.advance();
+  EXPECT_TRUE(gateway.claims.empty());
+  lanes.end("silent", true, timers.now());
+  lanes.remove("silent");
   claimer.advance();
   EXPECT_EQ(gateway.claims.size(), 1u);
 }

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "providers/twilio.h"
 #include "support/fake_gateway.h"
 #include "support/fake_http.h"
@@ -21,7 +23,11 @@ Registry registry_with_twilio() {
 
 class DispatcherTest : public testing::Test {
  protected:
-  std::vector<ClaimedJob> jobs(int count) { return make_jobs(make_claim("claim", timers.now() + 30s), count); }
+  std::vector<ClaimedJob> jobs(int count, const std::string& lane = "lane-1") {
+    auto made = make_jobs(make_claim("claim", timers.now() + 30s), count);
+    for (auto& job : made) job.lane = lane;
+    return made;
+  }
   void open_credential(int version = 1) {
     std::vector<OpenedCredential> opened;
     opened.push_back(make_credential(version));
@@ -34,12 +40,11 @@ class DispatcherTest : public testing::Test {
   Registry registry = registry_with_twilio();
   CredentialCache credentials{gateway, timers};
   Identities identities{30s};
-  LaneLoads lanes{4};
-  LaneLoads requests{4};
+  LaneLoads lanes{6, 4};
   RetryPolicy retry_policy{[] { return 0.0; }};
   std::vector<JobOutcome> outcomes;
   int freed = 0;
-  Dispatcher dispatcher{{registry, http, credentials, identities, lanes, requests, 6, retry_policy, timers},
+  Dispatcher dispatcher{{registry, http, credentials, identities, lanes, retry_policy, timers},
                         {[this](JobOutcome outcome) { outcomes.push_back(std::move(outcome)); }, [this] { ++freed; }}};
 };
 
@@ -188,13 +193,48 @@ TEST_F(DispatcherTest, JobsBeyondTheRequestsOfAnAccountWaitInTheirOrder) {
   EXPECT_EQ(dispatcher.in_flight(), 5);
 }
 
-TEST_F(DispatcherTest, AnotherAccountDoesNotWaitForAFullOne) {
+TEST_F(DispatcherTest, FullAccountsLeaveARequestForAnotherOne) {
   dispatcher.dispatch(jobs(5));
   open_credential();
-  auto other = jobs(3);
-  for (auto& job : other) job.lane = "lane-2";
-  dispatcher.dispatch(std::move(other));
-  EXPECT_EQ(http.calls.size(), 6u) << "four of the first, and what is left of six";
+  dispatcher.dispatch(jobs(3, "lane-2"));
+  EXPECT_EQ(http.calls.size(), 5u) << "four of the first, and one of what was left of six";
+  dispatcher.dispatch(jobs(3, "lane-3"));
+  EXPECT_EQ(http.calls.size(), 6u);
+  dispatcher.dispatch(jobs(1, "lane-4"));
+  EXPECT_EQ(http.calls.size(), 6u);
+}
+
+TEST_F(DispatcherTest, AccountsThatWaitTakeTurns) {
+  dispatcher.dispatch(jobs(4));
+  open_credential();
+  for (const char* lane : {"lane-2", "lane-3", "lane-4"}) dispatcher.dispatch(jobs(3, lane));
+  ASSERT_EQ(http.calls.size(), 6u);
+  const auto waiting = [this](const std::string& lane) {
+    const auto rooms = lanes.rooms();
+    const auto found =
+        std::find_if(rooms.begin(), rooms.end(), [&](const LaneRoom& room) { return room.lane == lane; });
+    return found == rooms.end() ? 0 : lanes.limit() - found->room;
+  };
+  while (!http.calls.empty()) {
+    http.answer(201, R"({"sid": "SM00000000000000000000000000000001", "status": "queued", "num_segments": "1"})");
+    EXPECT_LE(waiting("lane-4") - waiting("lane-2"), 2) << "one in its turn, and one that came when there was room";
+  }
+  EXPECT_EQ(outcomes.size(), 13u);
+}
+
+TEST_F(DispatcherTest, TellsOfAnAccountThatFellSilentOnce) {
+  dispatcher.dispatch(jobs(5));
+  open_credential();
+  ASSERT_EQ(lanes.free_slots(), 2) << "of the limit of four no more counts";
+  timers.pass(999ms);
+  EXPECT_EQ(freed, 0);
+  timers.pass(2s);
+  EXPECT_EQ(freed, 1);
+  EXPECT_EQ(lanes.room("lane-1"), 0);
+  http.answer(201, R"({"sid": "SM00000000000000000000000000000001", "status": "queued", "num_segments": "1"})");
+  EXPECT_EQ(freed, 2);
+  timers.pass(900ms);
+  EXPECT_EQ(freed, 2) << "it answered";
 }
 
 TEST_F(DispatcherTest, JobsThatWaitAreGivenBackWhenItDrains) {

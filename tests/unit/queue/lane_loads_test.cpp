@@ -5,15 +5,36 @@
 namespace byocd {
 namespace {
 
-TEST(LaneLoads, AnUnusedLaneHasAllItsRoom) {
-  const LaneLoads lanes(3);
+using namespace std::chrono_literals;
+
+class LaneLoadsTest : public testing::Test {
+ protected:
+  // Sends until it may not; answers how many went out.
+  static int fill(LaneLoads& lanes, const std::string& lane, Clock::time_point now = {}) {
+    int sent = 0;
+    for (; lanes.may_send(lane); ++sent) {
+      lanes.add(lane);
+      lanes.begin(lane, now);
+    }
+    return sent;
+  }
+  static void answer(LaneLoads& lanes, const std::string& lane, Clock::time_point now = {}) {
+    lanes.end(lane, true, now);
+    lanes.remove(lane);
+  }
+
+  Clock::time_point start{1h};
+};
+
+TEST_F(LaneLoadsTest, AnUnusedLaneHasAllItsRoom) {
+  const LaneLoads lanes(4, 3);
   EXPECT_EQ(lanes.room("a"), 3);
   EXPECT_TRUE(lanes.rooms().empty());
   EXPECT_TRUE(lanes.full().empty());
 }
 
-TEST(LaneLoads, RoomShrinksAndComesBack) {
-  LaneLoads lanes(2);
+TEST_F(LaneLoadsTest, RoomShrinksAndComesBack) {
+  LaneLoads lanes(3, 2);
   lanes.add("a");
   lanes.add("a");
   lanes.add("b");
@@ -29,23 +50,102 @@ TEST(LaneLoads, RoomShrinksAndComesBack) {
   EXPECT_TRUE(lanes.full().empty());
 }
 
-TEST(LaneLoads, WhatALaneGotUnderAHigherLimitDoesNotCountAgainstOthers) {
-  LaneLoads lanes(2);
+TEST_F(LaneLoadsTest, WhatALaneGotUnderAHigherLimitDoesNotCountAgainstOthers) {
+  LaneLoads lanes(3, 2);
   lanes.scale(2);
+  EXPECT_EQ(lanes.slots(), 6);
   for (int i = 0; i < 4; ++i) lanes.add("a");
   lanes.add("b");
-  EXPECT_EQ(lanes.within_limit(), 5);
+  EXPECT_EQ(lanes.free_slots(), 1);
   lanes.scale(1);
-  EXPECT_EQ(lanes.within_limit(), 3);
+  EXPECT_EQ(lanes.free_slots(), 0);
   lanes.remove("a");
   lanes.remove("a");
-  EXPECT_EQ(lanes.within_limit(), 3);
+  EXPECT_EQ(lanes.free_slots(), 0);
   lanes.remove("a");
   lanes.remove("b");
-  EXPECT_EQ(lanes.within_limit(), 1);
+  EXPECT_EQ(lanes.free_slots(), 2);
   lanes.add("c");
   lanes.scale(2);
-  EXPECT_EQ(lanes.within_limit(), 2);
+  EXPECT_EQ(lanes.free_slots(), 4);
+}
+
+TEST_F(LaneLoadsTest, OneLaneAloneMaySendAsManyAsItsLimit) {
+  for (const auto& [slots, limit] : std::vector<std::pair<int, int>>{{96, 64}, {96, 96}, {96, 1}, {3, 2}, {1, 1}}) {
+    LaneLoads lanes(slots, limit);
+    EXPECT_EQ(fill(lanes, "a"), limit) << slots;
+    EXPECT_EQ(lanes.may_send(), limit < slots);
+  }
+}
+
+TEST_F(LaneLoadsTest, LanesThatDoNotAnswerLeaveSomethingToOthers) {
+  LaneLoads lanes(96, 64);
+  EXPECT_EQ(fill(lanes, "a"), 64);
+  EXPECT_EQ(fill(lanes, "b"), 21);
+  EXPECT_EQ(fill(lanes, "c"), 7);
+  EXPECT_TRUE(lanes.may_send("d"));
+  for (int i = 0; i < 64; ++i) answer(lanes, "a");
+  EXPECT_EQ(fill(lanes, "d"), 45) << "what they hold counts as long as they hold it";
+}
+
+TEST_F(LaneLoadsTest, LanesThatBeginTogetherShareEvenly) {
+  LaneLoads lanes(96, 64);
+  int sent = 0;
+  for (bool any = true; any;) {
+    any = false;
+    for (const char* lane : {"a", "b"}) {
+      if (!lanes.may_send(lane)) continue;
+      lanes.add(lane);
+      lanes.begin(lane, start);
+      ++sent;
+      any = true;
+    }
+  }
+  EXPECT_EQ(sent, 76) << "twenty slots are free though two lanes want more";
+}
+
+TEST_F(LaneLoadsTest, ALaneThatHasNoneMaySendWhileAnySlotIsFree) {
+  LaneLoads lanes(8, 5);
+  int lane = 0;
+  while (lanes.may_send()) {
+    const auto name = std::to_string(lane++);
+    ASSERT_TRUE(lanes.may_send(name));
+    lanes.add(name);
+    lanes.begin(name, start);
+  }
+  EXPECT_EQ(lane, 8);
+  EXPECT_FALSE(lanes.may_send("another"));
+}
+
+TEST_F(LaneLoadsTest, ASilentLaneGetsNoMoreJobsAndCountsByItsRequests) {
+  LaneLoads lanes(6, 4);
+  lanes.scale(2);
+  fill(lanes, "a", start);
+  for (int i = 0; i < 3; ++i) lanes.add("a");
+  EXPECT_EQ(lanes.free_slots(), 5);
+  EXPECT_FALSE(lanes.find_silent(start + 999ms));
+  EXPECT_TRUE(lanes.find_silent(start + 1s));
+  EXPECT_FALSE(lanes.find_silent(start + 2s)) << "that is no news";
+  EXPECT_EQ(lanes.free_slots(), 8);
+  EXPECT_EQ(lanes.room("a"), 0);
+  EXPECT_EQ(lanes.full(), std::vector<std::string>{"a"});
+}
+
+TEST_F(LaneLoadsTest, AnAnswerEndsTheSilenceAndAFailureDoesNot) {
+  LaneLoads lanes(6, 4);
+  fill(lanes, "a", start);
+  ASSERT_TRUE(lanes.find_silent(start + 1s));
+  lanes.end("a", false, start + 1s);
+  lanes.remove("a");
+  EXPECT_EQ(lanes.room("a"), 0);
+  answer(lanes, "a", start + 1500ms);
+  EXPECT_EQ(lanes.room("a"), 2);
+  EXPECT_FALSE(lanes.find_silent(start + 2s));
+  EXPECT_TRUE(lanes.find_silent(start + 2500ms)) << "two requests are still out";
+  lanes.end("a", false, start + 3s);
+  lanes.end("a", false, start + 3s);
+  EXPECT_FALSE(lanes.find_silent(start + 9s)) << "nothing is waited for";
+  EXPECT_GT(lanes.room("a"), 0);
 }
 
 }  // namespace
