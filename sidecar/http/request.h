@@ -23,7 +23,8 @@ struct HttpRequest {
   SecretString password;
   /// More header lines, each `Name: value`. Nobody looks for line breaks in them.
   std::vector<SecretString> headers;
-  /// Of a post, put or patch: form-encoded, unless a header says otherwise.
+  /// Of a post, put or patch: form-encoded, unless a header says otherwise. Wiped after the request: it may hold
+  /// secrets.
   std::string body;
   /// It is not written any more after this time, as when the process was stopped while it connected.
   std::optional<Clock::time_point> not_after;

@@ -141,6 +141,7 @@ HttpResult Transfer::finish(CURLcode code, bool cancelled) {
   curl_easy_setopt(easy_.get(), CURLOPT_POSTFIELDS, nullptr);
   headers_.clear();
   authorization_ = {};
+  OPENSSL_cleanse(request_.body.data(), request_.body.size());
   request_ = {};
   curl_easy_setopt(easy_.get(), CURLOPT_CURLU, nullptr);
   url_ = nullptr;
