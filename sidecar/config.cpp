@@ -98,19 +98,39 @@ std::optional<std::string> apply_tenant_role(Config& config, std::string_view te
   return std::nullopt;
 }
 
+// Values with commas between them. `add` puts one away, or says no.
+std::optional<std::string> each_of(std::string_view text, const char* expected,
+                                   const std::function<bool(std::string_view)>& add) {
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(','), text.size());
+    if (!add(text.substr(0, end))) return expected;
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return std::nullopt;
+}
+
 Apply origins(std::vector<std::string> Config::*field) {
-  return [=](Config& config, std::string_view text) -> std::optional<std::string> {
-    const std::string expected = "origins such as https://app.example.org, with commas between them";
+  return [=](Config& config, std::string_view text) {
     (config.*field).clear();
-    while (!text.empty()) {
-      const std::size_t end = std::min(text.find(','), text.size());
-      const std::string_view origin = text.substr(0, end);
-      const std::size_t host = origin.starts_with("https://") ? 8 : origin.starts_with("http://") ? 7 : origin.npos;
-      if (host >= origin.size() || origin.find_first_of(" /?#@*;'\"", host) != origin.npos) return expected;
-      (config.*field).emplace_back(origin);
-      text.remove_prefix(std::min(end + 1, text.size()));
-    }
-    return std::nullopt;
+    return each_of(
+        text, "origins such as https://app.example.org, with commas between them", [&](std::string_view origin) {
+          const std::size_t host = origin.starts_with("https://") ? 8 : origin.starts_with("http://") ? 7 : origin.npos;
+          if (host >= origin.size() || origin.find_first_of(" /?#@*;'\"", host) != origin.npos) return false;
+          (config.*field).emplace_back(origin);
+          return true;
+        });
+  };
+}
+
+Apply networks(std::vector<Network> Config::*field) {
+  return [=](Config& config, std::string_view text) {
+    (config.*field).clear();
+    return each_of(text, "networks such as 10.1.0.0/16 or fd00::/8, with commas between them",
+                   [&](std::string_view network) {
+                     const auto parsed = Network::parse(network);
+                     if (parsed) (config.*field).push_back(*parsed);
+                     return parsed.has_value();
+                   });
   };
 }
 
@@ -176,6 +196,10 @@ const std::vector<Setting>& settings() {
       {{"frame-ancestors", "BYOC_FRAME_ANCESTORS",
         "origins, with commas between them, whose pages may show the dashboard in a frame (default: none)"},
        origins(&Config::frame_ancestors)},
+      {{"allowed-webhook-networks", "BYOC_ALLOWED_WEBHOOK_NETWORKS",
+        "networks, with commas between them, that tenants' webhooks may lead into besides public addresses, by http:// "
+        "too (default: none)"},
+       networks(&Config::allowed_webhook_networks)},
       {{"accept-unsigned-receipts", "BYOC_ACCEPT_UNSIGNED_RECEIPTS",
         "yes: believe a status callback by its token alone when the credential is an API key (default no: ask "
         "instead)",

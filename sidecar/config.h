@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "db/job.h"
+#include "http/address_rules.h"
 #include "log.h"
 #include "result.h"
 
@@ -34,6 +35,8 @@ struct Config {
   std::chrono::milliseconds request_timeout{10'000};
   /// Longest wait for requests in flight after SIGTERM.
   std::chrono::milliseconds drain_timeout{15'000};
+  /// Networks that webhooks of tenants may lead into besides public addresses.
+  std::vector<Network> allowed_webhook_networks;
   log::Level log_level = log::Level::info;
   log::Format log_format = log::Format::text;
   std::string http_host = "127.0.0.1";

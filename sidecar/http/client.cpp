@@ -33,7 +33,9 @@ CURLM* make_multi() {
 
 CurlClient::CurlClient(Loop& loop, const Options& options)
     : loop_(loop),
-      transfer_options_{options.request_timeout, options.user_agent, no_proxy_hosts()},
+      transfer_options_{options.request_timeout, options.user_agent, no_proxy_hosts(),
+                        AddressRules(options.allowed_networks),
+                        [this](const curl_sockaddr& address) { return open_socket(address); }},
       timer_(loop.make_timer([this] { act(CURL_SOCKET_TIMEOUT, 0); })),
       multi_(make_multi()) {
   if (!multi_) throw std::runtime_error("no memory for libcurl");
@@ -109,8 +111,6 @@ void CurlClient::deliver(Transfer* transfer, CURLcode code, bool cancelled) {
 std::unique_ptr<Transfer> CurlClient::make_transfer() {
   auto transfer = std::make_unique<Transfer>(transfer_options_);
   CURL* easy = transfer->easy();
-  curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, &CurlClient::on_open);
-  curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, this);
   curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, &CurlClient::on_close);
   curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, this);
   return transfer;
@@ -129,11 +129,10 @@ void CurlClient::on_ready(curl_socket_t fd, SocketEvents events) {
   act(fd, (events.read ? CURL_CSELECT_IN : 0) | (events.write ? CURL_CSELECT_OUT : 0));
 }
 
-curl_socket_t CurlClient::on_open(void* self, curlsocktype, curl_sockaddr* address) {
-  auto& client = *static_cast<CurlClient*>(self);
-  const int fd = ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+curl_socket_t CurlClient::open_socket(const curl_sockaddr& address) {
+  const int fd = ::socket(address.family, address.socktype | SOCK_CLOEXEC, address.protocol);
   if (fd < 0) return CURL_SOCKET_BAD;
-  client.socket(fd).ours = true;
+  socket(fd).ours = true;
   return fd;
 }
 

@@ -24,6 +24,8 @@ class CurlClient final : public HttpClient {
     /// How many idle connections are kept: as many as there are slots.
     int kept_connections = 64;
     std::string user_agent = "byocd";
+    /// Networks that URLs of tenants may lead into besides public addresses.
+    std::vector<Network> allowed_networks{};
   };
 
   /// Throws std::runtime_error when libcurl cannot start.
@@ -42,16 +44,16 @@ class CurlClient final : public HttpClient {
   // One that libcurl waits for, or an idle connection: those stay watched, because the next request comes soon.
   struct Socket {
     std::unique_ptr<SocketWatch> watch;
-    // Opened by on_open, so on_close tells when it is gone. Of others libcurl's last word is CURL_POLL_REMOVE.
+    // Opened by open_socket, so on_close tells when it is gone. Of others libcurl's last word is CURL_POLL_REMOVE.
     bool ours = false;
     bool in_use = false;
   };
 
-  static curl_socket_t on_open(void* self, curlsocktype purpose, curl_sockaddr* address);
   static int on_close(void* self, curl_socket_t fd);
   static int on_socket(CURL* easy, curl_socket_t fd, int what, void* self, void* watch);
   static int on_timer(CURLM* multi, long timeout_ms, void* self);
   std::unique_ptr<Transfer> make_transfer();
+  curl_socket_t open_socket(const curl_sockaddr& address);
   Socket& socket(curl_socket_t fd);
   void on_ready(curl_socket_t fd, SocketEvents events);
   void act(curl_socket_t fd, int events);

@@ -26,6 +26,9 @@ struct HttpRequest {
   /// Of a post, put or patch: form-encoded, unless a header says otherwise. Wiped after the request: it may hold
   /// secrets.
   std::string body;
+  /// A tenant chose the URL: it is only followed where AddressRules permit, by a connection of its own without a proxy,
+  /// and little of the answer's body is kept.
+  bool untrusted_url = false;
   /// It is not written any more after this time, as when the process was stopped while it connected.
   std::optional<Clock::time_point> not_after;
 };
@@ -55,10 +58,10 @@ struct HttpFailure {
     too_late,
   };
   /// What went wrong, for people.
-  enum class Reason { other, name_not_found, refused, tls, timeout };
+  enum class Reason { other, name_not_found, refused, tls, timeout, not_permitted };
   Kind kind = Kind::connect_failed;
   bool possibly_written = false;
-  /// For people: libcurl's sentence.
+  /// For people: libcurl's sentence, or why the URL of a tenant was not followed.
   std::string message;
   Reason reason = Reason::other;
 };

@@ -2,12 +2,14 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <stdexcept>
 
 #include "../extension/crypto/base64.h"
+#include "../log.h"
 
 namespace byocd {
 
@@ -15,6 +17,7 @@ namespace {
 
 // Twilio's answers are a few kilobytes; a page of 200 long messages stays below this.
 constexpr std::size_t longest_body = 4 << 20;
+constexpr std::size_t longest_untrusted_body = 64 << 10;
 // A server may drop idle connections without a word; older ones are not used again.
 constexpr long longest_idle_s = 30;
 // Less than the time after which a message that the provider does not list counts as not sent.
@@ -63,7 +66,7 @@ HttpFailure::Reason reason_of(CURLcode code) {
 
 }  // namespace
 
-Transfer::Transfer(const Options& options) : request_timeout_(options.request_timeout), easy_(curl_easy_init()) {
+Transfer::Transfer(const Options& options) : options_(options), easy_(curl_easy_init()) {
   if (!easy_) throw std::runtime_error("no memory for a libcurl handle");
   CURL* easy = easy_.get();
   set(easy, CURLOPT_NOSIGNAL, 1L);
@@ -74,6 +77,8 @@ Transfer::Transfer(const Options& options) : request_timeout_(options.request_ti
   // Ours are for the provider, never for a proxy.
   set(easy, CURLOPT_HEADEROPT, static_cast<long>(CURLHEADER_SEPARATE));
   set(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+  set(easy, CURLOPT_OPENSOCKETDATA, this);
+  set(easy, CURLOPT_OPENSOCKETFUNCTION, &Transfer::on_open);
   set(easy, CURLOPT_SOCKOPTDATA, this);
   set(easy, CURLOPT_SOCKOPTFUNCTION, &Transfer::on_socket_made);
   set(easy, CURLOPT_MAXAGE_CONN, longest_idle_s);
@@ -95,6 +100,8 @@ void Transfer::start(HttpRequest request, ParsedUrls::Url url, HttpCallback call
   response_ = {};
   requests_begun_ = 0;
   too_late_ = false;
+  objection_ = nullptr;
+  permitted_ = false;
   error_[0] = '\0';
 
   CURL* easy = easy_.get();
@@ -102,6 +109,7 @@ void Transfer::start(HttpRequest request, ParsedUrls::Url url, HttpCallback call
   set(easy, CURLOPT_CURLU, url_.get());
   set_headers();
   set_method();
+  set_guard();
 }
 
 void Transfer::set_headers() {
@@ -134,6 +142,16 @@ void Transfer::set_method() {
   set(easy, CURLOPT_CUSTOMREQUEST, other_name);
 }
 
+void Transfer::set_guard() {
+  CURL* easy = easy_.get();
+  const long alone = request_.untrusted_url ? 1 : 0;
+  // A kept connection was permitted for another request, if it was looked at at all.
+  set(easy, CURLOPT_FRESH_CONNECT, alone);
+  set(easy, CURLOPT_FORBID_REUSE, alone);
+  // A proxy would connect to what it finds itself behind the name. Empty: none, whatever the environment says.
+  set(easy, CURLOPT_PROXY, request_.untrusted_url ? "" : nullptr);
+}
+
 HttpResult Transfer::finish(CURLcode code, bool cancelled) {
   const bool written = possibly_written();
   // All that libcurl copied is what it wrote to the connection.
@@ -160,6 +178,8 @@ HttpResult Transfer::finish(CURLcode code, bool cancelled) {
   }
   if (too_late_)
     return fail(HttpFailure{HttpFailure::Kind::too_late, false, "its time was over before it was written"});
+  if (objection_)
+    return fail(HttpFailure{HttpFailure::Kind::connect_failed, false, objection_, HttpFailure::Reason::not_permitted});
   if (!written) return fail(HttpFailure{HttpFailure::Kind::connect_failed, false, message, reason_of(code)});
   const auto kind = code == CURLE_OPERATION_TIMEDOUT ? HttpFailure::Kind::timeout : HttpFailure::Kind::connection_lost;
   return fail(HttpFailure{kind, true, message, reason_of(code)});
@@ -172,19 +192,40 @@ bool Transfer::possibly_written() const {
 }
 
 std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, void* self) {
-  HttpResponse& response = static_cast<Transfer*>(self)->response_;
+  auto& transfer = *static_cast<Transfer*>(self);
+  HttpResponse& response = transfer.response_;
   const std::size_t bytes = size * count;
-  const std::size_t room = longest_body - response.body.size();
+  const std::size_t longest = transfer.request_.untrusted_url ? longest_untrusted_body : longest_body;
+  const std::size_t room = longest - response.body.size();
   response.body.append(data, std::min(bytes, room));
   response.truncated = bytes > room;
   return response.truncated ? 0 : bytes;
 }
 
+curl_socket_t Transfer::on_open(void* self, curlsocktype, curl_sockaddr* address) {
+  return static_cast<Transfer*>(self)->open(*address);
+}
+
+// The address is the one that libcurl connects to next, so what a name meant a moment ago does not matter.
+curl_socket_t Transfer::open(const curl_sockaddr& address) {
+  if (request_.untrusted_url) {
+    const bool encrypted = strncasecmp(request_.url.c_str(), "https:", 6) == 0;
+    if (const char* objection = options_.rules.objection(address.addr, encrypted)) {
+      log::warn("a tenant's URL is not followed to {}: {}", to_text(address.addr), objection);
+      if (!permitted_) objection_ = objection;
+      return CURL_SOCKET_BAD;
+    }
+    permitted_ = true;
+    objection_ = nullptr;
+  }
+  return options_.open_socket(address);
+}
+
 int Transfer::on_socket_made(void* self, curl_socket_t socket, curlsocktype) {
   // What was written while the network was cut must not arrive after we gave up waiting: not even when this process is
   // dead, and the kernel alone goes on retransmitting.
-  const auto limit =
-      static_cast<unsigned>(std::min(static_cast<Transfer*>(self)->request_timeout_, longest_unacknowledged).count());
+  const auto limit = static_cast<unsigned>(
+      std::min(static_cast<Transfer*>(self)->options_.request_timeout, longest_unacknowledged).count());
   (void)::setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof limit);
   return CURL_SOCKOPT_OK;
 }

@@ -5,10 +5,12 @@
 
 #include <array>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "address_rules.h"
 #include "parsed_urls.h"
 #include "request.h"
 
@@ -26,9 +28,13 @@ class Transfer {
     std::string user_agent;
     /// Hosts that no proxy is used for, in libcurl's syntax.
     std::string no_proxy;
+    /// Where URLs of tenants may lead.
+    AddressRules rules;
+    /// Makes a socket for an address.
+    std::function<curl_socket_t(const curl_sockaddr&)> open_socket;
   };
 
-  /// Throws std::runtime_error when libcurl has no handle to give.
+  /// `options` must outlive it. Throws std::runtime_error when libcurl has no handle to give.
   explicit Transfer(const Options& options);
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
@@ -46,13 +52,16 @@ class Transfer {
 
  private:
   static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self);
+  static curl_socket_t on_open(void* self, curlsocktype purpose, curl_sockaddr* address);
   static int on_socket_made(void* self, curl_socket_t socket, curlsocktype purpose);
   static int on_before_request(void* self, char*, char*, int, int);
   void set_method();
   void set_headers();
+  void set_guard();
+  curl_socket_t open(const curl_sockaddr& address);
   bool possibly_written() const;
 
-  std::chrono::milliseconds request_timeout_;
+  const Options& options_;
   std::unique_ptr<CURL, EasyFree> easy_;
   HttpRequest request_;
   ParsedUrls::Url url_;
@@ -62,6 +71,9 @@ class Transfer {
   HttpResponse response_;
   int requests_begun_ = 0;
   bool too_late_ = false;
+  // Why the URL was not followed, unless one of its addresses was permitted.
+  const char* objection_ = nullptr;
+  bool permitted_ = false;
   std::array<char, CURL_ERROR_SIZE> error_{};
 };
 

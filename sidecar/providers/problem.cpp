@@ -47,6 +47,9 @@ Problem failure_problem(const HttpFailure& failure, std::string_view provider) {
                          "machine's clock, and whether a proxy intercepts TLS.");
     case Reason::timeout:
       return unreachable("timeout", "no answer in time", "Try again; check egress: firewall, proxy, routing.");
+    case Reason::not_permitted:
+      return {"address_not_permitted", fmt::format("The URL may not be called: {}.", failure.message),
+              "Give an https:// address that the internet reaches, or ask who runs this server to permit its network."};
     case Reason::other:
       break;
   }

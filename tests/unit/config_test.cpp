@@ -77,6 +77,15 @@ TEST(Config, ReadsAllowedOrigins) {
   EXPECT_NE(error_of(sources({{"tenant-role", "none"}}, {}, {})), "") << "SET ROLE none is no role";
 }
 
+TEST(Config, WebhookNetworksAreCidrs) {
+  const auto two = load_config(sources({{"allowed-webhook-networks", "10.0.0.0/8,::1"}}, {}, {}));
+  ASSERT_TRUE(two.ok());
+  EXPECT_EQ(two->allowed_webhook_networks.size(), 2u);
+  for (const char* wrong : {"yes", "10.0.0.1/8", "10.0.0.0/8, ::1", "10.0.0.0/8,,::1", "localhost"})
+    EXPECT_NE(error_of(sources({{"allowed-webhook-networks", wrong}}, {}, {})), "") << wrong;
+  EXPECT_TRUE(load_config(sources({}, {}, {}))->allowed_webhook_networks.empty());
+}
+
 TEST(Config, ReadsListenAddresses) {
   const auto six = load_config(sources({{"http-listen", "[::1]:9000"}}, {}, {}));
   ASSERT_TRUE(six.ok());

@@ -1,4 +1,5 @@
-// A TCP server on a free loopback port whose connections the test scripts, step by step, in a thread of its own.
+// A TCP server on a free port of a loopback address whose connections the test scripts, step by step, in a thread of
+// its own.
 #pragma once
 
 #include <arpa/inet.h>
@@ -39,7 +40,8 @@ class Peer {
       text.append(buffer, static_cast<std::size_t>(got));
     }
   }
-  void write(const std::string& text) { (void)!::send(fd_, text.data(), text.size(), MSG_NOSIGNAL); }
+  /// False when the peer does not take it any more.
+  bool write(const std::string& text) { return ::send(fd_, text.data(), text.size(), MSG_NOSIGNAL) >= 0; }
   void reset() {
     const linger hard{1, 0};  // closing sends RST
     ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
@@ -65,11 +67,12 @@ class Peer {
 class TinyServer {
  public:
   /// `script` serves each connection, one after the other.
-  explicit TinyServer(std::function<void(Peer&)> script) : script_(std::move(script)) {
+  explicit TinyServer(std::function<void(Peer&)> script, const char* host = "127.0.0.1")
+      : script_(std::move(script)), host_(host) {
     listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in address{};
     address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ::inet_pton(AF_INET, host, &address.sin_addr);
     socklen_t length = sizeof address;
     if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), length) != 0 || ::listen(listener_, 16) != 0 ||
         ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &length) != 0)
@@ -106,11 +109,12 @@ class TinyServer {
   TinyServer(const TinyServer&) = delete;
   TinyServer& operator=(const TinyServer&) = delete;
 
-  std::string url() const { return "http://127.0.0.1:" + std::to_string(port_) + "/x"; }
+  std::string url() const { return "http://" + host_ + ":" + std::to_string(port_) + "/x"; }
   int connections() const { return connections_; }
 
  private:
   std::function<void(Peer&)> script_;
+  std::string host_;
   int listener_ = -1;
   int port_ = 0;
   std::atomic<int> connections_{0};
