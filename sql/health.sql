@@ -42,11 +42,19 @@ BEGIN
     )
     SELECT count(*) INTO pruned FROM gone;
     DELETE FROM byoc.earlier_attempts a WHERE a.org_id = prune_organization.org_id AND a.left_at < finished_before;
+    WITH old AS MATERIALIZED (
+        SELECT c.org_id, c.id FROM byoc.calls c
+        WHERE c.org_id = prune_organization.org_id AND c.id < before AND c.finished_at < finished_before
+        ORDER BY c.id LIMIT batch - pruned FOR UPDATE SKIP LOCKED
+    ), gone AS (
+        DELETE FROM byoc.calls c USING old o WHERE c.org_id = o.org_id AND c.id = o.id RETURNING 1
+    )
+    SELECT pruned + count(*) INTO pruned FROM gone;
     RETURN pruned;
 END
 $$;
 COMMENT ON FUNCTION byoc.prune_organization(uuid, timestamptz, integer) IS
-    'Internal: deletes at most `batch` finished messages of an organization, with history and idempotency keys; returns how many.';
+    'Internal: deletes at most `batch` finished messages of an organization, with history and idempotency keys, and calls; returns how many.';
 
 CREATE FUNCTION byoc.prune(older_than interval, batch integer DEFAULT 10000) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -74,7 +82,11 @@ BEGIN
     finished_before := least(now() - older_than, now(),
                              byoc.time_of_id((SELECT c.id FROM byoc.claims c ORDER BY c.id LIMIT 1)) - reach);
     LOOP
-        SELECT m.org_id INTO org FROM byoc.messages m WHERE m.org_id > last ORDER BY m.org_id, m.id LIMIT 1;
+        SELECT m.org_id INTO org
+        FROM ((SELECT m.org_id FROM byoc.messages m WHERE m.org_id > last ORDER BY m.org_id, m.id LIMIT 1)
+              UNION ALL
+              (SELECT c.org_id FROM byoc.calls c WHERE c.org_id > last ORDER BY c.org_id, c.id LIMIT 1)) AS m
+        ORDER BY m.org_id LIMIT 1;
         IF org IS NULL AND NOT wrapped THEN
             wrapped := true;
             last := '00000000-0000-0000-0000-000000000000';
@@ -97,7 +109,7 @@ END
 $$;
 COMMENT ON FUNCTION byoc.prune(interval, integer) IS
     'Deletes messages that were finished so long ago (sent, delivered, undelivered, failed, cancelled, expired), with their history and '
-    'idempotency keys: at most `batch`, and returns how many. Call it, each time in a transaction of its own, until it returns 0. Unknown and '
+    'idempotency keys, and calls: at most `batch`, and returns how many. Call it, each time in a transaction of its own, until it returns 0. Unknown and '
     'paused messages stay, and those that a message list is still to be compared with. A pruned idempotency key can be used again. Answers of the REST API '
     'that are a day old go too, and do not count.';
 

@@ -239,11 +239,13 @@ BEGIN
     )
     INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, error_code, error_message)
     SELECT s.org_id, s.id, byoc.uuid_v7(), 'cancelled', s.attempts, 'shredded', reason FROM (TABLE stored UNION ALL TABLE paused) AS s;
+    UPDATE byoc.calls c SET status = 'cancelled', due_at = NULL, finished_at = clock_timestamp(), error_code = 'shredded', error_message = reason
+    WHERE c.org_id = shred_organization.id AND c.status IN ('available', 'retryable', 'paused');
     UPDATE byoc.organizations o SET shredded_at = clock_timestamp() WHERE o.id = shred_organization.id;
     PERFORM byoc.audit(id, 'organization.shredded');
 END
 $$;
 COMMENT ON FUNCTION byoc.shred_organization(uuid) IS
     'Destroys the organization''s keys: every secret of it, also in your own columns, is unreadable for good, in every session once '
-    'this commits. Its credentials are revoked, its waiting messages cancelled; ids, names, message history and audit trail stay. Backups and WAL '
+    'this commits. Its credentials are revoked, its waiting messages and calls cancelled; ids, names, message history and audit trail stay. Backups and WAL '
     'still hold the wrapped key: they are final only once the master key that wrapped it is destroyed too.';

@@ -39,7 +39,7 @@ BEGIN
     IF byoc.is_adopted() THEN
         RETURN 0;
     END IF;
-    LOCK TABLE byoc.queue, byoc.schedule, byoc.messages IN SHARE ROW EXCLUSIVE MODE;
+    LOCK TABLE byoc.queue, byoc.schedule, byoc.messages, byoc.calls IN SHARE ROW EXCLUSIVE MODE;
     -- What came along is paused: kept among the messages, without a job.
     WITH unsent AS (
         DELETE FROM byoc.schedule s
@@ -62,6 +62,11 @@ BEGIN
         RETURNING m.org_id, m.id
     )
     INSERT INTO byoc.unknown_messages (org_id, message_id) SELECT u.org_id, u.id FROM unsure u ON CONFLICT DO NOTHING;
+    WITH waiting AS (
+        UPDATE byoc.calls c SET status = 'paused', due_at = NULL, claim_id = NULL WHERE c.due_at IS NOT NULL RETURNING 1
+    )
+    SELECT paused + count(*) INTO paused FROM waiting;
+    DELETE FROM byoc.call_breakers;
     DELETE FROM byoc.claims;
     DELETE FROM byoc.reconciliations;
     DELETE FROM byoc.receipt_watches;
@@ -75,7 +80,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION byoc.adopt_installation() IS
-    'After a restore or copy: makes this database the one that sends. Messages it came with stay paused until byoc.resume_restored(); '
+    'After a restore or copy: makes this database the one that sends. Messages and calls it came with stay paused until byoc.resume_restored(); '
     'returns how many. Make sure that the origin does not send any more.';
 
 CREATE FUNCTION byoc.resume_restored(org_id uuid DEFAULT NULL) RETURNS bigint
@@ -89,6 +94,12 @@ BEGIN
     SELECT count(*) INTO resumed FROM byoc.messages m
     WHERE m.status = 'queued' AND (org_id IS NULL OR m.org_id = resume_restored.org_id)
       AND byoc.requeue(m.org_id, m.id, ARRAY['queued'], 'resumed');
+    WITH due AS (
+        UPDATE byoc.calls c SET status = 'available', due_at = clock_timestamp(), retry_until = NULL
+        WHERE c.status = 'paused' AND (org_id IS NULL OR c.org_id = resume_restored.org_id)
+        RETURNING c.org_id
+    )
+    SELECT resumed + count(byoc.wake_dispatcher(d.org_id)) INTO resumed FROM due d;
     IF resumed > 0 THEN
         PERFORM byoc.audit(org_id, 'messages.resumed', NULL, jsonb_build_object('count', resumed));
     END IF;
@@ -96,4 +107,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION byoc.resume_restored(uuid) IS
-    'Makes jobs of the paused messages that a restored database came with, of one organization or of all; returns how many.';
+    'Makes jobs of the paused messages and calls that a restored database came with, of one organization or of all; returns how many.';

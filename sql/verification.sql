@@ -109,6 +109,29 @@ COMMENT ON FUNCTION byoc.release_lanes(uuid) IS 'Internal: lets claims look at o
 
 -- A credential that fails while sending
 
+CREATE FUNCTION byoc.fail_credential(org_id uuid, id uuid, version integer, claimed_at timestamptz, error_code text, sentence text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- Not one that its tenant is changing: that would hold up everybody's outcomes. Its next job tells again.
+    PERFORM FROM byoc.organization_api_credentials c
+    WHERE c.org_id = fail_credential.org_id AND c.id = fail_credential.id AND c.version = fail_credential.version AND c.is_active
+      AND c.verification_status <> 'failed' AND fail_credential.claimed_at >= coalesce(c.last_verified_at, '-infinity')
+    FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE byoc.organization_api_credentials c
+    SET verification_status = 'failed', verification_error = sentence, verification_note = NULL, verification_due_at = NULL, verification_failures = 0
+    WHERE c.org_id = fail_credential.org_id AND c.id = fail_credential.id;
+    PERFORM byoc.audit(org_id, 'credential.verification_failed', id, jsonb_build_object('error_code', fail_credential.error_code));
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION byoc.fail_credential(uuid, uuid, integer, timestamptz, text, text) IS
+    'Internal: marks a credential failed that the provider refused for a job claimed then, unless it was changed or verified since; true when it did.';
+
 CREATE FUNCTION byoc.fail_credentials(told jsonb) RETURNS integer
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -119,31 +142,16 @@ AS $$
 DECLARE
     failed integer;
 BEGIN
-    WITH blamed AS MATERIALIZED (
-        SELECT DISTINCT ON (m.org_id, m.used_credential_id) m.org_id, m.used_credential_id AS id, m.used_credential_version AS version, m.claimed_at,
-               t.error_code, e.title
-        FROM jsonb_to_recordset(told) AS t (org_id uuid, id uuid, claim_id uuid, outcome text, error_code text)
-        JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id AND m.claim_id IS NOT DISTINCT FROM t.claim_id
-        JOIN byoc.provider_errors e ON e.provider = 'twilio' AND e.code = t.error_code AND e.class = 'pause_credential'
-        WHERE t.outcome = 'rejected'
-        ORDER BY m.org_id, m.used_credential_id, m.claimed_at DESC
-    ), locked AS MATERIALIZED (
-        -- Not one that its tenant is changing: that would hold up everybody's outcomes. Its next message tells again.
-        SELECT c.org_id, c.id, b.error_code,
-               format('Twilio refused a message: %s (error %s). Correct this at Twilio or in the credential and verify it again; messages wait until then.',
-                      coalesce(b.title, 'the account or its sender cannot be used'), b.error_code) AS sentence
-        FROM blamed b
-        JOIN byoc.organization_api_credentials c ON c.org_id = b.org_id AND c.id = b.id AND c.version = b.version
-        WHERE c.is_active AND c.verification_status <> 'failed' AND b.claimed_at >= coalesce(c.last_verified_at, '-infinity')
-        FOR NO KEY UPDATE OF c SKIP LOCKED
-    ), changed AS (
-        UPDATE byoc.organization_api_credentials c
-        SET verification_status = 'failed', verification_error = l.sentence, verification_note = NULL, verification_due_at = NULL, verification_failures = 0
-        FROM locked l WHERE c.org_id = l.org_id AND c.id = l.id
-        RETURNING c.org_id, c.id, l.error_code
-    )
-    SELECT count(byoc.audit(c.org_id, 'credential.verification_failed', c.id, jsonb_build_object('error_code', c.error_code))) INTO failed
-    FROM changed c;
+    SELECT count(*) FILTER (WHERE byoc.fail_credential(b.org_id, b.id, b.version, b.claimed_at, b.error_code, format(
+        'Twilio refused a message: %s (error %s). Correct this at Twilio or in the credential and verify it again; messages wait until then.',
+        coalesce(b.title, 'the account or its sender cannot be used'), b.error_code))) INTO failed
+    FROM (SELECT DISTINCT ON (m.org_id, m.used_credential_id) m.org_id, m.used_credential_id AS id, m.used_credential_version AS version, m.claimed_at,
+                 t.error_code, e.title
+          FROM jsonb_to_recordset(told) AS t (org_id uuid, id uuid, claim_id uuid, outcome text, error_code text)
+          JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id AND m.claim_id IS NOT DISTINCT FROM t.claim_id
+          JOIN byoc.provider_errors e ON e.provider = 'twilio' AND e.code = t.error_code AND e.class = 'pause_credential'
+          WHERE t.outcome = 'rejected'
+          ORDER BY m.org_id, m.used_credential_id, m.claimed_at DESC) AS b;
     RETURN failed;
 END
 $$;

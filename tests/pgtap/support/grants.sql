@@ -70,7 +70,11 @@ INSERT INTO byoc_test.functions VALUES
 ('sleeping_dispatchers()', '', NULL),
 ('time_of_id(uuid)', '', NULL),
 ('check_display_name(text)', '', NULL),
+('fail_credential(uuid,uuid,integer,timestamp with time zone,text,text)', '', NULL),
 ('fail_credentials(jsonb)', '', NULL),
+('enqueue_call(uuid,text,text,jsonb,uuid,uuid,timestamp with time zone,text,uuid)', '', NULL),
+('call_backoff(integer)', '', NULL),
+('move_call_breakers(jsonb)', '', NULL),
 ('is_barred(text)', 'tenant admin', NULL),
 ('release_lanes(uuid)', '', NULL),
 ('verification_backoff(integer)', '', NULL),
@@ -184,6 +188,8 @@ INSERT INTO byoc_test.functions VALUES
 ('open_receipts(text[])', 'dispatcher', 'gives byocd, which may read no table, this and nothing else'),
 ('record_receipts(jsonb)', 'dispatcher', 'gives byocd, which may read no table, this and nothing else'),
 ('expect_receipts(uuid[],uuid[],boolean[])', 'dispatcher', 'gives byocd, which may read no table, this and nothing else'),
+('claim_calls(integer,interval,integer)', 'dispatcher', 'gives byocd, which may read no table, this and nothing else'),
+('record_calls(jsonb)', 'dispatcher', 'gives byocd, which may read no table, this and nothing else'),
 ('claim_status_checks(integer)', 'dispatcher', 'gives byocd, which may read no table, this and nothing else'),
 ('inbound_credential(uuid)', 'dispatcher', 'gives byocd, which may read no table, this and nothing else'),
 ('record_inbound(uuid,uuid,text,text,text,text,text)', 'dispatcher', 'gives byocd, which may read no table, this and nothing else'),
@@ -253,6 +259,8 @@ INSERT INTO byoc_test.relations VALUES
 ('inbound_messages', NULL, NULL),
 ('opt_outs', NULL, NULL),
 ('claims', NULL, NULL),
+('calls', NULL, NULL),
+('call_breakers', NULL, NULL),
 ('sms_trigger_definitions', NULL, NULL),
 ('shipped_providers', NULL, NULL),
 ('shipped_provider_errors', NULL, NULL),
@@ -287,4 +295,4 @@ INSERT INTO byoc_test.relation_grants VALUES
 
 -- Types of any kind, row types too, are open to nobody. Sequences: there are none.
 CREATE TABLE byoc_test.named_types (name text PRIMARY KEY);
-INSERT INTO byoc_test.named_types VALUES ('message_status'), ('error_class');
+INSERT INTO byoc_test.named_types VALUES ('message_status'), ('error_class'), ('call_status');

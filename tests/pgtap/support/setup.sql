@@ -93,6 +93,19 @@ BEGIN
 END
 $$;
 
+-- A verified Stripe credential with a visibly made up key.
+CREATE FUNCTION byoc_test.add_stripe(org_id uuid) RETURNS uuid LANGUAGE plpgsql AS $$
+DECLARE
+    added uuid;
+BEGIN
+    PERFORM byoc.set_org(org_id, 'fixture', 'owner');
+    added := byoc.add_credential('stripe', '{"secret_key": "sk_test_0000000000000001"}');
+    PERFORM byoc.record_verification(org_id, added, 1, 'verified', NULL);
+    PERFORM set_config('byoc.token', '', true);
+    RETURN added;
+END
+$$;
+
 -- What a good answer of the provider makes of an organization's pending credentials.
 CREATE FUNCTION byoc_test.verified(org_id uuid) RETURNS void LANGUAGE sql SECURITY DEFINER AS $$
     SELECT byoc.record_verification(c.org_id, c.id, c.version, 'verified', NULL) FROM byoc.organization_api_credentials c
