@@ -2,8 +2,10 @@
 
 #include <CLI/CLI.hpp>
 #include <charconv>
+#include <fstream>
 #include <sstream>
 
+#include "file.h"
 #include "providers/twilio_environment.h"
 
 namespace byocd {
@@ -63,6 +65,13 @@ Apply yes_or_no(bool Config::*field) {
   return [=](Config& config, std::string_view text) -> std::optional<std::string> {
     if (text != "yes" && text != "no") return "yes or no";
     config.*field = text == "yes";
+    return std::nullopt;
+  };
+}
+
+Apply words(std::string Config::*field) {
+  return [=](Config& config, std::string_view text) -> std::optional<std::string> {
+    config.*field = text;
     return std::nullopt;
   };
 }
@@ -156,13 +165,21 @@ const std::vector<Setting>& settings() {
   static const std::vector<Setting> all{
       {{"database-url", "BYOC_DATABASE_URL",
         "libpq connection string or URI, without a password (default: DATABASE_URL, else PGHOST, PGDATABASE, ...)"},
-       [](Config& config, std::string_view text) -> std::optional<std::string> {
-         config.database_url = text;
-         return std::nullopt;
-       },
+       words(&Config::database_url),
        true},
       {{"twilio-base-url", "BYOC_TWILIO_BASE_URL", "where Twilio's REST API is (default https://api.twilio.com)"},
        base_url(&Config::twilio_base_url)},
+      {{"google-oauth-url", "BYOC_GOOGLE_OAUTH_URL",
+        "where Google's OAuth endpoints are, all on one host (default: Google's own hosts)"},
+       base_url(&Config::google_oauth_url)},
+      {{"google-api-url", "BYOC_GOOGLE_API_URL", "where Google's APIs are (default https://www.googleapis.com)"},
+       base_url(&Config::google_api_url)},
+      {{"google-client-id", "BYOC_GOOGLE_CLIENT_ID",
+        "OAuth client that organizations without their own connect Google Calendar by"},
+       words(&Config::google_client_id)},
+      {{"google-client-secret-file", "BYOC_GOOGLE_CLIENT_SECRET_FILE",
+        "file with that client's secret (otherwise: the environment's BYOC_GOOGLE_CLIENT_SECRET)"},
+       words(&Config::google_client_secret_file)},
       {{"max-in-flight", "BYOC_MAX_IN_FLIGHT", "requests to providers at the same time (default 96)"},
        whole_number(&Config::max_in_flight, 1, 10'000)},
       {{"max-in-flight-per-account", "BYOC_MAX_IN_FLIGHT_PER_ACCOUNT",
@@ -282,6 +299,24 @@ Result<Done, ConfigError> load_fallback(Config& config, const Environment& envir
   credential->provider = "twilio";
   credential->fields = std::move(*fields);
   config.fallback = std::move(credential);
+  return Done{};
+}
+
+Result<Done, ConfigError> load_google_client(Config& config, const Environment& environment) {
+  if (config.google_client_id.empty()) return Done{};
+  std::string secret;
+  if (config.google_client_secret_file.empty()) {
+    secret = environment("BYOC_GOOGLE_CLIENT_SECRET").value_or("");
+  } else {
+    std::ifstream file(config.google_client_secret_file);
+    if (!std::getline(file, secret)) return fail(ConfigError{with_errno("read", config.google_client_secret_file)});
+  }
+  while (!secret.empty() && (secret.back() == '\r' || secret.back() == ' ')) secret.pop_back();
+  if (secret.empty())
+    return fail(ConfigError{
+        "google-client-id needs the client's secret: in google-client-secret-file, or in BYOC_GOOGLE_CLIENT_SECRET"});
+  config.google_client = std::make_shared<OAuthClient>(OAuthClient{config.google_client_id, SecretString(secret)});
+  OPENSSL_cleanse(secret.data(), secret.size());
   return Done{};
 }
 

@@ -13,6 +13,7 @@
 #include "db/job.h"
 #include "http/address_rules.h"
 #include "log.h"
+#include "providers/oauth.h"
 #include "result.h"
 
 namespace byocd {
@@ -22,6 +23,14 @@ struct Config {
   /// libpq connection string or URI; empty: libpq's own variables (PGHOST, ...) and defaults.
   std::string database_url;
   std::string twilio_base_url = "https://api.twilio.com";
+  /// Where Google's OAuth endpoints are, all on one host; empty: on Google's own.
+  std::string google_oauth_url;
+  std::string google_api_url = "https://www.googleapis.com";
+  /// For organizations that have no client of their own; with a file, or the environment, for its secret.
+  std::string google_client_id;
+  std::string google_client_secret_file;
+  /// Both, from load_google_client(); null: none.
+  std::shared_ptr<const OAuthClient> google_client;
   /// Requests to providers at the same time; claims never exceed what is free of them.
   int max_in_flight = 96;
   /// Of these, at most so many with one account, so that a slow one leaves slots to the others. 0 before load_config()
@@ -93,6 +102,9 @@ Result<Config, ConfigError> load_config(const ConfigSources& sources);
 
 /// With allow_env_fallback: puts the environment's account (TWILIO_ACCOUNT_SID, ...) into the settings.
 Result<Done, ConfigError> load_fallback(Config& config, const Environment& environment);
+
+/// With google_client_id: puts that client into the settings. Its secret is a file's first line, or the environment's.
+Result<Done, ConfigError> load_google_client(Config& config, const Environment& environment);
 
 /// Reads a config file's text (`name = value` lines, `#` comments; the INI/TOML subset of CLI11).
 Result<std::map<std::string, std::string>, ConfigError> parse_config_file(std::string_view text);

@@ -17,8 +17,10 @@
 #include "http/client.h"
 #include "log.h"
 #include "loop.h"
+#include "providers/google_calendar.h"
 #include "providers/registry.h"
 #include "providers/twilio.h"
+#include "queue/access_tokens.h"
 #include "queue/claimer.h"
 #include "queue/credential_cache.h"
 #include "queue/dispatcher.h"
@@ -57,6 +59,8 @@ std::size_t unrecorded_limit(int slots) {
 Registry make_registry(const Config& config) {
   Registry registry;
   registry.add(std::make_unique<Twilio>(config.twilio_base_url));
+  registry.add(std::make_unique<GoogleCalendar>(config.google_api_url,
+                                                GoogleOAuth(config.google_oauth_url, config.google_client)));
   return registry;
 }
 
@@ -89,6 +93,7 @@ class Daemon {
   TenantPool tenants_;
   CurlClient http_;
   CredentialCache credentials_;
+  AccessTokens tokens_;
   ReceiptAddresses receipt_addresses_;
   ReceiptRecorder receipt_recorder_;
   StatusPoller status_poller_;
@@ -124,6 +129,7 @@ Daemon::Daemon(const Config& config)
       http_(loop_, {config.request_timeout, config.max_in_flight, std::string("byocd/") + version,
                     config.allowed_webhook_networks}),
       credentials_(gateway_, loop_, config.fallback),
+      tokens_(registry_, http_, loop_),
       receipt_addresses_(receipt_gateway_, loop_, config.public_url, [this] { claimer_.advance(); }),
       receipt_recorder_(receipt_gateway_, loop_),
       status_poller_({receipt_gateway_, registry_, http_, credentials_, receipt_recorder_, loop_}, config.poll_interval,
@@ -154,7 +160,7 @@ Daemon::Daemon(const Config& config)
       rescuer_(gateway_, loop_, identities_,
                {[this] { return recorder_.known(); }, [this] { return recorder_.recorded(); }}, config.lease),
       sealer_(gateway_, loop_),
-      verifier_({gateway_, registry_, http_, credentials_, loop_}, config.poll_interval),
+      verifier_({gateway_, registry_, http_, credentials_, tokens_, loop_}, config.poll_interval),
       reconciler_({gateway_, registry_, http_, credentials_, loop_}, config.poll_interval),
       rest_api_(tenants_, loop_, {config.public_url, config.allowed_origins, config.api_rate}),
       server_(loop_, config.http_host, config.http_port, config.allowed_origins),

@@ -70,6 +70,8 @@ int run(std::map<std::string, std::string> command_line, const std::string& conf
   auto config = read_config(std::move(command_line), config_file);
   if (!config) return complain(config.error().message);
   if (const auto loaded = byocd::load_fallback(*config, environment); !loaded) return complain(loaded.error().message);
+  if (const auto loaded = byocd::load_google_client(*config, environment); !loaded)
+    return complain(loaded.error().message);
   byocd::raise_file_limit();
   byocd::log::configure(config->log_level, config->log_format);
   return byocd::run_daemon(*config);

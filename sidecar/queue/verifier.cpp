@@ -69,11 +69,21 @@ void Verifier::start(VerificationJob job) {
                                                 "Ask who runs this server, or enter it again.")
                                     : Verdict{});
     }
-    auto check = std::make_shared<Check>(Check{job, *answer, parts_.registry.find((*answer)->provider), 0});
-    if (!check->provider)
-      return finish(
-          job, undecided("unknown_provider", "This server cannot check credentials of this kind.", "Ask who runs it."));
-    next_step(check);
+    authorize(job, *answer);
+  });
+}
+
+// With a new access token where the provider wants one: that it can be had is half of the check.
+void Verifier::authorize(const VerificationJob& job, const CredentialCache::Credential& credential) {
+  const Provider* provider = parts_.registry.find(credential->provider);
+  if (!provider)
+    return finish(
+        job, undecided("unknown_provider", "This server cannot check credentials of this kind.", "Ask who runs it."));
+  if (stopped_) return finish(job, Verdict{});
+  parts_.tokens.renew(credential, [this, job, provider](const AccessTokens::Answer& answer) {
+    if (!answer)
+      return finish(job, {answer.error().unreachable ? Verdict::Kind::retry : Verdict::Kind::failed, answer.error()});
+    next_step(std::make_shared<Check>(Check{job, *answer, provider, 0}));
   });
 }
 

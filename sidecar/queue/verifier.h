@@ -9,6 +9,7 @@
 #include "../http/request.h"
 #include "../providers/registry.h"
 #include "../timers.h"
+#include "access_tokens.h"
 #include "credential_cache.h"
 
 namespace byocd {
@@ -21,6 +22,7 @@ class Verifier {
     const Registry& registry;
     HttpClient& http;
     CredentialCache& credentials;
+    AccessTokens& tokens;
     Timers& timers;
   };
 
@@ -45,6 +47,7 @@ class Verifier {
 
   void claim();
   void start(VerificationJob job);
+  void authorize(const VerificationJob& job, const CredentialCache::Credential& credential);
   void next_step(const CheckPtr& check);
   void finish(const VerificationJob& job, const Verdict& verdict);
 

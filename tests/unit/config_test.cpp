@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <fstream>
+
 namespace byocd {
 namespace {
 
@@ -189,6 +192,25 @@ TEST(Config, ReadsAFile) {
 
 TEST(Config, RefusesAnUnknownSettingInTheFile) {
   EXPECT_NE(error_of(sources({}, {}, {{"max-in-fligth", "12"}})).find("max-in-fligth"), std::string::npos);
+}
+
+TEST(Config, TakesGooglesClientWithItsSecretFromAFileOrTheEnvironment) {
+  const auto load = [](std::map<std::string, std::string> variables, std::map<std::string, std::string> settings) {
+    const auto given = sources(std::move(settings), std::move(variables), {});
+    auto config = *load_config(given);
+    const auto loaded = load_google_client(config, given.environment);
+    if (!loaded) return loaded.error().message;
+    return config.google_client ? config.google_client->id + " " + config.google_client->secret.reveal() : "none";
+  };
+  const std::string path = testing::TempDir() + "google_client_secret";
+  std::ofstream(path) << "from-file\r\nmore\n";
+  EXPECT_EQ(load({{"BYOC_GOOGLE_CLIENT_SECRET", "alone"}}, {}), "none");
+  EXPECT_EQ(load({{"BYOC_GOOGLE_CLIENT_SECRET", "from-variable"}}, {{"google-client-id", "app"}}), "app from-variable");
+  EXPECT_EQ(load({}, {{"google-client-id", "app"}, {"google-client-secret-file", path}}), "app from-file");
+  EXPECT_NE(load({}, {{"google-client-id", "app"}}).find("needs the client's secret"), std::string::npos);
+  EXPECT_NE(load({}, {{"google-client-id", "app"}, {"google-client-secret-file", path + "-none"}}).find("cannot read"),
+            std::string::npos);
+  std::remove(path.c_str());
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "providers/google_calendar.h"
 #include "providers/twilio.h"
 #include "support/fake_gateway.h"
 #include "support/fake_http.h"
@@ -15,13 +16,19 @@ using namespace std::chrono_literals;
 
 class VerifierTest : public testing::Test {
  protected:
-  VerifierTest() { registry.add(std::make_unique<Twilio>("https://api.example.test")); }
-  void begin() {
+  VerifierTest() {
+    registry.add(std::make_unique<Twilio>("https://api.example.test"));
+    registry.add(std::make_unique<GoogleCalendar>("https://google.example.test",
+                                                  GoogleOAuth("https://google.example.test", nullptr)));
+  }
+  void begin() { begin(make_credential()); }
+  void begin(OpenedCredential credential) {
     verifier.wake();
     timers.pass(50ms);
-    answer(gateway.verification_claims, {std::vector<VerificationJob>{{"org-1", "credential-1", "twilio", 1}}});
+    answer(gateway.verification_claims,
+           {std::vector<VerificationJob>{{"org-1", "credential-1", credential.provider, 1}}});
     std::vector<OpenedCredential> opened;
-    opened.push_back(make_credential());
+    opened.push_back(std::move(credential));
     answer(gateway.opens, {std::move(opened)});
   }
 
@@ -30,7 +37,8 @@ class VerifierTest : public testing::Test {
   FakeHttp http;
   Registry registry;
   CredentialCache credentials{gateway, timers};
-  Verifier verifier{{gateway, registry, http, credentials, timers}, 1000ms};
+  AccessTokens tokens{registry, http, timers};
+  Verifier verifier{{gateway, registry, http, credentials, tokens, timers}, 1000ms};
 };
 
 TEST_F(VerifierTest, TakesACredentialThroughBothSteps) {
@@ -71,6 +79,33 @@ TEST_F(VerifierTest, WhatTheServerCannotOpenOrCheckSaysNothingAboutTheCredential
     answer(gateway.verifications, {Done{}});
   }
   EXPECT_TRUE(http.calls.empty());
+}
+
+TEST_F(VerifierTest, FetchesANewAccessTokenFirst) {
+  begin(make_google_credential());
+  ASSERT_EQ(http.calls.size(), 1u);
+  http.answer(200, R"({"access_token": "ya29.one", "expires_in": 3599})");
+  ASSERT_EQ(http.calls.size(), 1u);
+  EXPECT_EQ(http.calls.front().request.headers.at(0).reveal(), "Authorization: Bearer ya29.one");
+  http.answer(200, R"({"accessRole": "owner", "summary": "Ada"})");
+  ASSERT_EQ(gateway.verifications.size(), 1u);
+  EXPECT_EQ(gateway.verifications.front().arguments.first, "verified");
+}
+
+TEST_F(VerifierTest, WhatIsNotConnectedAnyMoreFails) {
+  begin(make_google_credential());
+  http.answer(400, R"({"error": "invalid_grant", "error_description": "Token has been expired or revoked."})");
+  ASSERT_EQ(gateway.verifications.size(), 1u);
+  EXPECT_EQ(gateway.verifications.front().arguments.first, "failed");
+  EXPECT_NE(gateway.verifications.front().arguments.second.find("Connect Google Calendar again"), std::string::npos);
+  EXPECT_TRUE(http.calls.empty());
+}
+
+TEST_F(VerifierTest, ATokenEndpointInTroubleSaysNothingAboutTheCredential) {
+  begin(make_google_credential());
+  http.answer(503, "");
+  ASSERT_EQ(gateway.verifications.size(), 1u);
+  EXPECT_EQ(gateway.verifications.front().arguments.first, "retry");
 }
 
 TEST_F(VerifierTest, AskedOftenLooksOnce) {

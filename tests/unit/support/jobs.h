@@ -48,6 +48,15 @@ inline CredentialFields token_fields() {
                       {"phone_number", "+15005550006"}});
 }
 
+inline OpenedCredential make_google_credential(int version = 1) {
+  return {"org-1",
+          "credential-1",
+          "google_calendar",
+          version,
+          make_fields({{"client_id", "app.example"}, {"client_secret", "secret-000"}, {"refresh_token", "1//000"}}),
+          std::nullopt};
+}
+
 inline OpenedCredential make_credential(int version = 1) {
   return {"org-1", "credential-1", "twilio", version, token_fields(), std::nullopt};
 }
