@@ -6,7 +6,7 @@ import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, unlinkSync, wri
 import { after, before, test } from 'node:test';
 import { clusterKey, keySet, newKey, now, ownerToken, signToken } from '../../scripts/jwt.mjs';
 import { connect } from '../../scripts/postgres.mjs';
-import { TOP, freePort } from '../../scripts/run.mjs';
+import { freePort } from '../../scripts/run.mjs';
 import { Cluster, Run, tool, until } from './stack.mjs';
 
 const A = 'aaaaaaaa-0000-4000-8000-00000000000a';
@@ -274,31 +274,6 @@ test('a key set that cannot be used is a clear error', async () => {
   await assert.rejects(db.query('SELECT byoc.authenticate($1)', [token]), (error) => error.code === '28000' && /byoc.jwks_file is not set/.test(error.message));
   await admin.query('ALTER SYSTEM RESET byoc.jwks_file');
   await reload(db);
-});
-
-test('the documented pre-request function of PostgREST takes the token from the headers, and no claims', async () => {
-  const [, recipe] = /## Recipe: Supabase and PostgREST[^]*?```sql\n([^]*?)```/.exec(readFileSync(`${TOP}/doc/tenant-context.md`, 'utf8'));
-  await admin.query('CREATE ROLE authenticated; CREATE ROLE anon; CREATE ROLE authenticator LOGIN; GRANT authenticated, anon TO authenticator');
-  await admin.query(recipe);
-  const postgrest = await cluster.connect('postgres', 'authenticator');
-  const request = async (role, headers, requestClaims) => {
-    await postgrest.query('BEGIN');
-    try {
-      await postgrest.query(`SELECT set_config('role', $1, true), set_config('request.headers', $2, true), set_config('request.jwt.claims', $3, true)`,
-        [role, JSON.stringify(headers), JSON.stringify(requestClaims)]);
-      await postgrest.query('SELECT public.byoc_pre_request()');
-      return role === 'anon' ? 'anon' : await who(postgrest);
-    } finally {
-      await postgrest.query('ROLLBACK');
-    }
-  };
-  const bearer = (token) => ({ authorization: `Bearer ${token}` });
-  const token = signToken(key, claims());
-  assert.equal(await request('authenticated', bearer(token), claims()), `${A} ada admin`);
-  assert.equal(await request('authenticated', bearer(token), claims({ org_id: B })), `${A} ada admin`, 'claims that were set by hand count for nothing');
-  assert.equal(await request('authenticated', {}, claims()), '');
-  await assert.rejects(request('authenticated', bearer(`${token.slice(0, -4)}AAAA`), claims()), REFUSED);
-  assert.equal(await request('anon', bearer('other.kind.oftoken'), {}), 'anon');
 });
 
 const PGBOUNCER = tool('pgbouncer');

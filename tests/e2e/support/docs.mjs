@@ -5,7 +5,7 @@ import { TOP } from '../../../scripts/run.mjs';
 
 // The text below a heading, up to the next one of its level.
 export function section(file, heading) {
-  const [, level, rest] = new RegExp(`^(#+) ${heading}\n([^]*)`, 'm').exec(readFileSync(`${TOP}/${file}`, 'utf8'));
+  const [, level, rest] = new RegExp(`^(#+) ${heading}$([^]*)`, 'm').exec(readFileSync(`${TOP}/${file}`, 'utf8'));
   return rest.split(new RegExp(`^#{1,${level.length}} `, 'm'))[0];
 }
 
