@@ -120,6 +120,36 @@ test('pages of messages follow Link, and filter by state and text', async () => 
   assert.deepEqual(total, Object.fromEntries(counted.map(({ status: state, n }) => [state, n])));
 });
 
+test('what comes in meanwhile moves no page', async () => {
+  const one = async (organization, target) => {
+    const { json, headers: { link } } = await api.call(api.token(organization), 'GET', target);
+    return [json.items, link && `${target.split('?')[0]}${/^<(\?.*)>; rel="next"$/.exec(link)[1]}`];
+  };
+  const all = async (organization, target, meanwhile = () => {}) => {
+    const seen = [];
+    for (let next = target; next;) {
+      const [items, following] = await one(organization, next);
+      seen.push(...items);
+      next = following;
+      await meanwhile();
+    }
+    return seen;
+  };
+  for (let i = 0; i < 4; i += 1) await stack.send(b, '+15550100004', `before ${i}`);
+  const bodies = (await all(b, `${MESSAGES}?limit=1`, () => stack.send(b, '+15550100004', 'meanwhile'))).map(({ body }) => body);
+  assert.deepEqual(bodies, ['before 3', 'before 2', 'before 1', 'before 0']);
+  const id = ({ json }) => json.id;
+  const add = (name) => api.call(api.token(b), 'POST', CREDENTIALS, { body: { credential_type: 'twilio', display_name: name, fields: fields(b) } });
+  const added = [b.credential];
+  for (const name of ['second', 'third']) added.unshift(id(await add(name)));
+  const credentials = await all(b, `${CREDENTIALS}?limit=1`, () => (added.length < 5 ? add('meanwhile').then((answer) => added.push(id(answer))) : null));
+  assert.deepEqual(credentials.map((credential) => credential.id), added.slice(0, 3));
+  const trail = `${CREDENTIALS}/${b.credential}/audit`;
+  const [whole] = await one(b, trail);
+  assert.ok(whole.length >= 2);
+  assert.deepEqual(await all(b, `${trail}?limit=1`), whole);
+});
+
 test('what is wrong is named', async () => {
   const twilio = (more) => call('POST', CREDENTIALS, { body: { credential_type: 'twilio', fields: { ...fields(a), ...more } } });
   assert.deepEqual(errors(await twilio({ auth_token: 'short' })), ['fields.auth_token']);
@@ -158,6 +188,14 @@ test('methods: HEAD answers as GET without a body, others are 405 with Allow', a
   assert.deepEqual([refused.status, refused.headers.allow], [405, 'GET, HEAD, POST']);
   assert.equal((await call('OPTIONS', CREDENTIALS)).status, 405);
   assert.equal((await call('GET', '/api/organization/calendar/availability')).status, 404);
+});
+
+test('CORS is off: no page of another origin may read an answer', async () => {
+  const headers = { origin: 'https://app.example', 'access-control-request-method': 'POST', 'access-control-request-headers': 'authorization' };
+  for (const answer of [await call('OPTIONS', CREDENTIALS, { headers }), await call('GET', CREDENTIALS, { headers })]) {
+    assert.deepEqual(Object.keys(answer.headers).filter((name) => name.startsWith('access-control')), []);
+    assert.equal(answer.headers['cross-origin-resource-policy'], 'same-origin');
+  }
 });
 
 test('no token, a bad one and an expired one are 401, all alike', async () => {
@@ -225,7 +263,7 @@ test('without a role for tenants the API is off, and the log says so', async () 
   await stack.byocd.program.stop();
   await stack.startByocd({ BYOC_TENANT_ROLE: '' });
   const answer = await exchange(stack.byocd.url, 'GET', CREDENTIALS, { headers: { authorization: `Bearer ${owner}` } });
-  assert.equal(answer.status, 404);
+  assert.deepEqual([answer.status, answer.headers['content-type']], [404, 'application/problem+json']);
   assert.match(answer.text, /tenant-role/);
   assert.match(readFileSync(stack.byocdLog, 'utf8'), /REST API is switched off: set tenant-role/);
   await stack.byocd.program.stop();
