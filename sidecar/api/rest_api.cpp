@@ -133,7 +133,7 @@ void RestApi::run(const ApiRequest& request, const SecretString& token, const St
 }
 
 Result<SecretString, ApiAnswer> RestApi::admit(const ApiRequest& request) {
-  ShownToken shown = shown_token(request);
+  ShownToken shown = shown_token(request, options_.public_url);
   if (shown.token.empty()) return fail(no_token());
   if (auto refused = refuse(shown.token)) return fail(std::move(*refused));
   if (shown.by_cookie && request.method != "GET" && !has_csrf_token(request, shown.token))
@@ -238,10 +238,10 @@ ApiAnswer RestApi::nothing(const RestApi&, const ApiRequest&, const Rows&) {
   return empty_answer();
 }
 
-ApiAnswer RestApi::session(const RestApi&, const ApiRequest& request, const Rows& rows) {
+ApiAnswer RestApi::session(const RestApi& api, const ApiRequest& request, const Rows& rows) {
   if (rows.is_null(0, 0)) return problem_answer(403, "Forbidden", "The token's organization does not exist here.");
   auto document = ordered_json::parse(rows.text(0, 0));
-  document["csrf_token"] = csrf_token(shown_token(request).token);
+  document["csrf_token"] = csrf_token(shown_token(request, api.options_.public_url).token);
   return json_answer(200, document);
 }
 

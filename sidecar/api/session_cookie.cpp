@@ -10,7 +10,6 @@ namespace byocd {
 
 namespace {
 
-constexpr std::string_view cookie_name = "byoc_session";
 constexpr std::string_view scheme = "bearer ";
 
 bool begins_with_scheme(std::string_view text) {
@@ -19,14 +18,22 @@ bool begins_with_scheme(std::string_view text) {
          });
 }
 
-std::string_view cookie_value(std::string_view cookies) {
+bool is_https(std::string_view url) {
+  return url.starts_with("https://");
+}
+
+std::string cookie_name(const std::string& public_url) {
+  const char* prefix = path_of(public_url).empty() ? "__Host-" : "__Secure-";
+  return (is_https(public_url) ? prefix : std::string()) + "byoc_session";
+}
+
+std::string_view cookie_value(std::string_view cookies, std::string_view name) {
   while (!cookies.empty()) {
     const std::size_t end = std::min(cookies.find(';'), cookies.size());
     std::string_view one = cookies.substr(0, end);
     cookies.remove_prefix(std::min(end + 1, cookies.size()));
     while (!one.empty() && one.front() == ' ') one.remove_prefix(1);
-    if (one.starts_with(cookie_name) && one.substr(cookie_name.size()).starts_with('='))
-      return one.substr(cookie_name.size() + 1);
+    if (one.starts_with(name) && one.substr(name.size()).starts_with('=')) return one.substr(name.size() + 1);
   }
   return {};
 }
@@ -39,8 +46,7 @@ std::string_view host_of(std::string_view url) {
 }
 
 std::string attributes(const std::string& public_url) {
-  return "; Path=" + path_of(public_url) + "/; HttpOnly; SameSite=Strict" +
-         (public_url.starts_with("https://") ? "; Secure" : "");
+  return "; Path=" + path_of(public_url) + "/; HttpOnly; SameSite=Strict" + (is_https(public_url) ? "; Secure" : "");
 }
 
 }  // namespace
@@ -51,7 +57,7 @@ bool looks_like_token(std::string_view text) {
   });
 }
 
-ShownToken shown_token(const ApiRequest& request) {
+ShownToken shown_token(const ApiRequest& request, const std::string& public_url) {
   std::string_view header = request.header("authorization");
   if (begins_with_scheme(header)) {
     header.remove_prefix(scheme.size());
@@ -59,7 +65,7 @@ ShownToken shown_token(const ApiRequest& request) {
     return {SecretString(header), false};
   }
   if (!header.empty()) return {};
-  return {SecretString(cookie_value(request.header("cookie"))), true};
+  return {SecretString(cookie_value(request.header("cookie"), cookie_name(public_url))), true};
 }
 
 std::string csrf_token(const SecretString& token) {
@@ -81,11 +87,11 @@ bool has_csrf_token(const ApiRequest& request, const SecretString& token) {
 }
 
 std::string session_cookie(const SecretString& token, const std::string& public_url) {
-  return std::string(cookie_name) + "=" + token.reveal() + attributes(public_url);
+  return cookie_name(public_url) + "=" + token.reveal() + attributes(public_url);
 }
 
 std::string no_session_cookie(const std::string& public_url) {
-  return std::string(cookie_name) + "=; Max-Age=0" + attributes(public_url);
+  return cookie_name(public_url) + "=; Max-Age=0" + attributes(public_url);
 }
 
 std::string path_of(const std::string& public_url) {
@@ -99,7 +105,10 @@ bool has_known_origin(const ApiRequest& request, const std::string& public_url,
   const std::string& origin = request.header("origin");
   if (std::find(allowed.begin(), allowed.end(), origin) != allowed.end()) return true;
   const std::string_view host = host_of(origin);
-  return !host.empty() && (host == request.header("host") || host == host_of(public_url));
+  if (host.empty()) return false;
+  // Over plain http anybody on the way can answer in our name.
+  if (host == host_of(public_url)) return is_https(origin) || !is_https(public_url);
+  return host == request.header("host");
 }
 
 }  // namespace byocd

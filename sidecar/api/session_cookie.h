@@ -17,7 +17,7 @@ struct ShownToken {
 };
 
 /// The header goes first.
-ShownToken shown_token(const ApiRequest& request);
+ShownToken shown_token(const ApiRequest& request, const std::string& public_url);
 
 /// Whether the text can be a compact JWS, and nothing that would break a header.
 bool looks_like_token(std::string_view text);
@@ -29,7 +29,9 @@ std::string csrf_token(const SecretString& token);
 /// Whether a request with the cookie may change something: it is none that another site's page could make.
 bool has_csrf_token(const ApiRequest& request, const SecretString& token);
 
-/// Values of the header Set-Cookie. `public_url` says whether the cookie is for https only, and for which path.
+/// Values of the header Set-Cookie. `public_url` says whether the cookie is for https only, and for which path. Then
+/// the name says so too, for browsers to see to it: `__Host-` cannot be set by neighbours below the same domain, nor by
+/// anybody over plain http; below a path `__Secure-`, which only means the latter.
 std::string session_cookie(const SecretString& token, const std::string& public_url);
 std::string no_session_cookie(const std::string& public_url);
 
@@ -37,6 +39,7 @@ std::string no_session_cookie(const std::string& public_url);
 std::string path_of(const std::string& public_url);
 
 /// Whether the request comes from a page of ours or of an allowed origin (`https://app.example`).
+/// Ours are of the public URL, or of the host that was asked.
 bool has_known_origin(const ApiRequest& request, const std::string& public_url,
                       const std::vector<std::string>& allowed);
 

@@ -78,7 +78,8 @@ test('behind https and a path the cookie is for https and that path', async () =
   await stack.byocd.program.stop();
   await stack.startByocd({ BYOC_PUBLIC_URL: 'https://sms.example/byoc/' });
   const { headers } = await handOver({ token }, { origin: 'https://sms.example' });
-  assert.match(headers['set-cookie'][0], /; Path=\/byoc\/; HttpOnly; SameSite=Strict; Secure$/);
+  assert.match(headers['set-cookie'][0], /^__Secure-byoc_session=.*; Path=\/byoc\/; HttpOnly; SameSite=Strict; Secure$/);
+  assert.equal((await handOver({ token }, { origin: 'http://sms.example', host: 'sms.example' })).status, 403, 'anybody may answer over plain http');
   assert.equal((await form({ token }, { origin: 'https://sms.example' })).headers.location, '/byoc/dashboard/settings');
   await stack.byocd.program.stop();
   await stack.startByocd();

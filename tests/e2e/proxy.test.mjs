@@ -95,6 +95,8 @@ async function pagesWork() {
   assert.match(handed.headers['set-cookie'][0], new RegExp(`; Path=${api.proxy.path}/; HttpOnly; SameSite=Strict; Secure$`));
   assert.equal((await handOver('https://evil.example')).status, 403);
   const cookie = handed.headers['set-cookie'][0].split(';')[0];
+  assert.match(cookie, api.proxy.path ? /^__Secure-byoc_session=/ : /^__Host-byoc_session=/);
+  assert.equal((await api.call(null, 'GET', '/api/session', { headers: { cookie: `byoc_session=${api.token(a)}` } })).status, 401, 'one that a neighbour may have made');
   const session = await api.call(null, 'GET', '/api/session', { headers: { cookie } });
   assert.equal(session.json.organization.id, a.id);
   const ended = await api.call(null, 'DELETE', '/api/session', { headers: { cookie, origin } });
