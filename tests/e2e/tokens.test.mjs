@@ -2,12 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { clusterKey, keySet, newKey, now, ownerToken, signToken } from '../../scripts/jwt.mjs';
-import { connect } from '../../scripts/postgres.mjs';
-import { freePort } from '../../scripts/run.mjs';
-import { Cluster, Run, tool, until } from './stack.mjs';
+import { Cluster, Run, until } from './stack.mjs';
 
 const A = 'aaaaaaaa-0000-4000-8000-00000000000a';
 const B = 'bbbbbbbb-0000-4000-8000-00000000000b';
@@ -274,54 +272,6 @@ test('a key set that cannot be used is a clear error', async () => {
   await assert.rejects(db.query('SELECT byoc.authenticate($1)', [token]), (error) => error.code === '28000' && /byoc.jwks_file is not set/.test(error.message));
   await admin.query('ALTER SYSTEM RESET byoc.jwks_file');
   await reload(db);
-});
-
-const PGBOUNCER = tool('pgbouncer');
-
-test('PgBouncer in transaction mode: a transaction\'s context does not reach the next client', { skip: !PGBOUNCER && 'no pgbouncer' }, async () => {
-  const folder = `${cluster.env.PGHOST}/pgbouncer`;
-  mkdirSync(folder, { mode: 0o755 });
-  const port = await freePort();
-  cpSync(PGBOUNCER, `${folder}/pgbouncer`); // the server's user may not be able to enter our working folder
-  writeFileSync(`${folder}/pgbouncer.ini`, `[databases]
-postgres = host=${cluster.env.PGHOST} port=${cluster.env.PGPORT} user=tenant pool_size=1
-[pgbouncer]
-listen_addr =
-listen_port = ${port}
-unix_socket_dir = ${folder}
-auth_type = any
-pool_mode = transaction
-`);
-  const root = process.getuid() === 0;
-  if (root) execFileSync('chown', ['-R', 'postgres:', folder]);
-  const command = [`${folder}/pgbouncer`, `${folder}/pgbouncer.ini`];
-  if (root) command.unshift('setpriv', '--reuid', 'postgres', '--regid', 'postgres', '--clear-groups');
-  const program = run.start(command[0], command.slice(1), { log: `${run.folder}/pgbouncer.log` });
-  const open = () => connect({ host: folder, port, user: 'tenant', database: 'postgres' });
-  const first = await until('PgBouncer', () => open().catch(() => null));
-  const second = await open();
-  const backend = 'SELECT pg_backend_pid()';
-  try {
-    for (const set of ['SELECT byoc.authenticate($1)', `SELECT set_config('byoc.token', $1, true)`]) {
-      await first.query('BEGIN');
-      await first.query(set, [signToken(key, claims())]);
-      assert.equal(await who(first), `${A} ada admin`);
-      const server = await first.value(backend);
-      await first.query('COMMIT');
-      assert.equal(await second.value(backend), server, 'the next client is given the same server connection');
-      assert.equal(await who(second), '');
-      await second.query('BEGIN');
-      await second.query(`SET LOCAL byoc.token = '${signToken(key, claims({ org_id: B }))}'`);
-      assert.equal(await who(second), `${B} ada admin`);
-      await assert.rejects(second.query('SELECT 1 / 0'));
-      await second.query('ROLLBACK');
-      assert.equal(await first.value(backend), server);
-      assert.equal(await who(first), '');
-    }
-  } finally {
-    await Promise.all([first.end(), second.end()]);
-    await program.stop('SIGINT');
-  }
 });
 
 test('no token, and no part of one, is in the server\'s log or in pg_stat_activity', async () => {
