@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import http2 from 'node:http2';
+import https from 'node:https';
 import { after, before, test } from 'node:test';
 import { Stack, until } from './stack.mjs';
 import { API_ENV, Api } from './support/api.mjs';
@@ -138,6 +139,14 @@ test('the documented server: pages, API, events and webhooks, and nothing else',
     assert.ok([400, 404].includes(status), `${target}: ${status} ${text}`);
   }
   assert.equal((await api.raw('GET', '/dashboard/settings')).headers['strict-transport-security'], 'max-age=31536000');
+});
+
+test('one address may not ask without end, but reports', { skip }, async () => {
+  const agent = new https.Agent({ keepAlive: true, maxSockets: 8, ca: nginx.ca, servername: new URL(origin).host });
+  const many = (method, target) => Promise.all(Array.from({ length: 200 }, async () => (await api.raw(method, target, { agent })).status));
+  await until('nginx to refuse', async () => (await many('GET', '/dashboard/assets/icon.svg')).includes(429));
+  assert.ok(!(await many('POST', '/webhooks/twilio/status/nobodys')).includes(429));
+  agent.destroy();
 });
 
 test('HTTP/2 towards browsers: streams and requests share a connection', { skip }, async () => {
