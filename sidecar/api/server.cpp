@@ -24,8 +24,9 @@ namespace {
 
 constexpr ev_ssize_t longest_headers = 24 * 1024;  // a token may have 16 KiB
 constexpr std::size_t longest_body = 64 * 1024;
-// What evhttp still reads, so that the refusal of a body that is not much too long is a problem document too.
-constexpr ev_ssize_t longest_read_body = 1024 * 1024;
+// What evhttp still reads, so that who sends a body that is not much too long can read its refusal. Every
+// connection may hold as much.
+constexpr ev_ssize_t longest_read_body = 128 * 1024;
 constexpr int idle_timeout_s = 30;
 // A stream is written to by itself; only a client that is gone without a word is found out by it.
 constexpr int stream_timeout_s = 24 * 3600;

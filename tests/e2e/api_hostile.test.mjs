@@ -85,6 +85,16 @@ test('100 MB bodies are refused before they are taken', async () => {
   await sends('after large bodies');
 });
 
+test('bodies that are announced and held back are refused at once: they would fill the memory', async () => {
+  const held = await Promise.all(Array.from({ length: 400 }, async () => {
+    const connection = await connect();
+    connection.socket.write('POST /api/session HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 500000\r\n\r\n{');
+    return connection;
+  }));
+  await until('all to be refused', () => held.every(({ received }) => received().startsWith('HTTP/1.1 413')));
+  for (const { socket } of held) socket.destroy();
+});
+
 test('malformed HTTP is refused or dropped', async () => {
   const junk = ['\0\0\0\0', 'GET\r\n\r\n', 'GET / HTTP/9.9\r\n\r\n', 'BREW /api HTTP/1.1\r\nHost: x\r\n\r\n', 'GET http://[::1 HTTP/1.1\r\n\r\n', 'GET /%zz%00?%%%=&&= HTTP/1.1\r\nHost: x\r\n\r\n',
     `GET / HTTP/1.1\r\n${'X: y\r\n'.repeat(20_000)}\r\n`, `GET /${'a'.repeat(100_000)} HTTP/1.1\r\n\r\n`, 'POST /api/session HTTP/1.1\r\nContent-Length: -1\r\n\r\n{}',
