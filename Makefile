@@ -24,7 +24,7 @@ build = @mkdir -p build && flock build/.lock $(MAKE) -s --no-print-directory -j$
 
 .PHONY: deps packages npm chromium all install uninstall clean stage demo demo-stop installcheck check \
         check-version check-pgtap check-unit check-e2e check-browser check-faults check-attacks check-asan check-tsan check-valgrind \
-        campaign bench fuzz format
+        campaign bench fuzz fuzz-api format
 
 # Everything that any target below installs by itself, once it needs it; but not what the slow ones need.
 deps: packages npm chromium
@@ -107,6 +107,12 @@ fuzz:
 	    build/fuzz/bin/$${name}_fuzz -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 \
 	        -artifact_prefix=build/fuzz/$$name- build/fuzz/corpus/$$name tests/fuzz/seeds/$$name || exit 1; \
 	done
+
+# Made-up requests of the REST API, more than `make check` makes; SEED=... makes the same again.
+fuzz-api: export FUZZ_REQUESTS = $(or $(REQUESTS),20000)
+fuzz-api: export FUZZ_SEED = $(or $(SEED),1)
+fuzz-api: stage
+	@node --test --test-reporter=spec tests/e2e/api_fuzz.test.mjs
 
 format:
 	@scripts/deps clang-format

@@ -1,5 +1,5 @@
 // Requests made up from /api/openapi.json, right ones and wrong ones: no answer is a 5xx, each is one that the document
-// promises, and none holds a byte of the other organization. FUZZ_REQUESTS=20000 for many, FUZZ_SEED for the same again.
+// promises, and none holds a byte of the other organization. `make fuzz-api` makes many; FUZZ_SEED: the same again.
 
 import assert from 'node:assert/strict';
 import http from 'node:http';
