@@ -35,5 +35,6 @@ const described = (details) => Object.entries(details ?? {}).map(([name, value])
 
 function plain(value) {
   if (Array.isArray(value)) return value.map(plain).join(', ');
+  if (typeof value === 'string' && /^[a-z_]+$/.test(value)) return words(value);
   return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }

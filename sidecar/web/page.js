@@ -15,6 +15,7 @@ const STATES = {
 };
 const ENDED = ['Your session has ended', 'Open this page again from your application to sign in. What you saved is safe.'];
 const REFUSED = 'You cannot be signed in';
+const NOT_YET = ['One moment, please', 'What you look for shows up here by itself as soon as it can be had.'];
 const LONGEST_PAUSE_S = 15;
 
 let away = false;
@@ -27,13 +28,18 @@ function showState(state) {
   return undefined;
 }
 
+// Instead of the content.
+function showNotice(title, text) {
+  byId('notice').replaceChildren(el('h1', {}, title), el('p', {}, text));
+  byId('notice').hidden = false;
+}
+
 // Nothing of an organization stays on a page without a session.
 function showEnded(title, text) {
   for (const dialog of document.querySelectorAll('dialog')) dialog.remove();
   byId('content')?.remove();
   for (const id of ['organization', 'who', 'connection', 'toasts']) byId(id).replaceChildren();
-  byId('ended').replaceChildren(el('h1', {}, title), el('p', {}, text));
-  byId('ended').hidden = false;
+  showNotice(title, text);
   byId('main').focus();
 }
 
@@ -43,6 +49,7 @@ function showSession(session) {
   byId('organization').textContent = session.organization.name;
   byId('who').replaceChildren(el('span', {}, [session.user_id, session.org_role].filter(Boolean).join(', ')), out);
   byId('connection').replaceChildren();
+  byId('notice').hidden = true;
   byId('content').hidden = false;
 }
 
@@ -56,6 +63,7 @@ async function session() {
         showEnded(...(error.status === 401 ? ENDED : [REFUSED, error.message]));
         return null;
       }
+      showNotice(...NOT_YET);
       byId('connection').textContent = `${error.message} The next try is in ${count(pause, 'second')}.`;
       await new Promise((resolve) => { setTimeout(resolve, pause * 1000); });
     }

@@ -1,4 +1,4 @@
-// Short news at the page's edge, read out by screen readers. Bad ones stay until they are closed.
+// Short news at the page's edge, read out by screen readers. Bad ones stay until they are closed, unless the page tells them too.
 
 import { byId, el } from './dom.js';
 
@@ -10,7 +10,7 @@ export function tellFailure(error) {
   if (error.status !== 401) toast(error.message, 'bad');
 }
 
-// `about`: an id; what was said about it before is over.
+// `about`: the id of what shows it too; what was said about it before is over.
 export function toast(text, kind = 'good', about = '') {
   const close = el('button', { type: 'button', class: 'quiet', 'aria-label': 'Close' }, '×');
   const box = el('p', { class: `toast ${kind}`, 'data-about': about }, el('span', {}, text), close);
@@ -19,5 +19,5 @@ export function toast(text, kind = 'good', about = '') {
   for (const each of [...shown]) if (about && each.dataset.about === about) each.remove();
   while (shown.length >= MOST) shown[0].remove();
   byId('toasts').append(box);
-  if (kind === 'good') setTimeout(() => box.remove(), SHOWN_MS);
+  if (kind === 'good' || about) setTimeout(() => box.remove(), SHOWN_MS);
 }

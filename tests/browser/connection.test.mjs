@@ -52,6 +52,14 @@ test('without a session, with an expired token and with nonsense the page says w
   await window.close();
 });
 
+test('who belongs to no organization that is known cannot sign in, and is told so', async () => {
+  const window = await browser.window();
+  const page = await open(window, 'settings', '99999999-9999-4999-8999-999999999999');
+  await page.getByRole('heading', { name: 'You cannot be signed in' }).waitFor();
+  await assertLooksRight(page, 'session-refused');
+  await window.close();
+});
+
 test('a session that expires under an open page ends it, and nothing of the organization stays', async () => {
   const window = await browser.window();
   // The database allows 30 s of clock skew.
@@ -139,8 +147,13 @@ test('a restart of the database is over when it is over', async () => {
   const page = await open(window, 'messages', a);
   await page.getByText('while it was away').waitFor();
   await stack.cluster.disconnect();
-  stack.cluster.restart('immediate');
+  stack.cluster.stop('immediate');
+  const late = await open(window, 'settings', a);
+  await late.getByText('The next try is in').waitFor();
+  await assertLooksRight(late, 'database-away');
+  stack.cluster.start();
   await stack.reconnect();
+  await late.locator('[data-status=verified]').waitFor();
   const id = await stack.send(a, '+15551000001', 'after the database came back');
   await page.locator(`[data-message="${id}"] [data-status=delivered]`).waitFor();
   await until('the banner to go', async () => (await page.locator('#connection').textContent()) === '');
@@ -153,6 +166,7 @@ test('without a stream of changes the page still shows all, and looks for news',
   await window.context.route(events, (route) => route.fulfill({ status: 429, contentType: 'application/problem+json', body: '{}' }));
   const page = await open(window, 'messages', a);
   await page.getByText('There are no live updates at the moment.').waitFor();
+  await assertLooksRight(page, 'no-stream');
   await page.getByText('while it was away').waitFor();
   const id = await stack.send(a, '+15551000001', 'unheard of');
   await page.locator(`[data-message="${id}"] [data-status=delivered]`).waitFor();

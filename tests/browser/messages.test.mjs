@@ -54,7 +54,10 @@ test('messages show up as they are made and followed until they are delivered; m
 });
 
 test('filter, search and older pages', async () => {
-  await stack.faults([{ action: 'status', status: 400, code: 21610, match: { method: 'POST', to: '+15551000009' } }]);
+  await stack.faults([{
+    action: 'status', status: 400, body: JSON.stringify({ code: 21610, message: 'Attempt to send to unsubscribed recipient', status: 400 }),
+    match: { method: 'POST', to: '+15551000009' },
+  }]);
   const failed = await stack.send(a, '+15551000009', 'cannot go');
   await stack.settled(failed, ['failed']);
   for (let i = 0; i < 60; ++i) await stack.send(a, '+15551000002', `batch ${i}`);
@@ -67,6 +70,7 @@ test('filter, search and older pages', async () => {
   await page.getByLabel('Status').selectOption('Not delivered');
   await until('one row', async () => (await rows(page).count()) === 1);
   await row(page, failed).locator('[data-status=failed]').waitFor();
+  await row(page, failed).getByText('unsubscribed recipient').waitFor();
   await assertLooksRight(page, 'messages-failed');
   await page.getByLabel('Status').selectOption('All');
   await page.getByLabel('Search numbers and text').fill('BATCH 17');

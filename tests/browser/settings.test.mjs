@@ -63,6 +63,7 @@ test('a newcomer adds a credential, sees it verified, sends a test SMS, and revo
 
   await button(page, 'Audit trail: Reception').click();
   await dialog.getByText('Added', { exact: true }).waitFor();
+  await dialog.getByText('By ada, owner · Type: Twilio · Fields: Auth token, Account SID, Phone number').waitFor();
   await assertLooksRight(page, 'settings-audit');
   await page.keyboard.press('Escape');
 
@@ -122,7 +123,7 @@ test('rename, default, verification again with its live result, and a second acc
   await desk.locator('[data-status=failed]').waitFor();
   await until('the sentence', async () => (await desk.locator('.box.bad').textContent()).length > 20);
   await assertLooksRight(page, 'settings-failed');
-  await page.locator('.toast.bad').getByRole('button', { name: 'Close' }).click();
+  await page.locator('.toast.bad').waitFor({ state: 'detached' });
   await button(page, 'Verify: Front desk <b>&').click();
   await page.locator('.toast.bad', { hasText: 'Front desk' }).waitFor();
   await account(authToken);
