@@ -215,11 +215,10 @@ COMMENT ON COLUMN byoc.queue_health.paused IS 'Why nothing is sent until the cre
 
 -- Totals
 
-CREATE FUNCTION byoc.stats()
+CREATE FUNCTION byoc.queue_totals()
 RETURNS TABLE (waiting bigint, oldest_waiting_seconds double precision, scheduled bigint, due bigint, sending bigint, reconciling bigint, unknown bigint,
-               breakers_open bigint, lanes_limited bigint, lanes_paused bigint, dispatchers_sending bigint, dispatchers_sleeping integer, sent_last_hour bigint,
-               failed_last_hour bigint, expired_last_hour bigint, unknown_last_hour bigint, credentials_pending bigint,
-               credentials_verified bigint, credentials_failed bigint, fallback_senders bigint, fallback_last_hour bigint)
+               breakers_open bigint, breakers_half_open bigint, lanes_limited bigint, lanes_paused bigint, dispatchers_sending bigint,
+               dispatchers_sleeping integer, credentials_pending bigint, credentials_verified bigint, credentials_failed bigint, fallback_senders bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -241,25 +240,50 @@ BEGIN
             WHERE NOT EXISTS (SELECT FROM byoc.lanes l WHERE l.org_id = f.org_id AND l.lane = f.lane AND l.busy AND l.barred))::double precision,
            s.later, s.due, c.unsettled, r.messages,
            (SELECT count(*) FROM byoc.unknown_messages u JOIN byoc.messages m ON m.org_id = u.org_id AND m.id = u.message_id AND m.status = 'unknown'),
-           (SELECT count(*) FROM byoc.lanes l WHERE l.failures > 0 AND l.failures >= byoc.breaker_threshold()),
+           b.open, b.half_open,
            (SELECT count(*) FROM byoc.lanes l WHERE l.busy AND l.next_at > clock_timestamp() AND NOT l.barred AND l.failures < byoc.breaker_threshold()),
            (SELECT count(*) FROM byoc.lanes l WHERE l.busy AND l.barred),
-           c.dispatchers, byoc.sleeping_dispatchers(),
-           d.sent, d.failed, d.expired, d.unknown, k.pending, k.verified, k.failed,
-           (SELECT count(*) FROM byoc.fallback_senders f WHERE f.expected_until > clock_timestamp()), d.by_fallback
+           c.dispatchers, byoc.sleeping_dispatchers(), k.pending, k.verified, k.failed,
+           (SELECT count(*) FROM byoc.fallback_senders f WHERE f.expected_until > clock_timestamp())
     FROM (SELECT count(*) FILTER (WHERE n.due_at > clock_timestamp()) AS later, count(*) FILTER (WHERE n.due_at <= clock_timestamp()) AS due
           FROM byoc.schedule n) AS s,
          (SELECT coalesce(sum(n.unsettled), 0)::bigint AS unsettled,
                  count(DISTINCT n.dispatcher) FILTER (WHERE n.lease_until > clock_timestamp()) AS dispatchers FROM byoc.claims n) AS c,
          (SELECT count(*) AS messages
           FROM byoc.reconciliations n JOIN byoc.messages m ON m.org_id = n.org_id AND m.id = n.message_id AND m.claim_id = n.claim_id) AS r,
-         (SELECT count(*) FILTER (WHERE m.status IN ('sent', 'delivered')) AS sent, count(*) FILTER (WHERE m.status IN ('failed', 'undelivered')) AS failed,
-                 count(*) FILTER (WHERE m.status = 'expired') AS expired, count(*) FILTER (WHERE m.status = 'unknown') AS unknown,
-                 count(*) FILTER (WHERE m.used_credential_id = '00000000-0000-0000-0000-000000000000') AS by_fallback
-          FROM byoc.messages m WHERE m.claimed_at >= now() - interval '1 hour') AS d,
+         (SELECT count(*) FILTER (WHERE n.next_at > clock_timestamp()) AS open, count(*) FILTER (WHERE n.next_at <= clock_timestamp()) AS half_open
+          FROM byoc.lanes n WHERE n.failures > 0 AND n.failures >= byoc.breaker_threshold()) AS b,
          (SELECT count(*) FILTER (WHERE n.verification_status = 'pending') AS pending, count(*) FILTER (WHERE n.verification_status = 'verified') AS verified,
                  count(*) FILTER (WHERE n.verification_status = 'failed') AS failed
           FROM byoc.organization_api_credentials n WHERE n.is_active) AS k;
+END
+$$;
+COMMENT ON FUNCTION byoc.queue_totals() IS
+    'For byocd: what byoc.stats shows of now, without the last hour, which would be read anew for each scrape of its metrics; breakers_open does not '
+    'count those that are half open.';
+
+CREATE FUNCTION byoc.stats()
+RETURNS TABLE (waiting bigint, oldest_waiting_seconds double precision, scheduled bigint, due bigint, sending bigint, reconciling bigint, unknown bigint,
+               breakers_open bigint, lanes_limited bigint, lanes_paused bigint, dispatchers_sending bigint, dispatchers_sleeping integer, sent_last_hour bigint,
+               failed_last_hour bigint, expired_last_hour bigint, unknown_last_hour bigint, credentials_pending bigint,
+               credentials_verified bigint, credentials_failed bigint, fallback_senders bigint, fallback_last_hour bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT t.waiting, t.oldest_waiting_seconds, t.scheduled, t.due, t.sending, t.reconciling, t.unknown, t.breakers_open + t.breakers_half_open,
+           t.lanes_limited, t.lanes_paused, t.dispatchers_sending, t.dispatchers_sleeping, d.sent, d.failed, d.expired, d.unknown,
+           t.credentials_pending, t.credentials_verified, t.credentials_failed, t.fallback_senders, d.by_fallback
+    FROM byoc.queue_totals() AS t,
+         (SELECT count(*) FILTER (WHERE m.status IN ('sent', 'delivered')) AS sent, count(*) FILTER (WHERE m.status IN ('failed', 'undelivered')) AS failed,
+                 count(*) FILTER (WHERE m.status = 'expired') AS expired, count(*) FILTER (WHERE m.status = 'unknown') AS unknown,
+                 count(*) FILTER (WHERE m.used_credential_id = '00000000-0000-0000-0000-000000000000') AS by_fallback
+          FROM byoc.messages m WHERE m.claimed_at >= now() - interval '1 hour') AS d;
 END
 $$;
 COMMENT ON FUNCTION byoc.stats() IS 'What byoc.stats shows; for byocd, which may read no view.';

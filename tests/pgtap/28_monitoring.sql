@@ -1,0 +1,50 @@
+-- What byocd tells a monitoring system.
+BEGIN;
+\ir support/setup.sql
+SELECT plan(17);
+
+SELECT byoc_test.add_twilio(byoc_test.org_a(), 1) AS a1 \gset
+SELECT byoc_test.add_twilio(byoc_test.org_b(), 9) AS b9 \gset
+
+-- Totals are those of byoc.stats, but for breakers, which it counts together
+SELECT byoc.send_sms('+15005550006', 'hello', org_id => byoc_test.org_a());
+SELECT byoc.send_sms('+15005550006', 'later', now() + interval '1 hour', org_id => byoc_test.org_a());
+SELECT results_eq($$SELECT waiting, scheduled, credentials_pending + credentials_verified FROM byoc.queue_totals()$$, $$VALUES (1::bigint, 1::bigint, 2::bigint)$$, 'the queue is counted');
+SELECT is((SELECT to_jsonb(t) - 'breakers_half_open' - 'oldest_waiting_seconds' FROM byoc.queue_totals() t),
+    (SELECT jsonb_object_agg(key, value) FROM jsonb_each((SELECT to_jsonb(s) FROM byoc.stats() s)) WHERE key !~ '_last_hour$' AND key <> 'oldest_waiting_seconds'),
+    'as in byoc.stats');
+INSERT INTO byoc.lanes (org_id, lane, busy, next_at, failures) VALUES
+    (byoc_test.org_b(), :'b9', true, now() + interval '1 hour', byoc.breaker_threshold()), (byoc_test.org_a(), :'b9', true, now() - interval '1 hour', byoc.breaker_threshold())
+ON CONFLICT (org_id, lane) DO UPDATE SET next_at = excluded.next_at, failures = excluded.failures;
+SELECT results_eq($$SELECT breakers_open, breakers_half_open FROM byoc.queue_totals()$$, $$VALUES (1::bigint, 1::bigint)$$, 'breakers that are open and half open apart');
+SELECT is((SELECT breakers_open FROM byoc.stats()), 2::bigint, 'in byoc.stats together');
+
+-- Keys
+SELECT results_eq($$SELECT master_keys_active, master_keys_missing, data_keys_retired, data_keys_to_rewrap FROM byoc.key_totals()$$,
+    $$VALUES (1::bigint, 0::bigint, 0::bigint, 0::bigint)$$, 'one master key is active, nothing is left to do');
+SELECT is((SELECT data_keys_active FROM byoc.key_totals()), (SELECT count(*) FROM byoc.organization_keys), 'every data key is active');
+SELECT is((SELECT master_keys_retired FROM byoc.key_totals()), (SELECT count(*) FROM byoc.keyring() WHERE state = 'retired'), 'retired master keys are counted');
+SELECT byoc.rotate_organization_key(byoc_test.org_a());
+SELECT is((SELECT data_keys_retired FROM byoc.key_totals()), 1::bigint, 'a rotated key is retired');
+SELECT results_eq($$SELECT adopted, keyring FROM byoc.readiness()$$, $$VALUES (true, true)$$, 'this database is ready');
+SAVEPOINT lost;
+UPDATE byoc.organization_keys SET wrapping_key_id = 'gone' WHERE org_id = byoc_test.org_b();
+SELECT results_eq($$SELECT master_keys_missing, data_keys_to_rewrap FROM byoc.key_totals()$$, $$VALUES (1::bigint, 1::bigint)$$, 'a master key that is needed and not there is missing');
+SELECT results_eq($$SELECT adopted, keyring FROM byoc.readiness()$$, $$VALUES (true, false)$$, 'then the key ring is not ready');
+ROLLBACK TO lost;
+SELECT byoc.shred_organization(byoc_test.org_b());
+SELECT ok((SELECT data_keys_destroyed >= 1 FROM byoc.key_totals()), 'keys of a shredded organization are destroyed');
+UPDATE byoc.installation SET database_oid = 0;
+SELECT results_eq($$SELECT adopted, keyring FROM byoc.readiness()$$, $$VALUES (false, true)$$, 'a copy is not ready until somebody adopts it');
+
+-- Who may ask
+SET LOCAL ROLE byoc_test_dispatcher;
+SELECT is((SELECT adopted FROM byoc.readiness()), false, 'byocd may ask');
+SELECT is((SELECT count(*) FROM byoc.queue_totals(), byoc.key_totals()), 1::bigint, 'for all of it');
+SET LOCAL ROLE byoc_test_tenant;
+SELECT byoc_test.refused($$SELECT byoc.queue_totals()$$, '42501', 'permission denied', 'a tenant may not');
+SELECT byoc_test.refused($$SELECT byoc.key_totals()$$, '42501', 'permission denied', 'for nothing of it');
+RESET ROLE;
+
+SELECT * FROM finish();
+ROLLBACK;
