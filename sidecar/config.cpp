@@ -167,6 +167,11 @@ const std::vector<Setting>& settings() {
         "libpq connection string or URI, without a password (default: DATABASE_URL, else PGHOST, PGDATABASE, ...)"},
        words(&Config::database_url),
        true},
+      {{"pooled-database-url", "BYOC_POOLED_DATABASE_URL",
+        "the same database through a pooler such as PgBouncer in transaction mode, for all but listening and claiming "
+        "(default: database-url)"},
+       words(&Config::pooled_database_url),
+       true},
       {{"twilio-base-url", "BYOC_TWILIO_BASE_URL", "where Twilio's REST API is (default https://api.twilio.com)"},
        base_url(&Config::twilio_base_url)},
       {{"google-oauth-url", "BYOC_GOOGLE_OAUTH_URL",
@@ -180,10 +185,10 @@ const std::vector<Setting>& settings() {
       {{"google-client-secret-file", "BYOC_GOOGLE_CLIENT_SECRET_FILE",
         "file with that client's secret (otherwise: the environment's BYOC_GOOGLE_CLIENT_SECRET)"},
        words(&Config::google_client_secret_file)},
-      {{"max-in-flight", "BYOC_MAX_IN_FLIGHT", "requests to providers at the same time (default 96)"},
+      {{"max-in-flight", "BYOC_MAX_IN_FLIGHT", "requests to providers at the same time (default 96)", false, true},
        whole_number(&Config::max_in_flight, 1, 10'000)},
       {{"max-in-flight-per-account", "BYOC_MAX_IN_FLIGHT_PER_ACCOUNT",
-        "of these, with one account of an organization (default: two thirds)"},
+        "of these, with one account of an organization (default: two thirds)", false, true},
        whole_number(&Config::max_in_flight_per_account, 1, 10'000)},
       {{"lease", "BYOC_LEASE", "how long a claimed job stays ours without a heartbeat (default 30s)"},
        duration(&Config::lease, 3s, 3600s)},
@@ -191,10 +196,11 @@ const std::vector<Setting>& settings() {
        duration(&Config::poll_interval, 10ms, 3600s)},
       {{"request-timeout", "BYOC_REQUEST_TIMEOUT", "longest time for one request to a provider (default 10s)"},
        duration(&Config::request_timeout, 100ms, 600s)},
-      {{"drain-timeout", "BYOC_DRAIN_TIMEOUT", "longest wait for requests in flight after SIGTERM (default 15s)"},
+      {{"drain-timeout", "BYOC_DRAIN_TIMEOUT", "longest wait for requests in flight after SIGTERM (default 15s)", false,
+        true},
        duration(&Config::drain_timeout, 0ms, 3600s)},
-      {{"log-level", "BYOC_LOG_LEVEL", "debug, info, warn or error (default info)"}, apply_log_level},
-      {{"log-format", "BYOC_LOG_FORMAT", "text or json (default text)"}, apply_log_format},
+      {{"log-level", "BYOC_LOG_LEVEL", "debug, info, warn or error (default info)", false, true}, apply_log_level},
+      {{"log-format", "BYOC_LOG_FORMAT", "text or json (default text)", false, true}, apply_log_format},
       {{"http-listen", "BYOC_HTTP_LISTEN", "address of the HTTP server (default 127.0.0.1:8080)"}, apply_listen},
       {{"public-url", "BYOC_PUBLIC_URL",
         "address by which the internet reaches the HTTP server; Twilio is then told to call back there"},
@@ -205,7 +211,7 @@ const std::vector<Setting>& settings() {
        apply_tenant_role},
       {{"api-connections", "BYOC_API_CONNECTIONS", "database connections for the REST API (default 4)"},
        whole_number(&Config::api_connections, 1, 100)},
-      {{"api-rate", "BYOC_API_RATE", "requests a second that one token may make (default 1000)"},
+      {{"api-rate", "BYOC_API_RATE", "requests a second that one token may make (default 1000)", false, true},
        whole_number(&Config::api_rate, 1, 1'000'000)},
       {{"allowed-origins", "BYOC_ALLOWED_ORIGINS",
         "origins, with commas between them, whose pages may call the API and hand over sessions (default: none)"},
@@ -222,6 +228,9 @@ const std::vector<Setting>& settings() {
         "instead)",
         true},
        yes_or_no(&Config::accept_unsigned_receipts)},
+      {{"metrics-organizations", "BYOC_METRICS_ORGANIZATIONS",
+        "yes: /metrics shows figures of single organizations, by their ids (default no)", true},
+       yes_or_no(&Config::metrics_organizations)},
       {{"allow-env-fallback", "BYOC_ALLOW_ENV_FALLBACK",
         "yes: send with TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER for organizations that never had "
         "a credential of their own (default no)",
@@ -265,6 +274,7 @@ Result<Config, ConfigError> load_config(const ConfigSources& sources) {
   for (const auto& setting : settings()) {
     const auto found = find_value(setting.info, sources);
     if (!found) continue;
+    config.given[setting.info.name] = found->value;
     if (const auto allowed = setting.apply(config, found->value)) {
       const std::string got = setting.secret ? "" : fmt::format(" '{}'", found->value);
       return fail(ConfigError{
@@ -283,6 +293,18 @@ Result<Config, ConfigError> load_config(const ConfigSources& sources) {
     return fail(ConfigError{fmt::format("lease ({}ms) must be at least twice request-timeout ({}ms)",
                                         config.lease.count(), config.request_timeout.count())});
   return config;
+}
+
+std::vector<std::string> restart_settings(const Config& before, const Config& after) {
+  std::vector<std::string> names;
+  const auto value = [](const Config& config, const std::string& name) {
+    const auto found = config.given.find(name);
+    return found != config.given.end() ? std::optional(found->second) : std::nullopt;
+  };
+  for (const auto& setting : settings())
+    if (!setting.info.reloads && value(before, setting.info.name) != value(after, setting.info.name))
+      names.push_back(setting.info.name);
+  return names;
 }
 
 Result<Done, ConfigError> load_fallback(Config& config, const Environment& environment) {

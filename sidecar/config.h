@@ -22,6 +22,8 @@ namespace byocd {
 struct Config {
   /// libpq connection string or URI; empty: libpq's own variables (PGHOST, ...) and defaults.
   std::string database_url;
+  /// The same database behind a pooler; empty: database_url for everything.
+  std::string pooled_database_url;
   std::string twilio_base_url = "https://api.twilio.com";
   /// Where Google's OAuth endpoints are, all on one host; empty: on Google's own.
   std::string google_oauth_url;
@@ -65,8 +67,12 @@ struct Config {
   /// Believe a status callback by its token alone when the credential has no auth token to check its signature with.
   bool accept_unsigned_receipts = false;
   bool allow_env_fallback = false;
+  /// Whether /metrics may tell organizations apart, by their ids.
+  bool metrics_organizations = false;
   /// The environment's account, from load_fallback().
   std::shared_ptr<const OpenedCredential> fallback;
+  /// Values as they were found, by the settings' names.
+  std::map<std::string, std::string> given;
 };
 
 /// A setting that cannot be used: one sentence that names it, where it came from and what is allowed.
@@ -81,6 +87,8 @@ struct SettingInfo {
   std::string help;
   /// yes or no; on the command line the bare name means yes.
   bool is_switch = false;
+  /// SIGHUP makes a new value take effect.
+  bool reloads = false;
 };
 
 /// Every setting of `byocd run`, in the order of the help text.
@@ -99,6 +107,9 @@ struct ConfigSources {
 /// Puts the sources together by precedence and checks every value.
 /// DATABASE_URL is understood too, after BYOC_DATABASE_URL.
 Result<Config, ConfigError> load_config(const ConfigSources& sources);
+
+/// The settings that differ and need a restart to take effect.
+std::vector<std::string> restart_settings(const Config& before, const Config& after);
 
 /// With allow_env_fallback: puts the environment's account (TWILIO_ACCOUNT_SID, ...) into the settings.
 Result<Done, ConfigError> load_fallback(Config& config, const Environment& environment);

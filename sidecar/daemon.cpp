@@ -6,11 +6,12 @@
 #include <memory>
 
 #include "api/dashboard.h"
-#include "api/health.h"
+#include "api/monitoring.h"
 #include "api/rest_api.h"
 #include "api/server.h"
 #include "api/twilio_inbound_webhook.h"
 #include "api/twilio_status_webhook.h"
+#include "db/monitor_gateway.h"
 #include "db/pg_gateway.h"
 #include "db/receipt_gateway.h"
 #include "db/tenant_pool.h"
@@ -34,6 +35,7 @@
 #include "queue/sealer.h"
 #include "queue/status_poller.h"
 #include "queue/verifier.h"
+#include "service.h"
 #include "version.h"
 
 namespace byocd {
@@ -64,9 +66,23 @@ Registry make_registry(const Config& config) {
   return registry;
 }
 
+std::optional<std::string> environment(const std::string& name) {
+  const char* value = std::getenv(name.c_str());
+  return value != nullptr ? std::optional<std::string>(value) : std::nullopt;
+}
+
+// For all that needs no session of its own.
+Database work_database(const Config& config, const Database& direct) {
+  Database work = direct;
+  if (config.pooled_database_url.empty()) return work;
+  work.conninfo = config.pooled_database_url;
+  work.pooled = true;
+  return work;
+}
+
 class Daemon {
  public:
-  explicit Daemon(const Config& config);
+  Daemon(const Config& config, Reload reload);
   int run();
 
  private:
@@ -77,19 +93,30 @@ class Daemon {
   void on_recorded(const std::vector<JobOutcome>& outcomes);
   void on_jobs(std::vector<ClaimedJob> jobs);
   void on_signal();
+  void reload();
+  void tell_status();
   void begin_drain();
   void check_drain();
   bool settled() const;
   void leave(int exit_code);
+  Readiness readiness() const;
+  Gauges gauges() const;
+  void on_answered(const ApiRequest& request, std::string_view route, int status);
 
   Config config_;
+  Reload reload_;
   Loop loop_;
+  Service service_;
+  Instruments instruments_;
+  Database direct_;
+  Database work_;
   Identities identities_;
   LaneLoads lanes_;
   RetryPolicy retry_policy_;
   Registry registry_;
   PgGateway gateway_;
   PgReceiptGateway receipt_gateway_;
+  PgMonitorGateway monitor_gateway_;
   TenantPool tenants_;
   CurlClient http_;
   CredentialCache credentials_;
@@ -107,9 +134,11 @@ class Daemon {
   Verifier verifier_;
   Reconciler reconciler_;
   RestApi rest_api_;
+  Monitoring monitoring_;
   Server server_;
   std::unique_ptr<SignalWatch> on_term_;
   std::unique_ptr<SignalWatch> on_int_;
+  std::unique_ptr<SignalWatch> on_hup_;
   std::unique_ptr<Timer> drain_timer_;
   bool draining_ = false;
   bool broken_off_ = false;
@@ -117,15 +146,20 @@ class Daemon {
   int exit_code_ = 0;
 };
 
-Daemon::Daemon(const Config& config)
+Daemon::Daemon(const Config& config, Reload reload)
     : config_(config),
+      reload_(std::move(reload)),
+      service_(loop_, environment),
+      direct_{config.database_url, &instruments_},
+      work_(work_database(config, direct_)),
       identities_(config.lease),
       lanes_(config.max_in_flight, config.max_in_flight_per_account),
       registry_(make_registry(config)),
-      gateway_(loop_, {config.database_url, config.lease, config.poll_interval, [this] { return identities_.renew(); },
+      gateway_(loop_, {direct_, work_, config.lease, config.poll_interval, [this] { return identities_.renew(); },
                        [this] { return identities_.current(); }, config.fallback}),
-      receipt_gateway_(loop_, config.database_url, config.fallback),
-      tenants_(loop_, {config.database_url, config.tenant_role, config.api_connections}),
+      receipt_gateway_(loop_, work_, config.fallback),
+      monitor_gateway_(loop_, work_),
+      tenants_(loop_, {work_, config.tenant_role, config.api_connections}),
       http_(loop_, {config.request_timeout, config.max_in_flight, std::string("byocd/") + version,
                     config.allowed_webhook_networks}),
       credentials_(gateway_, loop_, config.fallback),
@@ -141,7 +175,10 @@ Daemon::Daemon(const Config& config)
           gateway_, loop_, identities_,
           {[this] { claimer_.advance(); }, [this](const std::vector<JobOutcome>& outcomes) { on_recorded(outcomes); }}),
       dispatcher_({registry_, http_, credentials_, identities_, lanes_, retry_policy_, loop_},
-                  {[this](JobOutcome outcome) { recorder_.add(std::move(outcome)); },
+                  {[this](JobOutcome outcome) {
+                     instruments_.ended(outcome);
+                     recorder_.add(std::move(outcome));
+                   },
                    [this] {
                      lanes_.scale(jobs_a_request());
                      claimer_.advance();
@@ -158,17 +195,23 @@ Daemon::Daemon(const Config& config)
                 [this](std::vector<ClaimedJob> jobs) { on_jobs(std::move(jobs)); }},
                {config.poll_interval}),
       rescuer_(gateway_, loop_, identities_,
-               {[this] { return recorder_.known(); }, [this] { return recorder_.recorded(); }}, config.lease),
+               {[this] { return recorder_.known(); }, [this] { return recorder_.recorded(); },
+                [this](int jobs) { instruments_.rescued(jobs); }},
+               config.lease),
       sealer_(gateway_, loop_),
       verifier_({gateway_, registry_, http_, credentials_, tokens_, loop_}, config.poll_interval),
       reconciler_({gateway_, registry_, http_, credentials_, loop_}, config.poll_interval),
       rest_api_(tenants_, loop_, {config.public_url, config.allowed_origins, config.api_rate}),
+      monitoring_(monitor_gateway_, loop_, instruments_, {[this] { return readiness(); }, [this] { return gauges(); }},
+                  config.metrics_organizations),
       server_(loop_, config.http_host, config.http_port, config.allowed_origins),
       on_term_(loop_.on_signal(SIGTERM, [this] { on_signal(); })),
       on_int_(loop_.on_signal(SIGINT, [this] { on_signal(); })),
+      on_hup_(loop_.on_signal(SIGHUP, [this] { this->reload(); })),
       drain_timer_(loop_.make_timer([this] { check_drain(); })) {
   gateway_.set_handlers({[this] { connection_changed(); },
                          [this] {
+                           instruments_.notified();
                            claimer_.wake();
                            verifier_.wake();
                          }});
@@ -186,8 +229,9 @@ Daemon::Daemon(const Config& config)
   server_.get("/api/openapi.json", [] {
     return ApiAnswer{200, "application/json", std::string(embedded_openapi), {}, {}};
   });
-  server_.get("/healthz", [] { return health_answer(); });
-  server_.get("/readyz", [this] { return readiness_answer({gateway_.can_claim(), gateway_.can_record(), draining_}); });
+  monitoring_.add_routes(server_.router());
+  server_.observe(
+      [this](const ApiRequest& request, std::string_view route, int status) { on_answered(request, route, status); });
 }
 
 int Daemon::run() {
@@ -198,10 +242,15 @@ int Daemon::run() {
               config_.fallback->fields.at("account_sid").reveal());
   gateway_.open();
   receipt_gateway_.open();
+  monitor_gateway_.open();
   tenants_.open();
   if (!tenants_.configured()) log::info("the REST API is switched off: set tenant-role (BYOC_TENANT_ROLE)");
+  if (work_.pooled) log::info("through the pooler: all connections but 'dispatch'");
+  service_.ready();
+  tell_status();
   loop_.run();
   tenants_.close();
+  monitor_gateway_.close();
   receipt_gateway_.close();
   gateway_.close();
   return exit_code_;
@@ -217,6 +266,7 @@ double Daemon::jobs_a_request() const {
 
 void Daemon::connection_changed() {
   // What is known goes to the database before leases are renewed, and before anything is rescued or claimed.
+  tell_status();
   recorder_.connection_changed();
   rescuer_.connection_changed();
   sealer_.connection_changed();
@@ -250,8 +300,34 @@ void Daemon::on_recorded(const std::vector<JobOutcome>& outcomes) {
 }
 
 void Daemon::on_jobs(std::vector<ClaimedJob> jobs) {
+  instruments_.claimed(jobs.size());
   recorder_.expect(jobs);
   dispatcher_.dispatch(std::move(jobs));
+}
+
+Readiness Daemon::readiness() const {
+  Readiness readiness;
+  readiness.can_claim = gateway_.can_claim();
+  readiness.can_record = gateway_.can_record();
+  readiness.draining = draining_;
+  return readiness;
+}
+
+Gauges Daemon::gauges() const {
+  return {dispatcher_.in_flight(), lanes_.sent(), config_.max_in_flight, recorder_.unrecorded(), draining_};
+}
+
+// Not the path: a callback's holds a token.
+void Daemon::on_answered(const ApiRequest& request, std::string_view route, int status) {
+  const auto duration = Clock::now() - request.since;
+  instruments_.answered(request.method, std::string(route.empty() ? "none" : route), status, duration);
+  const auto level = status == 500 ? log::Level::error : log::Level::debug;
+  if (!log::enabled(level)) return;
+  log::write(level,
+             fmt::format("request {}: {} {} was answered with {} after {} us", request.id, request.method,
+                         route.empty() ? "an unknown path" : route, status,
+                         std::chrono::duration_cast<std::chrono::microseconds>(duration).count()),
+             {{"request_id", request.id}});
 }
 
 void Daemon::on_signal() {
@@ -264,9 +340,39 @@ void Daemon::on_signal() {
   begin_drain();
 }
 
+void Daemon::reload() {
+  if (draining_) return;
+  service_.reloading();
+  auto config = reload_();
+  if (!config) {
+    log::error("the settings stay as they were: {}", config.error().message);
+    return service_.reloaded();
+  }
+  for (const auto& name : restart_settings(config_, *config))
+    log::warn("setting {} was changed: that takes effect with a restart", name);
+  log::configure(config->log_level, config->log_format);
+  config_.max_in_flight = config->max_in_flight;
+  config_.max_in_flight_per_account = config->max_in_flight_per_account;
+  config_.drain_timeout = config->drain_timeout;
+  lanes_.set_limits(config->max_in_flight, config->max_in_flight_per_account);
+  lanes_.scale(jobs_a_request());
+  rest_api_.set_rate(config->api_rate);
+  log::info("read the settings again: {} requests in flight at most", config_.max_in_flight);
+  service_.reloaded();
+  claimer_.advance();
+}
+
+void Daemon::tell_status() {
+  service_.status(draining_                                       ? "Stopping"
+                  : gateway_.can_claim() && gateway_.can_record() ? "Sending"
+                                                                  : "Waiting for the database");
+}
+
 void Daemon::begin_drain() {
   log::info("stopping: {} jobs in flight", dispatcher_.in_flight());
   draining_ = true;
+  service_.stopping(config_.drain_timeout + record_grace + 1s);
+  tell_status();
   drain_deadline_ = loop_.now() + config_.drain_timeout;
   claimer_.stop();
   verifier_.stop();
@@ -309,8 +415,8 @@ void Daemon::leave(int exit_code) {
 
 }  // namespace
 
-int run_daemon(const Config& config) {
-  return Daemon(config).run();
+int run_daemon(const Config& config, const Reload& reload) {
+  return Daemon(config, reload).run();
 }
 
 }  // namespace byocd

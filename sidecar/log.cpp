@@ -14,18 +14,22 @@ namespace byocd::log {
 
 namespace {
 
+// Those of the line that is being written.
+const Ids* current_ids = nullptr;
+
 // One JSON object a line. spdlog's patterns cannot escape, so the object is built here.
 class JsonFormatter final : public spdlog::formatter {
  public:
   void format(const spdlog::details::log_msg& msg, spdlog::memory_buf_t& out) override {
     time_.format(msg, time_buffer_);
     const auto level = spdlog::level::to_string_view(msg.level);
-    const nlohmann::ordered_json line{
+    nlohmann::ordered_json line{
         {"time", std::string_view(time_buffer_.data(), time_buffer_.size())},
         {"level", std::string_view(level.data(), level.size())},
         {"message", std::string_view(msg.payload.data(), msg.payload.size())},
     };
     time_buffer_.clear();
+    for (const auto& [name, id] : *current_ids) line[name] = redacted(id);
     const std::string text = line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
     out.append(text.data(), text.data() + text.size());
   }
@@ -71,9 +75,11 @@ bool enabled(Level level) {
   return logger().should_log(to_spdlog(level));
 }
 
-void write(Level level, std::string_view message) {
+void write(Level level, std::string_view message, Ids ids) {
   const std::string safe = redacted(message);
+  current_ids = &ids;
   logger().log(to_spdlog(level), spdlog::string_view_t(safe.data(), safe.size()));
+  current_ids = nullptr;
 }
 
 }  // namespace byocd::log

@@ -51,30 +51,35 @@ byocd::Result<Config, ConfigError> read_config(std::map<std::string, std::string
     if (!file) return byocd::fail(std::move(file.error()));
     sources.file = std::move(*file);
   }
-  if (const auto given = sources.command_line.find("database-url"); given != sources.command_line.end()) {
+  for (const char* name : {"database-url", "pooled-database-url"}) {
+    const auto given = sources.command_line.find(name);
+    if (given == sources.command_line.end()) continue;
     const auto has_password = byocd::conninfo_has_password(given->second);
     if (has_password && *has_password)
-      return byocd::fail(ConfigError{
-          "database-url on the command line must not hold a password, which every user of this machine could read: use "
-          "the variable DATABASE_URL or PGPASSWORD, or a password file"});
+      return byocd::fail(ConfigError{std::string(name) +
+                                     " on the command line must not hold a password, which every user of this machine "
+                                     "could read: use its variable or PGPASSWORD, or a password file"});
   }
   auto config = byocd::load_config(sources);
-  if (config) {
-    const auto parsed = byocd::conninfo_has_password(config->database_url);
-    if (!parsed) return byocd::fail(ConfigError{"database-url cannot be used: " + parsed.error()});
+  if (!config) return config;
+  for (const auto& [name, url] : {std::pair("database-url", &config->database_url),
+                                  std::pair("pooled-database-url", &config->pooled_database_url)}) {
+    const auto parsed = byocd::conninfo_has_password(*url);
+    if (!parsed) return byocd::fail(ConfigError{std::string(name) + " cannot be used: " + parsed.error()});
   }
   return config;
 }
 
-int run(std::map<std::string, std::string> command_line, const std::string& config_file) {
-  auto config = read_config(std::move(command_line), config_file);
+int run(const std::map<std::string, std::string>& command_line, const std::string& config_file) {
+  const auto read = [&] { return read_config(command_line, config_file); };
+  auto config = read();
   if (!config) return complain(config.error().message);
   if (const auto loaded = byocd::load_fallback(*config, environment); !loaded) return complain(loaded.error().message);
   if (const auto loaded = byocd::load_google_client(*config, environment); !loaded)
     return complain(loaded.error().message);
   byocd::raise_file_limit();
   byocd::log::configure(config->log_level, config->log_format);
-  return byocd::run_daemon(*config);
+  return byocd::run_daemon(*config, read);
 }
 
 }  // namespace
@@ -191,7 +196,7 @@ int main(int argc, char** argv) try {
     if (!config) return complain(config.error().message);
     return byocd::setup_command(std::move(setup_options), *config, environment);
   }
-  return run(std::move(given), config_file);
+  return run(given, config_file);
 } catch (const std::exception& error) {
   fmt::print(stderr, "byocd: {}\n", error.what());
   return 1;

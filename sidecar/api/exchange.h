@@ -10,9 +10,14 @@
 #include <utility>
 #include <vector>
 
+#include "../clock.h"
+
 namespace byocd {
 
 struct ApiRequest {
+  /// What the log, and the answer's X-Request-Id, call it: the client's X-Request-Id if it has one that is fit.
+  std::string id;
+  Clock::time_point since = {};
   /// `GET`, `POST`, ...; `GET` for a HEAD too, whose answer loses its body on the way.
   std::string method;
   /// As it stands in the request, not decoded.

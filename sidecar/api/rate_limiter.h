@@ -14,6 +14,8 @@ class RateLimiter {
  public:
   explicit RateLimiter(int per_second) : per_second_(per_second) {}
 
+  void set_rate(int per_second) { per_second_ = per_second; }
+
   /// Whether `caller` may make one more request now.
   bool admit(const std::string& caller, Clock::time_point now);
   std::size_t callers() const { return buckets_.size(); }

@@ -29,6 +29,7 @@ class RestApi {
   void add_routes(Router& router);
   /// Ends event streams: the server is about to stop.
   void stop() { streams_.stop(); }
+  void set_rate(int per_second) { limiter_.set_rate(per_second); }
 
  private:
   /// Makes the statement's parameters; or the problem that keeps it from being run.

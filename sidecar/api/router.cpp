@@ -6,14 +6,20 @@ void Router::add(std::string method, std::string path, Handler handler) {
   const std::size_t open = path.find('{');
   const std::size_t close = path.find('}');
   const bool has_parameter = open != path.npos && close != path.npos;
-  routes_.push_back({std::move(method), path.substr(0, open), has_parameter ? path.substr(close + 1) : std::string(),
-                     has_parameter, std::move(handler)});
+  routes_.push_back({std::move(method), path, path.substr(0, open),
+                     has_parameter ? path.substr(close + 1) : std::string(), has_parameter, std::move(handler)});
 }
 
 bool Router::Route::matches(std::string_view path) const {
   if (!has_parameter) return path == before;
   if (path.size() <= before.size() + after.size() || !path.starts_with(before) || !path.ends_with(after)) return false;
   return path.substr(before.size(), path.size() - before.size() - after.size()).find('/') == path.npos;
+}
+
+std::string_view Router::pattern(std::string_view method, std::string_view path) const {
+  for (const auto& route : routes_)
+    if (route.method == method && route.matches(path)) return route.pattern;
+  return {};
 }
 
 std::string Router::allowed(std::string_view path) const {

@@ -20,12 +20,16 @@ class Router {
   /// Calls the handler, or answers itself: 404 for an unknown path, 405 for a method that the path does not have.
   void serve(ApiRequest request, const Reply& reply) const;
 
+  /// The pattern that serve() would choose, as it was given to add(); empty when there is none.
+  std::string_view pattern(std::string_view method, std::string_view path) const;
+
   /// The methods of a path, as in the header Allow; empty for an unknown path.
   std::string allowed(std::string_view path) const;
 
  private:
   struct Route {
     std::string method;
+    std::string pattern;
     // What stands before and after the parameter; `before` is all of it when there is none.
     std::string before;
     std::string after;

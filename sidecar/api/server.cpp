@@ -15,6 +15,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "../uuid.h"
 #include "default_headers.h"
 #include "error_pages.h"
 
@@ -82,8 +83,16 @@ std::string text_or_empty(const char* text) {
   return text != nullptr ? text : "";
 }
 
+// What may be repeated in a log line.
+bool is_fit_for_an_id(std::string_view text) {
+  return !text.empty() && text.size() <= 64 && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) || c == '-' || c == '_' || c == '.';
+  });
+}
+
 ApiRequest read(evhttp_request* raw) {
   ApiRequest request;
+  request.since = Clock::now();
   request.method = name_of(evhttp_request_get_command(raw));
   if (const evhttp_uri* uri = evhttp_request_get_evhttp_uri(raw)) {
     request.path = text_or_empty(evhttp_uri_get_path(uri));
@@ -95,6 +104,8 @@ ApiRequest read(evhttp_request* raw) {
     std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
     request.headers.emplace(std::move(name), header->value);
   }
+  const std::string& id = request.header("x-request-id");
+  request.id = is_fit_for_an_id(id) ? id : random_uuid();
   evbuffer* body = evhttp_request_get_input_buffer(raw);
   request.body.resize(evbuffer_get_length(body));
   evbuffer_copyout(body, request.body.data(), request.body.size());
@@ -193,9 +204,11 @@ void Server::answer(const std::weak_ptr<Pending>& weak, ApiAnswer answer) {
 
 void Server::send(evhttp_request* request, const ApiRequest& read, ApiAnswer answer) {
   cors_.allow(read, answer);
+  if (observer_) observer_(read, router_.pattern(read.method, read.path), answer.status);
   auto* headers = evhttp_request_get_output_headers(request);
   if (!answer.content_type.empty()) evhttp_add_header(headers, "Content-Type", answer.content_type.c_str());
   for (const auto& [name, value] : default_headers) evhttp_add_header(headers, name, value);
+  evhttp_add_header(headers, "X-Request-Id", read.id.c_str());
   if (answer.status == 405) evhttp_add_header(headers, "Allow", router_.allowed(read.path).c_str());
   for (const auto& [name, value] : answer.headers) {
     evhttp_remove_header(headers, name.c_str());  // an answer's own goes before the default

@@ -32,6 +32,9 @@ class Server {
   void route(std::string method, std::string path, Router::Handler handler) {
     router_.add(std::move(method), std::move(path), std::move(handler));
   }
+  /// `observer` is told of every answer: the request, and the pattern of its route, empty when it has none.
+  using Observer = std::function<void(const ApiRequest&, std::string_view route, int status)>;
+  void observe(Observer observer) { observer_ = std::move(observer); }
   /// Answers GET and HEAD on `path` at once.
   void get(std::string path, std::function<ApiAnswer()> handler);
 
@@ -62,6 +65,7 @@ class Server {
 
   Router router_;
   Cors cors_;
+  Observer observer_;
   ConnectionLimit connections_;
   std::map<Pending*, PendingPtr> pending_;
   int port_ = 0;

@@ -103,7 +103,8 @@ void TwilioStatusWebhook::on_credential(const CallbackPtr& callback, const Recei
                                                                      callback->body, callback->signature})
                                : options_.accept_unsigned;
   if (good) return record(callback, target);
-  log::warn("a status callback for message {} of organization {} is not signed by its account over {}", target.id,
+  log::warn({{"message_id", target.id}, {"org_id", target.org_id}},
+            "a status callback for message {} of organization {} is not signed by its account over {}", target.id,
             target.org_id, options_.public_url);
   finish(callback, forbidden());
 }

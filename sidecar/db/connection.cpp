@@ -64,10 +64,10 @@ pg_conn* start_connection(const std::string& conninfo) {
 
 }  // namespace
 
-Connection::Connection(Loop& loop, std::string label, std::string conninfo)
+Connection::Connection(Loop& loop, std::string label, Database database)
     : loop_(loop),
       label_(std::move(label)),
-      conninfo_(std::move(conninfo)),
+      database_(std::move(database)),
       retry_timer_(loop.make_timer([this] { connect(); })),
       deadline_timer_(loop.make_timer([this] { lose("no answer in time"); })),
       refused_timer_(loop.make_timer([this] {
@@ -98,6 +98,7 @@ void Connection::accept() {
   state_ = State::ready;
   backoff_ = 0ms;
   last_reason_.clear();
+  if (database_.observer) database_.observer->on_connected(label_);
   if (handlers_.on_ready) handlers_.on_ready();
 }
 
@@ -118,7 +119,7 @@ void Connection::fail_later(QueryCallback callback) {
 
 void Connection::connect() {
   state_ = State::connecting;
-  connection_.reset(start_connection(conninfo_));
+  connection_.reset(start_connection(database_.conninfo));
   if (!connection_) return lose("no memory for a connection");
   if (PQstatus(connection_.get()) == CONNECTION_BAD) return lose(first_line(PQerrorMessage(connection_.get())));
   deadline_timer_->start(connect_timeout);
@@ -137,6 +138,7 @@ void Connection::poll_connect() {
     deadline_timer_->stop();
     PQsetnonblocking(connection_.get(), 1);
     PQsetNoticeProcessor(connection_.get(), &on_notice, nullptr);
+    if (database_.pooled) PQenterPipelineMode(connection_.get());
     watch_ = loop_.watch_socket(PQsocket(connection_.get()), [this](SocketEvents events) { on_socket(events); });
     watch_->watch({true, false});
     state_ = State::handshake;
@@ -155,16 +157,14 @@ void Connection::read_answers() {
   if (PQconsumeInput(connection_.get()) == 0) return lose(first_line(PQerrorMessage(connection_.get())));
   // Callbacks may send the next query or close the connection.
   while (connection_ && busy_ && PQisBusy(connection_.get()) == 0) {
-    if (PGresult* raw = PQgetResult(connection_.get())) {
-      const auto status = PQresultStatus(raw);
-      Rows rows(raw);
-      if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
-        answer_.emplace(std::move(rows));
-      else
-        answer_.emplace(fail(error_of(raw)));
-    } else {
+    PGresult* raw = PQgetResult(connection_.get());
+    Rows rows(raw);
+    // Within a pipeline each statement's answer has an end, and then so has the pipeline.
+    const bool ended = database_.pooled ? raw != nullptr && PQresultStatus(raw) == PGRES_PIPELINE_SYNC : raw == nullptr;
+    if (ended)
       finish_query();
-    }
+    else if (raw != nullptr)
+      take_answer(raw, std::move(rows));
   }
   while (connection_) {
     const std::unique_ptr<PGnotify, decltype(&PQfreemem)> notification(PQnotifies(connection_.get()), &PQfreemem);
@@ -174,6 +174,16 @@ void Connection::read_answers() {
   if (connection_ && PQstatus(connection_.get()) == CONNECTION_BAD) lose(first_line(PQerrorMessage(connection_.get())));
 }
 
+// The last statement's, or the first error.
+void Connection::take_answer(const pg_result* raw, Rows rows) {
+  const auto status = PQresultStatus(raw);
+  if (answer_ && !answer_->ok()) return;
+  if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
+    answer_.emplace(std::move(rows));
+  else
+    answer_.emplace(fail(error_of(raw)));
+}
+
 void Connection::finish_query() {
   Pending done = std::move(queue_.front());
   queue_.pop_front();
@@ -181,6 +191,8 @@ void Connection::finish_query() {
   QueryResult answer = answer_ ? std::move(*answer_) : QueryResult(fail(lost_error()));
   answer_.reset();
   deadline_timer_->stop();
+  if (database_.observer && !done.preparing)
+    database_.observer->on_call(done.statement.name, loop_.now() - done.since, answer.ok());
 
   if (!answer.ok() && (ends_session(answer.error()) || stale_plan(answer.error()) || answer.error().sqlstate.empty())) {
     const std::string reason = answer.error().text();
@@ -201,27 +213,56 @@ void Connection::finish_query() {
 void Connection::start_next() {
   if (busy_ || queue_.empty() || !connection_) return;
   busy_ = true;
+  queue_.front().since = loop_.now();
   if (!send(queue_.front())) return lose(first_line(PQerrorMessage(connection_.get())));
   deadline_timer_->start(query_timeout);
   flush();
 }
 
+namespace {
+
+// Parameters as libpq takes them.
+struct RawParams {
+  explicit RawParams(const Params& params, ParamFormat format)
+      : formats(params.size(), format == ParamFormat::binary ? 1 : 0) {
+    for (const auto& param : params) {
+      values.push_back(param ? param->c_str() : nullptr);
+      lengths.push_back(param ? static_cast<int>(param->size()) : 0);
+    }
+  }
+  int count() const { return static_cast<int>(values.size()); }
+
+  std::vector<const char*> values;
+  std::vector<int> lengths;
+  std::vector<int> formats;
+};
+
+bool send_unprepared(pg_conn* connection, const Statement& statement, const Params& params) {
+  const RawParams raw(params, statement.format);
+  return PQsendQueryParams(connection, statement.sql, raw.count(), nullptr, raw.values.data(), raw.lengths.data(),
+                           raw.formats.data(), 0) == 1;
+}
+
+}  // namespace
+
+// Up to the sync everything is one transaction, unless it begins or ends one itself.
+bool Connection::send_pooled(const Pending& pending) {
+  if (PQtransactionStatus(connection_.get()) == PQTRANS_IDLE && preamble_)
+    for (const auto& [statement, params] : preamble_())
+      if (!send_unprepared(connection_.get(), statement, params)) return false;
+  return send_unprepared(connection_.get(), pending.statement, pending.params) &&
+         PQpipelineSync(connection_.get()) == 1;
+}
+
 bool Connection::send(Pending& pending) {
+  if (database_.pooled) return send_pooled(pending);
   if (prepared_.count(pending.statement.name) == 0) {
     pending.preparing = true;
     return PQsendPrepare(connection_.get(), pending.statement.name, pending.statement.sql, 0, nullptr) == 1;
   }
-  std::vector<const char*> values;
-  std::vector<int> lengths;
-  values.reserve(pending.params.size());
-  lengths.reserve(pending.params.size());
-  for (const auto& param : pending.params) {
-    values.push_back(param ? param->c_str() : nullptr);
-    lengths.push_back(param ? static_cast<int>(param->size()) : 0);
-  }
-  const std::vector<int> formats(values.size(), pending.statement.format == ParamFormat::binary ? 1 : 0);
-  return PQsendQueryPrepared(connection_.get(), pending.statement.name, static_cast<int>(values.size()), values.data(),
-                             lengths.data(), formats.data(), 0) == 1;
+  const RawParams raw(pending.params, pending.statement.format);
+  return PQsendQueryPrepared(connection_.get(), pending.statement.name, raw.count(), raw.values.data(),
+                             raw.lengths.data(), raw.formats.data(), 0) == 1;
 }
 
 void Connection::flush() {
@@ -245,6 +286,7 @@ void Connection::lose(const std::string& reason, std::optional<std::chrono::mill
   backoff_ = std::clamp(backoff_ * 2, first_backoff, longest_backoff);
   retry_timer_->start(retry_after.value_or(backoff_));
   for (auto queue = std::exchange(queue_, {}); auto& pending : queue) pending.callback(fail(lost_error()));
+  if (was_ready && database_.observer) database_.observer->on_lost(label_);
   if (was_ready && handlers_.on_lost) handlers_.on_lost();
 }
 

@@ -8,18 +8,22 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../loop.h"
+#include "database.h"
 #include "rows.h"
 
 struct pg_conn;
+struct pg_result;
 
 namespace byocd {
 
 enum class ParamFormat { text, binary };
 
-/// A statement that is prepared once a connection. Both texts must outlive the connection (literals).
+/// A statement that is prepared once a connection, unless it is pooled. Both texts must outlive the connection
+/// (literals).
 struct Statement {
   const char* name;
   const char* sql;
@@ -30,6 +34,9 @@ struct Statement {
 /// Parameters in the statement's format; nothing stands for NULL.
 using Params = std::vector<std::optional<std::string>>;
 using QueryCallback = std::function<void(QueryResult)>;
+
+/// Statements with their parameters.
+using Preamble = std::vector<std::pair<Statement, Params>>;
 
 /// Asynchronous libpq. Queries run one at a time, in order. While the connection is not ready they fail at once with
 /// `connection_lost`; so do those in flight when it breaks. Callbacks come from the loop, never from within query().
@@ -47,11 +54,15 @@ class Connection {
     std::function<void(const std::string& channel, const std::string& payload)> on_notification;
   };
 
-  /// `label` names the connection in the log. `conninfo` may be empty (libpq's variables and defaults).
-  Connection(Loop& loop, std::string label, std::string conninfo);
+  /// `label` names the connection in the log and to the observer.
+  Connection(Loop& loop, std::string label, Database database);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
+
+  const Database& database() const { return database_; }
+  /// Asked for what goes ahead of each transaction of a pooled connection, with it in one go.
+  void set_preamble(std::function<Preamble()> preamble) { preamble_ = std::move(preamble); }
 
   void set_handlers(Handlers handlers) { handlers_ = std::move(handlers); }
 
@@ -75,6 +86,7 @@ class Connection {
     Params params;
     QueryCallback callback;
     bool preparing = false;  // the statement itself is on its way, the call follows
+    Clock::time_point since = {};
   };
   struct Finish {
     void operator()(pg_conn* connection) const;
@@ -84,9 +96,11 @@ class Connection {
   void poll_connect();
   void on_socket(SocketEvents events);
   void read_answers();
+  void take_answer(const pg_result* raw, Rows rows);
   void finish_query();
   void start_next();
   bool send(Pending& pending);
+  bool send_pooled(const Pending& pending);
   void flush();
   void lose(const std::string& reason, std::optional<std::chrono::milliseconds> retry_after = {});
   void report(const std::string& reason);
@@ -94,8 +108,9 @@ class Connection {
 
   Loop& loop_;
   std::string label_;
-  std::string conninfo_;
+  Database database_;
   Handlers handlers_;
+  std::function<Preamble()> preamble_;
   State state_ = State::closed;
   std::unique_ptr<pg_conn, Finish> connection_;
   std::unique_ptr<SocketWatch> watch_;

@@ -15,20 +15,23 @@ constexpr std::chrono::milliseconds slow_retry = 10s;
 // are ours to set: a server's own for applications must not end a listening session, and no call of ours may hang.
 constexpr Statement configure_dispatcher{
     "configure",
-    "SELECT set_config('jit', 'off', false), set_config('statement_timeout', '30s', false),"
-    " set_config('default_transaction_isolation', 'read committed', false),"
-    " set_config('lock_timeout', '10s', false), set_config('idle_session_timeout', '0', false),"
-    " set_config('idle_in_transaction_session_timeout', '0', false)"};
+    "SELECT set_config('jit', 'off', $1), set_config('statement_timeout', '30s', $1),"
+    " set_config('default_transaction_isolation', 'read committed', $1),"
+    " set_config('lock_timeout', '10s', $1), set_config('idle_session_timeout', '0', $1),"
+    " set_config('idle_in_transaction_session_timeout', '0', $1), set_config('byoc.fallback', $2, $1)"};
 // A tenant's request is short, and waits for another transaction not long. role is as by SET ROLE.
 constexpr Statement configure_tenant{
     "configure_tenant",
-    "SELECT set_config('jit', 'off', false), set_config('statement_timeout', '5s', false),"
-    " set_config('default_transaction_isolation', 'read committed', false),"
-    " set_config('lock_timeout', '2s', false), set_config('idle_session_timeout', '0', false),"
-    " set_config('idle_in_transaction_session_timeout', '10s', false), set_config('TimeZone', 'UTC', false),"
-    " set_config('search_path', 'pg_catalog, pg_temp', false), set_config('role', $1, false)"};
+    "SELECT set_config('jit', 'off', $1), set_config('statement_timeout', '5s', $1),"
+    " set_config('default_transaction_isolation', 'read committed', $1),"
+    " set_config('lock_timeout', '2s', $1), set_config('idle_session_timeout', '0', $1),"
+    " set_config('idle_in_transaction_session_timeout', '10s', $1), set_config('TimeZone', 'UTC', $1),"
+    " set_config('search_path', 'pg_catalog, pg_temp', $1), set_config('role', $2, $1)"};
+// default_transaction_isolation comes too late for the transaction that sets it.
+constexpr Statement isolate{"isolate", "SET transaction_isolation = 'read committed'"};
 constexpr Statement api_version{"api_version", "SELECT byoc.api_version()"};
-constexpr Statement announce{"announce_fallback", "SELECT byoc.announce_fallback($1::text, $2::text)"};
+constexpr Statement announce{"announce_fallback",
+                             "SELECT current_setting('byoc.fallback') FROM byoc.announce_fallback($1::text, $2::text)"};
 constexpr Statement listen_jobs{"listen", "LISTEN byoc_jobs"};
 constexpr Statement register_session{"register_dispatcher", "SELECT byoc.register_dispatcher($1::uuid)"};
 
@@ -40,19 +43,32 @@ Handshake::Handshake(Connection& connection, Timers& timers, std::string label, 
       options_(std::move(options)),
       retry_timer_(timers.make_timer([this] { register_dispatcher(); })) {}
 
+void Handshake::reset() {
+  retry_timer_->stop();
+  progress_ = Progress::unreachable;
+}
+
 void Handshake::run() {
   retry_timer_->stop();
+  progress_ = Progress::reached;
   if (options_.dispatcher) identity_ = options_.new_identity();
   configure();
 }
 
 void Handshake::configure() {
   const bool tenant = !options_.tenant_role.empty();
-  connection_.query(tenant ? configure_tenant : configure_dispatcher, tenant ? Params{options_.tenant_role} : Params{},
-                    [this](QueryResult result) {
-                      if (!result) return give_up(result.error());
-                      check_version();
-                    });
+  const Statement& statement = tenant ? configure_tenant : configure_dispatcher;
+  if (connection_.database().pooled) {
+    connection_.set_preamble([this, tenant, statement] {
+      return Preamble{{isolate, {}},
+                      {statement, {"true", tenant ? options_.tenant_role : *connection_.database().fallback}}};
+    });
+    return check_version();
+  }
+  connection_.query(statement, {"false", tenant ? options_.tenant_role : "0"}, [this](QueryResult result) {
+    if (!result) return give_up(result.error());
+    check_version();
+  });
 }
 
 void Handshake::check_version() {
@@ -64,7 +80,9 @@ void Handshake::check_version() {
                          version, supported_api_version));
       return connection_.refuse(slow_retry);
     }
-    options_.fallback ? announce_fallback() : go_on();
+    progress_ = Progress::version_matches;
+    // A pooled session is not ours to announce in: the one that dispatches does.
+    options_.fallback && !connection_.database().pooled ? announce_fallback() : go_on();
   });
 }
 
@@ -74,6 +92,7 @@ void Handshake::announce_fallback() {
   const auto sender = service != fields.end() ? service : fields.find("phone_number");
   connection_.query(announce, {fields.at("account_sid").reveal(), sender->second.reveal()}, [this](QueryResult result) {
     if (!result) return give_up(result.error());
+    *connection_.database().fallback = result->text(0, 0);
     go_on();
   });
 }

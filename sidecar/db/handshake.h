@@ -34,7 +34,11 @@ class Handshake {
   /// Call when the session is up; ends in Connection::accept or refuse.
   void run();
   /// Call when the session was lost.
-  void reset() { retry_timer_->stop(); }
+  void reset();
+
+  /// How far the last session came.
+  enum class Progress { unreachable, reached, version_matches };
+  Progress progress() const { return progress_; }
 
  private:
   void configure();
@@ -53,6 +57,7 @@ class Handshake {
   std::unique_ptr<Timer> retry_timer_;
   std::string identity_;
   std::string last_report_;
+  Progress progress_ = Progress::unreachable;
 };
 
 }  // namespace byocd

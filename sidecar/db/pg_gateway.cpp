@@ -130,8 +130,8 @@ std::string array_literal(const Items& items, Text text_of) {
 
 PgGateway::PgGateway(Loop& loop, Options options)
     : options_(std::move(options)),
-      dispatch_(loop, "dispatch", options_.conninfo),
-      record_(loop, "record", options_.conninfo),
+      dispatch_(loop, "dispatch", options_.direct),
+      record_(loop, "record", options_.work),
       dispatch_handshake_(dispatch_, loop, "dispatch",
                           {true, options_.new_identity, options_.poll_interval, options_.fallback}),
       record_handshake_(record_, loop, "record", {.fallback = options_.fallback}) {}

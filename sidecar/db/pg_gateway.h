@@ -14,7 +14,10 @@ namespace byocd {
 class PgGateway final : public Gateway {
  public:
   struct Options {
-    std::string conninfo;
+    /// Where *dispatch* goes, which listens: the server itself.
+    Database direct;
+    /// Where *record* goes.
+    Database work;
     std::chrono::milliseconds lease{30'000};
     std::chrono::milliseconds poll_interval{1'000};
     /// Gives the identity for a new dispatch session, and the one in use.

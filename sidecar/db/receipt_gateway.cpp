@@ -79,9 +79,9 @@ SecretString read_key(Rows& rows) {
 
 }  // namespace
 
-PgReceiptGateway::PgReceiptGateway(Loop& loop, const std::string& conninfo,
+PgReceiptGateway::PgReceiptGateway(Loop& loop, const Database& database,
                                    std::shared_ptr<const OpenedCredential> fallback)
-    : connection_(loop, "receipts", conninfo),
+    : connection_(loop, "receipts", database),
       handshake_(connection_, loop, "receipts", {.fallback = std::move(fallback)}) {}
 
 void PgReceiptGateway::set_handler(std::function<void()> on_change) {

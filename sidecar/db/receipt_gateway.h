@@ -43,7 +43,7 @@ class ReceiptGateway {
 
 class PgReceiptGateway final : public ReceiptGateway {
  public:
-  PgReceiptGateway(Loop& loop, const std::string& conninfo, std::shared_ptr<const OpenedCredential> fallback);
+  PgReceiptGateway(Loop& loop, const Database& database, std::shared_ptr<const OpenedCredential> fallback);
 
   /// `on_change`: the connection became ready or was lost.
   void set_handler(std::function<void()> on_change);

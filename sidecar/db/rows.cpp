@@ -28,6 +28,14 @@ int Rows::count() const {
   return result_ ? PQntuples(result_.get()) : 0;
 }
 
+int Rows::columns() const {
+  return result_ ? PQnfields(result_.get()) : 0;
+}
+
+std::string_view Rows::name(int column) const {
+  return PQfname(result_.get(), column);
+}
+
 bool Rows::is_null(int row, int column) const {
   return PQgetisnull(result_.get(), row, column) != 0;
 }
@@ -49,7 +57,7 @@ std::int64_t Rows::long_integer(int row, int column) const {
 
 void Rows::cleanse() {
   for (int row = 0; row < count(); ++row)
-    for (int column = 0; column < PQnfields(result_.get()); ++column)
+    for (int column = 0; column < columns(); ++column)
       if (!is_null(row, column))
         OPENSSL_cleanse(PQgetvalue(result_.get(), row, column),
                         static_cast<std::size_t>(PQgetlength(result_.get(), row, column)));

@@ -37,6 +37,8 @@ class Rows {
   explicit Rows(pg_result* result);
 
   int count() const;
+  int columns() const;
+  std::string_view name(int column) const;
   bool is_null(int row, int column) const;
   std::string_view text(int row, int column) const;
   /// 0 when the text is not a number.

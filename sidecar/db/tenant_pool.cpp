@@ -41,7 +41,7 @@ struct TenantPool::Running {
 };
 
 TenantPool::Session::Session(Loop& loop, const Options& options, int number)
-    : connection(loop, "tenants " + std::to_string(number), options.conninfo),
+    : connection(loop, "tenants " + std::to_string(number), options.database),
       handshake(connection, loop, "tenants " + std::to_string(number), {.tenant_role = options.role}) {}
 
 TenantPool::TenantPool(Loop& loop, const Options& options)

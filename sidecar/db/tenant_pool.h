@@ -13,7 +13,7 @@ namespace byocd {
 class TenantPool final : public TenantDatabase {
  public:
   struct Options {
-    std::string conninfo;
+    Database database;
     /// The role that requests run as; empty: none, and no connection is made.
     std::string role;
     int connections = 4;

@@ -27,13 +27,14 @@ Outcome with_code(OutcomeKind kind, std::string code, std::string message) {
 }
 
 void report(const ClaimedJob& job, const Outcome& outcome, microseconds duration) {
+  const log::Ids ids{{"message_id", job.id}, {"org_id", job.org_id}};
   if (outcome.kind == OutcomeKind::accepted || outcome.kind == OutcomeKind::returned) {
-    log::debug("message {} of organization {}: {} after {} us, attempt {}", job.id, job.org_id, to_string(outcome.kind),
-               duration.count(), job.attempt);
+    log::debug(ids, "message {} of organization {}: {} after {} us, attempt {}", job.id, job.org_id,
+               to_string(outcome.kind), duration.count(), job.attempt);
     return;
   }
   // Not the provider's sentence: it may quote the number or the text.
-  log::info("message {} of organization {} to {}: {} ({}), attempt {}", job.id, job.org_id,
+  log::info(ids, "message {} of organization {} to {}: {} ({}), attempt {}", job.id, job.org_id,
             masked_number(job.to_number), to_string(outcome.kind), outcome.error_code.value_or("no code"), job.attempt);
 }
 
@@ -123,7 +124,8 @@ void Dispatcher::send(const Ready& ready) {
   const OpenedCredential& credential = *ready.credential;
   const auto begin = parts_.timers.now();
   if (!parts_.identities.surely_held(*job->claim, begin)) {
-    log::warn("message {} of organization {} is not sent: its lease may have run out", job->id, job->org_id);
+    log::warn({{"message_id", job->id}, {"org_id", job->org_id}},
+              "message {} of organization {} is not sent: its lease may have run out", job->id, job->org_id);
     return finish(job, returned());
   }
   if (hooks_.receipt_address)

@@ -28,6 +28,11 @@ void LaneLoads::change(Load& load, Change change) {
   taken_ += taken_by(load);
 }
 
+void LaneLoads::set_limits(int slots, int limit) {
+  requests_ = slots;
+  requests_limit_ = limit;
+}
+
 void LaneLoads::scale(double times) {
   const int limit = static_cast<int>(requests_limit_ * times);
   slots_ = static_cast<int>(requests_ * times);

@@ -18,6 +18,8 @@ class LaneLoads {
   /// `slots` requests at a time, of each lane no more than `limit`.
   LaneLoads(int slots, int limit) : requests_(slots), requests_limit_(limit), slots_(slots), limit_(limit) {}
 
+  /// Replaces both numbers; scale() makes them take effect.
+  void set_limits(int slots, int limit);
   /// Lets there be `times` as many jobs as requests.
   void scale(double times);
 
@@ -29,6 +31,8 @@ class LaneLoads {
   void begin(const std::string& lane, Clock::time_point now);
   void end(const std::string& lane, bool answered, Clock::time_point now);
 
+  /// Requests on their way.
+  int sent() const { return sent_; }
   /// Whether another request may go out at all, and of this lane.
   bool may_send() const { return sent_ < requests_; }
   bool may_send(const std::string& lane) const;
@@ -62,8 +66,8 @@ class LaneLoads {
   template <class Change>
   void change(Load& load, Change change);
 
-  const int requests_;
-  const int requests_limit_;
+  int requests_;
+  int requests_limit_;
   int slots_;
   int limit_;
   int sent_ = 0;

@@ -97,7 +97,8 @@ void Recorder::on_refused(const DbError& error) {
 void Recorder::on_unrecordable(const DbError& error) {
   JobOutcome& job = waiting_.front();
   Outcome& outcome = job.outcome;
-  log::error("the outcome of message {} of organization {} cannot be recorded: {}", job.id, job.org_id, error.text());
+  log::error({{"message_id", job.id}, {"org_id", job.org_id}},
+             "the outcome of message {} of organization {} cannot be recorded: {}", job.id, job.org_id, error.text());
   if (outcome.error_message || outcome.provider_status || outcome.from_number) {
     // A provider's free text is the likeliest cause, and the outcome matters more than its words.
     outcome.error_message.reset();

@@ -60,6 +60,7 @@ void Rescuer::rescue() {
       if (!result.error().connection_lost) log::error("rescuing expired jobs failed: {}", result.error().text());
     } else if (*result > 0) {
       log::warn("took over {} jobs whose lease had run out", *result);
+      if (hooks_.on_rescued) hooks_.on_rescued(*result);
     }
   });
 }

@@ -21,6 +21,8 @@ class Rescuer {
     /// How many outcomes there were in all, and how many of them are recorded, in their order.
     std::function<std::uint64_t()> known;
     std::function<std::uint64_t()> recorded;
+    /// So many jobs were taken over.
+    std::function<void(int)> on_rescued = nullptr;
   };
 
   Rescuer(Gateway& gateway, Timers& timers, Identities& identities, Hooks hooks, std::chrono::milliseconds lease);

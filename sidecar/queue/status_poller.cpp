@@ -109,8 +109,8 @@ void StatusPoller::ask(const StatusCheck& check, const CredentialCache::Credenti
   parts_.http.send(std::move(*request), [this, check, provider](const HttpResult& result) {
     --running_;
     auto facts = provider->interpret_status(result);
-    log::debug("message {} of organization {}: its status is {}", check.id, check.org_id,
-               facts ? facts->status : "not known");
+    log::debug({{"message_id", check.id}, {"org_id", check.org_id}}, "message {} of organization {}: its status is {}",
+               check.id, check.org_id, facts ? facts->status : "not known");
     if (facts) parts_.recorder.add({check.org_id, check.id, check.attempt, std::move(*facts), false}, nullptr);
   });
 }

@@ -103,7 +103,8 @@ void Verifier::finish(const VerificationJob& job, const Verdict& verdict) {
   const char* status = verdict.kind == Verdict::Kind::verified ? "verified"
                        : verdict.kind == Verdict::Kind::failed ? "failed"
                                                                : "retry";
-  log::info("credential {} of organization {}: verification says {}", job.id, job.org_id, status);
+  log::info({{"credential_id", job.id}, {"org_id", job.org_id}},
+            "credential {} of organization {}: verification says {}", job.id, job.org_id, status);
   std::optional<std::string> sentence;
   if (!verdict.problem.cause.empty()) sentence = verdict.problem.text();
   if (!verdict.note.empty()) sentence = verdict.note;

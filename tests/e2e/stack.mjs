@@ -137,7 +137,7 @@ export class Stack {
 }
 
 // Where a server program is that scripts/deps only unpacks; undefined: nowhere.
-export const tool = (name) => [`/usr/sbin/${name}`, `${TOP}/build/tools/${name}/usr/sbin/${name}`].find((file) => existsSync(file));
+export const tool = (name, program = `usr/sbin/${name}`) => [`/${program}`, `${TOP}/build/tools/${name}/${program}`].find((file) => existsSync(file));
 
 // The files below `folder` that contain `needle`, as bytes.
 export function filesWith(folder, needle) {

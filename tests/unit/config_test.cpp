@@ -181,6 +181,16 @@ TEST(Config, CutsSlashesFromTheEndOfAddresses) {
   EXPECT_EQ(config->twilio_base_url, "http://127.0.0.1:9999");
 }
 
+TEST(Config, TellsWhatOnlyARestartChanges) {
+  const auto before =
+      load_config(sources({{"http-listen", "127.0.0.1:1"}}, {}, {{"log-level", "info"}, {"lease", "40s"}}));
+  const auto after = load_config(sources({{"http-listen", "127.0.0.1:1"}}, {},
+                                         {{"log-level", "debug"}, {"max-in-flight", "7"}, {"poll-interval", "2s"}}));
+  ASSERT_TRUE(before.ok() && after.ok());
+  EXPECT_EQ(restart_settings(*before, *after), (std::vector<std::string>{"lease", "poll-interval"}));
+  EXPECT_TRUE(restart_settings(*before, *before).empty());
+}
+
 TEST(Config, ReadsAFile) {
   const auto file = parse_config_file("# a comment\nmax-in-flight = 12\npublic-url = \"https://sms.example.test\"\n");
   ASSERT_TRUE(file.ok());

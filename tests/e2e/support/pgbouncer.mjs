@@ -9,13 +9,13 @@ import { tool } from '../stack.mjs';
 export const PGBOUNCER = tool('pgbouncer');
 
 export class PgBouncer {
-  // `mode`: session, transaction; `size`: server connections. Whoever comes is `user`.
-  static async start(run, cluster, { database, user, mode, size = 20 }) {
+  // `mode`: session, transaction; `size`: server connections; `port`: that of a stopped one, to take its place. Whoever comes is `user`.
+  static async start(run, cluster, { database, user, mode, size = 20, port: wanted }) {
     const bouncer = new PgBouncer();
     const folder = `${cluster.env.PGHOST}/pgbouncer`;
     rmSync(folder, { recursive: true, force: true });
     mkdirSync(folder, { mode: 0o755 });
-    const port = await freePort();
+    const port = wanted ?? await freePort();
     cpSync(PGBOUNCER, `${folder}/pgbouncer`); // the server's user may not be able to enter our working folder
     writeFileSync(`${folder}/pgbouncer.ini`, `[databases]
 ${database} = host=${cluster.env.PGHOST} port=${cluster.env.PGPORT} user=${user} pool_size=${size}

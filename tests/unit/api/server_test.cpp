@@ -48,14 +48,14 @@ TEST_F(ServerTest, AnswersHealth) {
 }
 
 TEST_F(ServerTest, ReadyOnlyWhenItCanWork) {
-  Readiness readiness{true, true, false};
+  Readiness readiness{true, true, true, true, true, true, false};
   server.get("/readyz", [&] { return readiness_answer(readiness); });
   EXPECT_EQ(get("/readyz").status, 200);
   readiness.can_record = false;
   const HttpResponse missing = get("/readyz");
   EXPECT_EQ(missing.status, 503);
   EXPECT_EQ(nlohmann::json::parse(missing.body)["record_connection"], false);
-  readiness = {true, true, true};
+  readiness = {true, true, true, true, true, true, true};
   EXPECT_EQ(get("/readyz").status, 503);
 }
 

@@ -70,6 +70,23 @@ TEST_F(LaneLoadsTest, WhatALaneGotUnderAHigherLimitDoesNotCountAgainstOthers) {
   EXPECT_EQ(lanes.free_slots(), 4);
 }
 
+TEST_F(LaneLoadsTest, LimitsCanChange) {
+  LaneLoads lanes(4, 3);
+  EXPECT_EQ(fill(lanes, "a"), 3);
+  lanes.set_limits(20, 10);
+  lanes.scale(1);
+  EXPECT_EQ(lanes.slots(), 20);
+  EXPECT_EQ(lanes.free_slots(), 17);
+  EXPECT_EQ(lanes.room("a"), 7);
+  EXPECT_EQ(lanes.sent(), 3);
+  lanes.set_limits(2, 1);
+  lanes.scale(1);
+  EXPECT_EQ(lanes.room("a"), 0);
+  EXPECT_FALSE(lanes.may_send("b"));
+  for (int i = 0; i < 3; ++i) answer(lanes, "a");
+  EXPECT_TRUE(lanes.may_send("b"));
+}
+
 TEST_F(LaneLoadsTest, OneLaneAloneMaySendAsManyAsItsLimit) {
   for (const auto& [slots, limit] : std::vector<std::pair<int, int>>{{96, 64}, {96, 96}, {96, 1}, {3, 2}, {1, 1}}) {
     LaneLoads lanes(slots, limit);
