@@ -16,6 +16,7 @@
 #include "log.h"
 #include "process.h"
 #include "setup/command.h"
+#include "top/command.h"
 #include "uuid.h"
 #include "version.h"
 
@@ -164,6 +165,13 @@ int main(int argc, char** argv) try {
                  "take the fields from TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN, TWILIO_PHONE_NUMBER, without asking")
       ->excludes(setup_fd);
   add_settings(setup, {"database-url", "twilio-base-url", "request-timeout"});
+
+  byocd::TopOptions top_options;
+  auto* top = app.add_subcommand("top", "show the queue, live; q ends");
+  top->add_flag("--once", top_options.once, "print it once");
+  top->add_option("--interval", top_options.interval_seconds, "seconds between two looks (default 1)")
+      ->check(CLI::Range(0.1, 3600.0));
+  add_settings(top, {"database-url"});
   auto* version = app.add_subcommand("version", "print the version");
 
   try {
@@ -195,6 +203,11 @@ int main(int argc, char** argv) try {
     const auto config = read_config(std::move(given), config_file);
     if (!config) return complain(config.error().message);
     return byocd::setup_command(std::move(setup_options), *config, environment);
+  }
+  if (top->parsed()) {
+    const auto config = read_config(std::move(given), config_file);
+    if (!config) return complain(config.error().message);
+    return byocd::top_command(top_options, *config);
   }
   return run(given, config_file);
 } catch (const std::exception& error) {
