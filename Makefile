@@ -185,6 +185,8 @@ fuzz: build/fuzz/build.ninja
 
 install-byocd: byocd
 	@install -D -m 755 build/cmake/bin/byocd '$(DESTDIR)$(PREFIX)/bin/byocd'
+	@install -d '$(DESTDIR)$(PREFIX)/lib/systemd/system'
+	@sed 's|/usr/local/bin|$(PREFIX)/bin|' ops/byocd.service >'$(DESTDIR)$(PREFIX)/lib/systemd/system/byocd.service'
 uninstall-byocd:
-	rm -f '$(DESTDIR)$(PREFIX)/bin/byocd'
+	rm -f '$(DESTDIR)$(PREFIX)/bin/byocd' '$(DESTDIR)$(PREFIX)/lib/systemd/system/byocd.service'
 endif
