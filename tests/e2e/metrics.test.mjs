@@ -126,6 +126,22 @@ test('nothing tells who the tenants are, unless that is allowed', async () => {
   for (const secret of secrets.slice(2)) assert.ok(!text.includes(secret), secret);
 });
 
+test('doc/operations.md has every metric with its labels, and no other', async () => {
+  const documented = new Map([...readFileSync(`${TOP}/doc/operations.md`, 'utf8').matchAll(/^\| `((?:byocd?|process)_\w+)` \| ([^|]*)\|/gm)]
+    .map(([, name, labels]) => [name, labels.replaceAll('`', '').trim()]));
+  const text = await scrape(); // with lanes: see the test before
+  const found = new Map([...typesOf(text).keys()].map((name) => {
+    const line = text.split('\n').find((each) => new RegExp(`^${name}(_sum)?[{ ]`).test(each)) ?? '';
+    return [name, [...line.matchAll(/[{,](\w+)="/g)].map(([, label]) => label).join(' ')];
+  }));
+  assert.deepEqual(new Map([...documented].sort()), new Map([...found].sort()));
+});
+
+test('doc/operations.md has every alert', () => {
+  const text = readFileSync(`${TOP}/doc/operations.md`, 'utf8');
+  for (const [, name] of alerts.matchAll(/- alert: (\w+)/g)) assert.ok(text.includes(`\`${name}\``), name);
+});
+
 // What stands in the dashboard and the alerts.
 const dashboard = JSON.parse(readFileSync(`${TOP}/ops/grafana-dashboard.json`, 'utf8'));
 const queries = dashboard.panels.flatMap(({ targets }) => targets ?? []).map(({ expr }) => expr.replaceAll('$__rate_interval', '5m'));
