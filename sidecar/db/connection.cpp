@@ -165,6 +165,8 @@ void Connection::read_answers() {
       finish_query();
     else if (raw != nullptr)
       take_answer(raw, std::move(rows));
+    else if (PQstatus(connection_.get()) == CONNECTION_BAD)
+      break;  // the end of the pipeline never comes
   }
   while (connection_) {
     const std::unique_ptr<PGnotify, decltype(&PQfreemem)> notification(PQnotifies(connection_.get()), &PQfreemem);

@@ -113,6 +113,21 @@ test('a restart of the pooler costs nothing', { skip }, async () => {
   assert.equal((await stack.settled(id)).status, 'sent');
 });
 
+test('a session of the pooler that dies in the middle of a call is made anew', { skip }, async () => {
+  const blocker = await stack.connect();
+  await blocker.query('BEGIN; LOCK TABLE byoc.organization_keys IN ACCESS EXCLUSIVE MODE');
+  const killed = await until('a call that waits', async () => {
+    await metrics();
+    return stack.db.value(`
+      SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'byocd' AND query LIKE '%queue_totals%' AND wait_event_type = 'Lock'`);
+  });
+  assert.equal(killed, true);
+  await blocker.query('ROLLBACK');
+  await blocker.end();
+  await until('figures again', async () => /^byoc_up 1$/m.test(await metrics()));
+  assert.match(await metrics(), /^byocd_database_reconnects_total\{connection="monitor"\} [1-9]/m);
+});
+
 test('the environment\'s account is announced by the session that listens only', { skip }, async () => {
   const account = { sid: `AC${'0'.repeat(31)}f`, authToken: '000000000000000000000000000000ff', number: '+15550000077' };
   await stack.simulator.addAccount(account, 'Environment');
