@@ -50,7 +50,12 @@ bool ends_session(const DbError& error) {
 
 // The function was replaced by an upgrade; only a new session plans it anew and checks the version again.
 bool stale_plan(const DbError& error) {
-  return error.sqlstate == "0A000" || error.sqlstate == "26000";
+  return error.sqlstate == "0A000";
+}
+
+// A prepared statement is not where it was prepared, or is where it was not: this is not the session that it was.
+bool changed_session(const DbError& error) {
+  return error.sqlstate == "26000" || error.sqlstate == "42P05";
 }
 
 pg_conn* start_connection(const std::string& conninfo) {
@@ -196,8 +201,11 @@ void Connection::finish_query() {
   if (database_.observer && !done.preparing)
     database_.observer->on_call(done.statement.name, loop_.now() - done.since, answer.ok());
 
-  if (!answer.ok() && (ends_session(answer.error()) || stale_plan(answer.error()) || answer.error().sqlstate.empty())) {
-    const std::string reason = answer.error().text();
+  if (!answer.ok() && (ends_session(answer.error()) || stale_plan(answer.error()) || changed_session(answer.error()) ||
+                       answer.error().sqlstate.empty())) {
+    std::string reason = answer.error().text();
+    if (changed_session(answer.error()))
+      reason += "; a pooler in transaction mode belongs into pooled-database-url, the server itself into database-url";
     answer.error().connection_lost = true;
     done.callback(std::move(answer));
     return lose(reason);

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { clusterKey, ownerToken } from '../../scripts/jwt.mjs';
-import { Stack, until } from './stack.mjs';
+import { Byocd, Stack, until } from './stack.mjs';
 import { PGBOUNCER, PgBouncer } from './support/pgbouncer.mjs';
 
 const stack = new Stack('pooled_work');
@@ -145,4 +145,12 @@ test('nothing went wrong meanwhile', { skip }, () => {
   const log = readFileSync(stack.byocdLog, 'utf8');
   assert.doesNotMatch(log, / error /);
   assert.doesNotMatch(readFileSync(stack.cluster.log, 'utf8'), /prepared statement .* (does not|already) exist|WARNING/);
+});
+
+test('a pooler in transaction mode in the place of the server is told', { skip }, async () => {
+  await stack.byocd.program.stop();
+  const wrong = await Byocd.launch(stack.run, stack.cluster, { database: 'e2e', simulator: stack.simulator, env: bouncer.env, log: `${stack.run.folder}/wrong.log` });
+  await until('the advice', () => /prepared statement .*; a pooler in transaction mode belongs into pooled-database-url, the server itself into database-url; trying again/
+    .test(readFileSync(wrong.program.log, 'utf8')));
+  await wrong.program.stop('SIGKILL');
 });
