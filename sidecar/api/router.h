@@ -14,7 +14,8 @@ class Router {
  public:
   using Handler = std::function<void(const ApiRequest&, Reply)>;
 
-  /// `path` has segments as they are, and at most one `{name}` that stands for any segment but an empty one.
+  /// `path` has segments as they are, and at most one `{name}` that stands for any segment but an empty one, and but
+  /// one for which another path has that segment as it is.
   void add(std::string method, std::string path, Handler handler);
 
   /// Calls the handler, or answers itself: 404 for an unknown path, 405 for a method that the path does not have.
@@ -38,6 +39,8 @@ class Router {
 
     bool matches(std::string_view path) const;
   };
+
+  std::vector<const Route*> routes_of(std::string_view path) const;
 
   std::vector<Route> routes_;
 };

@@ -193,6 +193,15 @@ test('methods: HEAD answers as GET without a body, others are 405 with Allow', a
   assert.equal((await call('GET', '/api/organization/calendar/availability')).status, 404);
 });
 
+test('what is described is what is served: every address, and no other methods', async () => {
+  const described = new Map();
+  for (const { method, path } of api.description.operations) described.set(path, [...described.get(path) ?? [], method, ...(method === 'GET' ? ['HEAD'] : [])]);
+  for (const [path, methods] of described) {
+    const { status: code, headers } = await call('PUT', path.replaceAll(/\{\w+\}/g, a.credential));
+    assert.deepEqual([code, headers.allow?.split(', ').sort()], [405, methods.sort()], path);
+  }
+});
+
 test('CORS is off: no page of another origin may read an answer', async () => {
   const headers = { origin: 'https://app.example', 'access-control-request-method': 'POST', 'access-control-request-headers': 'authorization' };
   for (const answer of [await call('OPTIONS', CREDENTIALS, { headers }), await call('GET', CREDENTIALS, { headers })]) {

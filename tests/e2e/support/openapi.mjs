@@ -21,9 +21,8 @@ export class OpenApi {
       .map(([method, operation]) => ({
         method: method.toUpperCase(), path, operation,
         parameters: [...item.parameters ?? [], ...operation.parameters ?? []].map((parameter) => this.resolve(parameter)),
-        // Literal paths go before those with parameters.
         pattern: new RegExp(`^${path.replaceAll('.', '\\.').replaceAll(/\{\w+\}/g, '[^/]+')}$`), literal: !path.includes('{'),
-      }))).sort((a, b) => b.literal - a.literal);
+      })));
   }
 
   resolve(node) {
@@ -34,7 +33,10 @@ export class OpenApi {
   // What is served by that method at that address, undefined for what is not described.
   operation(method, target) {
     const path = target.split('?')[0];
-    return this.operations.find((each) => each.pattern.test(path) && each.method === (method === 'HEAD' ? 'GET' : method));
+    const there = this.operations.filter((each) => each.pattern.test(path));
+    // Literal paths go before those with parameters.
+    const literal = there.some((each) => each.literal);
+    return there.find((each) => each.literal === literal && each.method === (method === 'HEAD' ? 'GET' : method));
   }
 
   // Fails unless the answer { status, headers, text } is one that the document promises.

@@ -8,8 +8,11 @@ namespace {
 class RouterTest : public testing::Test {
  protected:
   RouterTest() {
-    for (const auto& [method, path] :
-         {std::pair{"GET", "/things"}, {"POST", "/things"}, {"GET", "/things/{id}"}, {"POST", "/things/{id}/verify"}})
+    for (const auto& [method, path] : {std::pair{"GET", "/things"},
+                                       {"POST", "/things"},
+                                       {"GET", "/things/{id}"},
+                                       {"POST", "/things/special"},
+                                       {"POST", "/things/{id}/verify"}})
       router.add(method, path, [this, path = path](const ApiRequest& request, const Reply& reply) {
         called = std::string(path) + " " + request.parameter;
         reply(empty_answer());
@@ -36,6 +39,13 @@ TEST_F(RouterTest, FindsByMethodAndPath) {
   EXPECT_EQ(called, "/things/{id} 7");
   EXPECT_EQ(serve("POST", "/things/7/verify").status, 204);
   EXPECT_EQ(called, "/things/{id}/verify 7");
+}
+
+TEST_F(RouterTest, ASegmentAsItIsGoesBeforeAParameter) {
+  EXPECT_EQ(serve("POST", "/things/special").status, 204);
+  EXPECT_EQ(called, "/things/special ");
+  EXPECT_EQ(serve("GET", "/things/special").status, 405);
+  EXPECT_EQ(router.allowed("/things/special"), "POST");
 }
 
 TEST_F(RouterTest, AnUnknownPathIs404) {
