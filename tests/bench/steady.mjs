@@ -40,7 +40,7 @@ async function arrivals(bed, count) {
   const isThere = async () => (await bed.simulator.messages(`?to=${encodeURIComponent(last)}`)).length > 0;
   const ofOurs = async () => (await bed.simulator.messages()).filter(({ to }) => to.startsWith(PHONE));
   const all = async () => { const messages = await ofOurs(); return messages.length === count && messages; };
-  await until('the last to arrive', isThere, { timeout: PATIENCE }).catch(() => {});
-  const messages = await until('all to arrive', all, { timeout: PATIENCE }).catch(ofOurs);
+  const messages = await until('the last to arrive', isThere, { timeout: PATIENCE })
+    .then(() => until('all to arrive', all, { timeout: PATIENCE })).catch(ofOurs);
   return new Map(messages.map(({ to, arrived }) => [to, arrived]));
 }
