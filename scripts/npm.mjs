@@ -24,6 +24,7 @@ const isInstalled = (source, folder) => existsSync(note(folder)) && readFileSync
 
 function install(source, folder) {
   if (isInstalled(source, folder)) return;
+  mkdirSync(folder, { recursive: true });
   const files = filesOf(source);
   rmSync(note(folder), { force: true });
   for (const file of files) copyFileSync(`${source}/${file}`, `${folder}/${file}`);
