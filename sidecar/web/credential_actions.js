@@ -32,7 +32,7 @@ export async function rename(credential, reload) {
     submit([name], save, general, async () => {
       await changeCredential(credential, { display_name: name.value }, etag);
       dialog.close();
-      toast('Renamed.');
+      toast('Renamed.', 'good', credential.id);
       await reload();
     });
   });
@@ -40,7 +40,7 @@ export async function rename(credential, reload) {
 
 export async function setDefault(credential, reload) {
   await changeCredential(credential, { is_default: true }, '*');
-  toast(`${credential.display_name} is now the default.`);
+  toast(`${credential.display_name} is now the default.`, 'good', credential.id);
   await reload();
 }
 
@@ -51,6 +51,6 @@ export async function revoke(credential, reload) {
     : 'Its secrets are destroyed at once, and nothing can be sent with it any more. This cannot be undone.';
   if (!await confirmed(`Revoke ${name}?`, text, 'Revoke')) return;
   await call('DELETE', credentialPath(credential));
-  toast(`${name} is revoked.`);
+  toast(`${name} is revoked.`, 'good', credential.id);
   await reload();
 }
