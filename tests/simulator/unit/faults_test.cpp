@@ -11,10 +11,11 @@
 namespace simulator {
 namespace {
 
-const request create{"POST", "/2010-04-01/Accounts/AC00000000000000000000000000000001/Messages.json", "", "",
-                     "To=%2B15551000001&Body=x"};
-const request list{"GET", "/2010-04-01/Accounts/AC00000000000000000000000000000002/Messages.json", "To=%2B15551000001",
-                   "", ""};
+const request create{"POST", "/2010-04-01/Accounts/AC00000000000000000000000000000001/Messages.json",
+                     "",     "",
+                     "",     "To=%2B15551000001&Body=x"};
+const request list{
+    "GET", "/2010-04-01/Accounts/AC00000000000000000000000000000002/Messages.json", "To=%2B15551000001", "", "", ""};
 
 fault_rules rules_of(const char* text) {
   fault_rules rules;
