@@ -39,6 +39,11 @@ std::string rfc2822(timestamp when) {
                      time.seconds().count());
 }
 
+std::string http_date(timestamp when) {
+  const auto text = rfc2822(when);
+  return text.substr(0, text.rfind(' ') + 1) + "GMT";
+}
+
 std::string iso8601(timestamp when) {
   const auto day = floor<days>(when);
   const year_month_day date(day);

@@ -16,6 +16,9 @@ timestamp now();
 /// `Fri, 20 Nov 2026 12:00:00 +0000`: the form of dates in Twilio's resources (RFC 2822).
 std::string rfc2822(timestamp when);
 
+/// `Fri, 20 Nov 2026 12:00:00 GMT`: the form of dates in HTTP (RFC 9110, section 5.6.7).
+std::string http_date(timestamp when);
+
 /// `2026-11-20T12:00:00.000000Z` (ISO 8601).
 std::string iso8601(timestamp when);
 

@@ -15,6 +15,8 @@
 #include <random>
 #include <stdexcept>
 
+#include "dates.h"
+
 namespace simulator {
 namespace {
 
@@ -59,8 +61,21 @@ timeval to_timeval(std::chrono::microseconds span) {
   return {static_cast<time_t>(span.count() / 1'000'000), static_cast<suseconds_t>(span.count() % 1'000'000)};
 }
 
+/// Made once a second; evhttp would make it for each answer.
+const char* date_header() {
+  static std::chrono::sys_seconds second{};
+  static std::string text;
+  const auto when = now();
+  if (const auto current = std::chrono::floor<std::chrono::seconds>(when); text.empty() || current != second) {
+    second = current;
+    text = http_date(when);
+  }
+  return text.c_str();
+}
+
 void add_headers(evhttp_request* req, const answer& result) {
   auto* headers = evhttp_request_get_output_headers(req);
+  evhttp_add_header(headers, "Date", date_header());
   evhttp_add_header(headers, "Content-Type", result.content_type);
   evhttp_add_header(headers, "Content-Length", fmt::format_int(result.body.size()).c_str());
   if (result.retry_after) evhttp_add_header(headers, "Retry-After", fmt::format_int(*result.retry_after).c_str());

@@ -7,9 +7,10 @@ namespace {
 
 using namespace std::chrono;
 
-TEST(dates, are_written_as_twilio_and_iso_write_them) {
+TEST(dates, are_written_as_twilio_http_and_iso_write_them) {
   const timestamp when = sys_days(2026y / November / 5) + 3h + 4min + 5s + 6us;
   EXPECT_EQ(rfc2822(when), "Thu, 05 Nov 2026 03:04:05 +0000");
+  EXPECT_EQ(http_date(when), "Thu, 05 Nov 2026 03:04:05 GMT");
   EXPECT_EQ(iso8601(when), "2026-11-05T03:04:05.000006Z");
 }
 
