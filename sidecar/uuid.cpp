@@ -53,19 +53,15 @@ bool is_uuid(std::string_view text) {
 }
 
 bool uuid_bytes(std::string_view text, std::uint8_t (&bytes)[16]) {
-  if (text.size() != 36) return false;
+  // Where each byte's two digits stand.
+  static constexpr std::uint8_t places[16] = {0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34};
+  if (text.size() != 36 || text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-') return false;
   unsigned all = 0;
-  std::size_t at = 0;
-  for (std::uint8_t& byte : bytes) {
-    if (at == 8 || at == 13 || at == 18 || at == 23) {
-      if (text[at] != '-') return false;
-      ++at;
-    }
-    const unsigned high = hex_value(text[at]);
-    const unsigned low = hex_value(text[at + 1]);
+  for (std::size_t i = 0; i < sizeof bytes; ++i) {
+    const unsigned high = hex_value(text[places[i]]);
+    const unsigned low = hex_value(text[places[i] + 1]);
     all |= high | low;
-    byte = static_cast<std::uint8_t>(high << 4 | low);
-    at += 2;
+    bytes[i] = static_cast<std::uint8_t>(high << 4 | low);
   }
   return all < 16;
 }

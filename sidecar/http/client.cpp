@@ -3,17 +3,26 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <optional>
 #include <stdexcept>
 
 namespace byocd {
 
 namespace {
 
-std::string no_proxy_hosts() {
+// Nothing: there are no proxies. libcurl would look at the environment for each request.
+std::optional<std::string> no_proxy_hosts() {
+  const auto is_set = [](const char* variable) {
+    const char* value = std::getenv(variable);
+    return value != nullptr && *value != '\0';
+  };
+  const auto variables = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
+  if (std::none_of(variables.begin(), variables.end(), is_set)) return std::nullopt;
   std::string hosts = "localhost,127.0.0.0/8,::1";
   for (const char* variable : {"no_proxy", "NO_PROXY"})
-    if (const char* more = std::getenv(variable); more != nullptr && *more != '\0') hosts += std::string(",") + more;
+    if (is_set(variable)) hosts += std::string(",") + std::getenv(variable);
   return hosts;
 }
 

@@ -66,7 +66,8 @@ HttpFailure::Reason reason_of(CURLcode code) {
 
 }  // namespace
 
-Transfer::Transfer(const Options& options) : options_(options), easy_(curl_easy_init()) {
+Transfer::Transfer(const Options& options)
+    : options_(options), user_agent_("User-Agent: " + options.user_agent), easy_(curl_easy_init()) {
   if (!easy_) throw std::runtime_error("no memory for a libcurl handle");
   CURL* easy = easy_.get();
   set(easy, CURLOPT_NOSIGNAL, 1L);
@@ -83,8 +84,7 @@ Transfer::Transfer(const Options& options) : options_(options), easy_(curl_easy_
   set(easy, CURLOPT_SOCKOPTFUNCTION, &Transfer::on_socket_made);
   set(easy, CURLOPT_MAXAGE_CONN, longest_idle_s);
   set(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(options.request_timeout.count()));
-  set(easy, CURLOPT_USERAGENT, options.user_agent.c_str());
-  set(easy, CURLOPT_NOPROXY, options.no_proxy.c_str());
+  if (options.no_proxy) set(easy, CURLOPT_NOPROXY, options.no_proxy->c_str());
   set(easy, CURLOPT_ERRORBUFFER, error_.data());
   set(easy, CURLOPT_PRIVATE, this);
   set(easy, CURLOPT_WRITEDATA, this);
@@ -115,13 +115,15 @@ void Transfer::start(HttpRequest request, ParsedUrls::Url url, HttpCallback call
 void Transfer::set_headers() {
   headers_.clear();
   // libcurl reads the list where it is and never writes to it.
-  const auto add = [this](const SecretString& line) {
-    headers_.push_back({const_cast<char*>(line.reveal().c_str()), nullptr});
-  };
-  if (!request_.user.empty()) add(authorization_ = authorization(request_.user, request_.password));
-  for (const auto& line : request_.headers) add(line);
+  const auto add = [this](const std::string& line) { headers_.push_back({const_cast<char*>(line.c_str()), nullptr}); };
+  add(user_agent_);  // by CURLOPT_USERAGENT libcurl would write it twice
+  if (!request_.user.empty()) {
+    authorization_ = authorization(request_.user, request_.password);
+    add(authorization_.reveal());
+  }
+  for (const auto& line : request_.headers) add(line.reveal());
   for (std::size_t i = 1; i < headers_.size(); ++i) headers_[i - 1].next = &headers_[i];
-  set(easy_.get(), CURLOPT_HTTPHEADER, headers_.empty() ? nullptr : headers_.data());
+  set(easy_.get(), CURLOPT_HTTPHEADER, headers_.data());
 }
 
 void Transfer::set_method() {
@@ -149,7 +151,7 @@ void Transfer::set_guard() {
   set(easy, CURLOPT_FRESH_CONNECT, alone);
   set(easy, CURLOPT_FORBID_REUSE, alone);
   // A proxy would connect to what it finds itself behind the name. Empty: none, whatever the environment says.
-  set(easy, CURLOPT_PROXY, request_.untrusted_url ? "" : nullptr);
+  set(easy, CURLOPT_PROXY, request_.untrusted_url || !options_.no_proxy ? "" : nullptr);
 }
 
 HttpResult Transfer::finish(CURLcode code, bool cancelled) {

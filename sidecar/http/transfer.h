@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,8 +27,8 @@ class Transfer {
   struct Options {
     std::chrono::milliseconds request_timeout;
     std::string user_agent;
-    /// Hosts that no proxy is used for, in libcurl's syntax.
-    std::string no_proxy;
+    /// Hosts that no proxy is used for, in libcurl's syntax; nothing: there is no proxy.
+    std::optional<std::string> no_proxy;
     /// Where URLs of tenants may lead.
     AddressRules rules;
     /// Makes a socket for an address.
@@ -62,6 +63,7 @@ class Transfer {
   bool possibly_written() const;
 
   const Options& options_;
+  const std::string user_agent_;  // a header line
   std::unique_ptr<CURL, EasyFree> easy_;
   HttpRequest request_;
   ParsedUrls::Url url_;

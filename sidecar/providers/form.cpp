@@ -1,29 +1,36 @@
 #include "form.h"
 
 #include <algorithm>
+#include <array>
 
 namespace byocd {
 
 namespace {
 
-constexpr bool is_unreserved(char c) {
-  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-         c == '_' || c == '~';
-}
+constexpr std::array<bool, 256> is_unreserved = [] {
+  std::array<bool, 256> table{};
+  for (const char c : std::string_view("-._~")) table[static_cast<unsigned char>(c)] = true;
+  for (int i = 0; i < 26; ++i) table['A' + i] = table['a' + i] = true;
+  for (int i = 0; i < 10; ++i) table['0' + i] = true;
+  return table;
+}();
 
 void append_encoded(std::string& out, std::string_view text) {
   static constexpr char digits[] = "0123456789ABCDEF";
-  // What need not be encoded, in one piece.
-  while (!text.empty()) {
-    const auto end = std::find_if_not(text.begin(), text.end(), is_unreserved);
-    out.append(text.begin(), end);
-    text.remove_prefix(static_cast<std::size_t>(end - text.begin()));
-    if (text.empty()) break;
-    const auto byte = static_cast<unsigned char>(text.front());
-    const char escape[] = {'%', digits[byte >> 4], digits[byte & 0x0f]};
-    out.append(escape, sizeof escape);
-    text.remove_prefix(1);
+  const std::size_t begin = out.size();
+  out.resize(begin + 3 * text.size());
+  char* to = &out[begin];
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (is_unreserved[byte]) {
+      *to++ = c;
+      continue;
+    }
+    *to++ = '%';
+    *to++ = digits[byte >> 4];
+    *to++ = digits[byte & 0x0f];
   }
+  out.resize(static_cast<std::size_t>(to - out.data()));
 }
 
 }  // namespace
@@ -35,7 +42,7 @@ std::string percent_encoded(std::string_view text) {
 }
 
 void append_field(std::string& form, std::string_view name, std::string_view value) {
-  form.reserve(form.size() + name.size() + 2 + value.size() * 2);
+  form.reserve(form.size() + 3 * name.size() + 2 + 3 * value.size());
   if (!form.empty()) form += '&';
   append_encoded(form, name);
   form += '=';

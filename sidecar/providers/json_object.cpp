@@ -1,7 +1,9 @@
 #include "json_object.h"
 
-#include <array>
+#include <bit>
 #include <charconv>
+#include <cstdint>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 namespace byocd {
@@ -12,12 +14,27 @@ using nlohmann::json;
 
 constexpr std::string_view space = " \t\n\r";
 
-// Printable ASCII but quotes and backslashes.
-constexpr std::array<bool, 256> is_plain = [] {
-  std::array<bool, 256> table{};
-  for (std::size_t c = ' '; c <= '~'; ++c) table[c] = c != '"' && c != '\\';
-  return table;
-}();
+// What a string may hold as it is, in ASCII: all but quotes, backslashes and control characters.
+bool is_plain(char c) {
+  return static_cast<unsigned char>(c) < 0x80 && c >= ' ' && c != '"' && c != '\\';
+}
+
+// How many plain characters the text begins with.
+std::size_t plain_length(std::string_view text) {
+  constexpr std::uint64_t ones = 0x0101010101010101;
+  std::size_t length = 0;
+  // Eight at a time: the lowest byte whose highest bit is set in `others` is the first that is not plain.
+  for (std::uint64_t eight = 0; length + sizeof eight <= text.size(); length += sizeof eight) {
+    std::memcpy(&eight, text.data() + length, sizeof eight);
+    if constexpr (std::endian::native == std::endian::big) eight = __builtin_bswap64(eight);
+    const auto zeros = [](std::uint64_t bytes) { return (bytes - ones) & ~bytes; };
+    const std::uint64_t others =
+        (eight | (eight - ones * ' ') | zeros(eight ^ ones * '"') | zeros(eight ^ ones * '\\')) & ones * 0x80;
+    if (others != 0) return length + static_cast<std::size_t>(std::countr_zero(others)) / 8;
+  }
+  while (length < text.size() && is_plain(text[length])) ++length;
+  return length;
+}
 
 // Finds where values begin and end. Whether one is well-formed is left to the library, but for plain ASCII text and
 // null.
@@ -32,7 +49,7 @@ class Scanner {
 
   bool skip(char expected) {
     skip_space();
-    if (position_ == text_.size() || text_[position_] != expected) return false;
+    if (!stands_at(expected)) return false;
     ++position_;
     return true;
   }
@@ -49,7 +66,7 @@ class Scanner {
   // Empty: no value.
   std::string_view value() {
     skip_space();
-    if (text_.substr(position_, 1) == "\"") return string();
+    if (stands_at('"')) return string();
     const std::size_t begin = position_;
     const bool flat = pass_value();
     auto token = text_.substr(begin, position_ - begin);
@@ -59,21 +76,24 @@ class Scanner {
   }
 
  private:
-  void skip_space() { position_ = std::min(text_.find_first_not_of(space, position_), text_.size()); }
+  void skip_space() {
+    while (position_ < text_.size() && text_[position_] <= ' ' && space.find(text_[position_]) != space.npos)
+      ++position_;
+  }
+  bool stands_at(char c) const { return position_ < text_.size() && text_[position_] == c; }
 
-  // True: a string, of printable ASCII without escapes.
+  // True: a string, of plain characters only.
   bool pass_string() {
-    if (text_.substr(position_, 1) != "\"") return false;
+    if (!stands_at('"')) return false;
+    ++position_;
     bool plain = true;
-    for (++position_; position_ < text_.size(); ++position_) {
-      const char c = text_[position_];
-      if (is_plain[static_cast<unsigned char>(c)]) continue;
-      if (c == '"') {
-        ++position_;
-        return plain;
-      }
+    while (position_ < text_.size()) {
+      position_ += plain_length(text_.substr(position_));
+      if (position_ == text_.size()) break;
+      const char c = text_[position_++];
+      if (c == '"') return plain;
       plain = false;
-      if (c == '\\' && position_ + 1 < text_.size()) ++position_;
+      if (c == '\\' && position_ < text_.size()) ++position_;
     }
     return false;
   }
@@ -81,7 +101,7 @@ class Scanner {
   // Stands at the comma or bracket behind it then, or at the end of the text. True: may be an object without brackets
   // inside.
   bool pass_value() {
-    const bool object = text_.substr(position_, 1) == "{";
+    const bool object = stands_at('{');
     int brackets = 0;
     for (int depth = 0; position_ < text_.size();) {
       const char c = text_[position_];
@@ -110,9 +130,8 @@ std::string content(std::string_view token) {
   return std::string(token.substr(1, token.size() - 2));
 }
 
-bool is_content(std::string_view text, std::string_view token) {
-  if (token.find('\\') != std::string_view::npos) return content(token) == text;
-  return token.substr(1, token.size() - 2) == text;
+bool is_content(std::string_view text, std::string_view token, bool may_be_escaped) {
+  return token.substr(1, token.size() - 2) == text || (may_be_escaped && content(token) == text);
 }
 
 }  // namespace
@@ -130,6 +149,7 @@ std::optional<JsonObject> JsonObject::parse(std::string_view text) {
       member.value = scanner.value();
       if (member.value.empty()) return std::nullopt;
       object.members_.push_back(member);
+      object.has_escapes_ |= member.name.find('\\') != member.name.npos;
     } while (scanner.skip(','));
     if (!scanner.skip('}')) return std::nullopt;
   }
@@ -138,7 +158,7 @@ std::optional<JsonObject> JsonObject::parse(std::string_view text) {
 
 std::string_view JsonObject::find(std::string_view name) const {
   for (auto member = members_.rbegin(); member != members_.rend(); ++member)
-    if (is_content(name, member->name)) return member->value;
+    if (is_content(name, member->name, has_escapes_)) return member->value;
   return {};
 }
 

@@ -29,6 +29,7 @@ class JsonObject {
   std::string_view find(std::string_view name) const;
 
   std::vector<Member> members_;
+  bool has_escapes_ = false;  // some name has
 };
 
 }  // namespace byocd

@@ -105,11 +105,13 @@ Result<HttpRequest, PrepareError> Twilio::prepare(const ClaimedJob& job, const C
 Outcome Twilio::interpret(const HttpResult& result) const {
   if (!result) return outcome_of_failure(result.error());
   const HttpResponse& response = *result;
+  static const JsonObject nothing;
   const auto parsed = JsonObject::parse(response.body);
-  const JsonObject document = parsed.value_or(JsonObject());
+  const JsonObject& document = parsed ? *parsed : nothing;
 
   if (response.status >= 200 && response.status < 300) {
-    if (document.text("sid")) return accepted(document, response.status);
+    Outcome outcome = accepted(document, response.status);
+    if (outcome.provider_sid) return outcome;
     return bad_answer(response.status, "Twilio's answer has no message SID");
   }
   if (response.status >= 500) {

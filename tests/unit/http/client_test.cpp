@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstdlib>
 
 #include "support/tiny_server.h"
 
@@ -150,6 +151,27 @@ TEST_F(CurlClientTest, SendsEachMethodWithHeadersAndWithoutBasicAuthentication) 
     EXPECT_EQ(request.substr(request.size() - 4), "\r\n\r\n");
   }
   EXPECT_EQ(server.connections(), 1);
+}
+
+TEST_F(CurlClientTest, GoesThroughTheEnvironmentsProxyUnlessItIsAtHome) {
+  std::string seen;
+  TinyServer proxy([&](Peer& peer) {
+    seen = peer.read_request();
+    peer.write(ok_answer);
+  });
+  TinyServer server([](Peer& peer) {
+    peer.read_request();
+    peer.write(ok_answer);
+  });
+  ::setenv("http_proxy", proxy.url().c_str(), 1);
+  CurlClient through(loop, {60s, 4, "byocd-test"});
+  const bool far = send(through, post("http://provider.invalid/x")).ok();
+  const bool near = send(through, post(server.url())).ok();
+  ::unsetenv("http_proxy");
+  EXPECT_TRUE(far);
+  EXPECT_EQ(seen.rfind("POST http://provider.invalid/x HTTP/1.1\r\n", 0), 0u) << seen;
+  EXPECT_TRUE(near);
+  EXPECT_EQ(proxy.connections(), 1);
 }
 
 TEST_F(CurlClientTest, ARefusedConnectionWasNotWritten) {
