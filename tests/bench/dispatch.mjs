@@ -32,30 +32,40 @@ for (const system of [ours, spread, alone, boss]) await system.prepare(bed);
 const runs = new Map(CASES.map((each) => [each, new Map(each.systems.map((system) => [system, []]))]));
 for (let round = 0; round < rounds; ++round) {
   for (const each of CASES) {
-    for (const system of each.systems) runs.get(each).get(system).push(await drain(bed, system, each));
+    // Another one begins each round: what comes first or last must not be the same one always.
+    const first = round % each.systems.length;
+    for (const system of [...each.systems.slice(first), ...each.systems.slice(0, first)]) {
+      runs.get(each).get(system).push(await drain(bed, system, each));
+    }
   }
 }
 
+// Ratios are those within a round: the machine's load drifts from one to the next.
 const results = CASES.map((each) => {
-  const rows = each.systems.map((system) => {
-    const of = (value) => median(runs.get(each).get(system).map(value));
-    return {
-      system: system.name, perSecond: of((run) => run.perSecond), cpu: of((run) => run.cpu.total),
-      worker: of((run) => run.cpu.worker), server: of((run) => run.cpu.server),
-    };
-  });
-  const bestPeer = Math.max(...rows.filter((row) => !row.system.startsWith('pg_byoc')).map((row) => row.perSecond));
-  const reference = { speed: each.ceiling ?? bestPeer, cpu: rows.find((row) => row.system === alone.name).cpu };
-  return { title: each.title, bars: each.bars, reference, rows };
+  const of = (system, value) => runs.get(each).get(system).map(value);
+  const speed = (run) => run.perSecond;
+  const cpu = (run) => run.cpu.total;
+  const [bestPeer] = each.systems.filter((system) => peers.includes(system))
+    .sort((x, y) => median(of(y, speed)) - median(of(x, speed)));
+  const ratio = (system, value, reference) => median(of(system, value).map((own, round) => own / reference(round)));
+  return {
+    title: each.title, bars: each.bars,
+    rows: each.systems.map((system) => ({
+      system: system.name, perSecond: median(of(system, speed)), cpu: median(of(system, cpu)),
+      worker: median(of(system, (run) => run.cpu.worker)), server: median(of(system, (run) => run.cpu.server)),
+      speedRatio: ratio(system, speed, (round) => each.ceiling ?? of(bestPeer, speed)[round]),
+      cpuRatio: ratio(system, cpu, (round) => of(alone, cpu)[round]),
+    })),
+  };
 });
 
-for (const { title, bars, reference, rows } of results) {
+for (const { title, bars, rows } of results) {
   report(title, ['', 'messages/s', 'CPU s per 1,000', 'worker', 'PostgreSQL', 'speed', 'CPU'], rows.map((row) => {
     const judged = row.system.startsWith('pg_byoc');
     return [
       row.system, Math.round(row.perSecond), row.cpu.toFixed(3), row.worker.toFixed(3), row.server.toFixed(3),
-      against(row.perSecond / reference.speed, judged ? { least: bars.speed } : {}),
-      against(row.cpu / reference.cpu, judged ? { most: bars.cpu } : {}),
+      against(row.speedRatio, judged ? { least: bars.speed } : {}),
+      against(row.cpuRatio, judged ? { most: bars.cpu } : {}),
     ];
   }));
 }

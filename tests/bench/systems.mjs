@@ -7,6 +7,7 @@
 //   left                         SQL: how many messages are not done yet
 //   start(bed, database, inFlight)   a worker, loaded but idle: { pids, begin(), stop() }
 
+import { readFileSync, rmSync } from 'node:fs';
 import { until } from '../../scripts/run.mjs';
 import { Byocd } from '../../scripts/stack.mjs';
 import { account } from './bed.mjs';
@@ -48,20 +49,21 @@ export function byoc(organizations) {
       INSERT INTO leads (org_id, phone, body)
       SELECT o.id, ${PHONE}, ${BODY} FROM generate_series(1, $1::int) AS g JOIN o ON o.number = g % o.size + 1 ORDER BY g`, [count, only]),
 
-    // `more`: further settings of byocd. The worker also has a `url`, once it has begun.
+    // `more`: further settings of byocd. The worker also has a `url`.
     async start(bed, database, inFlight, more = {}) {
-      const pids = [];
-      let byocd;
+      const env = { BYOC_MAX_IN_FLIGHT: String(inFlight), ...more };
+      if (organizations === 1) env.BYOC_MAX_IN_FLIGHT_PER_ACCOUNT = env.BYOC_MAX_IN_FLIGHT; // nobody to leave slots to
+      const log = `${bed.run.folder}/byocd.log`;
+      rmSync(log, { force: true });
+      // It tries to connect again until it may: loaded, as peers are that wait for their signal.
+      await bed.admin.query('ALTER ROLE byocd NOLOGIN');
+      const { program, url } = await Byocd.launch(bed.run, bed.cluster, { database, simulator: bed.simulator, log, env });
+      await until('byocd to be loaded', () => readFileSync(log, 'utf8').includes('not permitted to log in'));
       return {
-        pids,
-        get url() { return byocd.url; },
-        async begin() {
-          const env = { BYOC_MAX_IN_FLIGHT: String(inFlight), ...more };
-          if (organizations === 1) env.BYOC_MAX_IN_FLIGHT_PER_ACCOUNT = env.BYOC_MAX_IN_FLIGHT; // nobody to leave slots to
-          byocd = await Byocd.launch(bed.run, bed.cluster, { database, simulator: bed.simulator, log: `${bed.run.folder}/byocd.log`, env });
-          pids.push(byocd.program.pid);
-        },
-        stop: () => byocd.program.stop('SIGKILL'),
+        pids: [program.pid],
+        url,
+        begin: () => bed.admin.query('ALTER ROLE byocd LOGIN'),
+        stop: () => program.stop('SIGKILL'),
       };
     },
   };
