@@ -22,6 +22,7 @@
 #include "providers/registry.h"
 #include "providers/twilio.h"
 #include "queue/access_tokens.h"
+#include "queue/call_runner.h"
 #include "queue/claimer.h"
 #include "queue/credential_cache.h"
 #include "queue/dispatcher.h"
@@ -133,6 +134,7 @@ class Daemon {
   Sealer sealer_;
   Verifier verifier_;
   Reconciler reconciler_;
+  CallRunner call_runner_;
   RestApi rest_api_;
   Monitoring monitoring_;
   Server server_;
@@ -192,7 +194,7 @@ Daemon::Daemon(const Config& config, Reload reload)
                          receipt_addresses_.settled();
                 },
                 [this] { return dispatcher_.typical_duration(); },
-                [this](std::vector<ClaimedJob> jobs) { on_jobs(std::move(jobs)); }},
+                [this](std::vector<ClaimedJob> jobs) { on_jobs(std::move(jobs)); }, [this] { call_runner_.wake(); }},
                {config.poll_interval}),
       rescuer_(gateway_, loop_, identities_,
                {[this] { return recorder_.known(); }, [this] { return recorder_.recorded(); },
@@ -201,6 +203,11 @@ Daemon::Daemon(const Config& config, Reload reload)
       sealer_(gateway_, loop_),
       verifier_({gateway_, registry_, http_, credentials_, tokens_, loop_}, config.poll_interval),
       reconciler_({gateway_, registry_, http_, credentials_, loop_}, config.poll_interval),
+      call_runner_({gateway_, registry_, http_, credentials_, loop_},
+                   {[](const CredentialCache::Credential& credential,
+                       const std::function<void(CallRunner::Authorized)>& callback) { callback(credential); },
+                    [](const CredentialCache::Credential&) {}},
+                   {config.poll_interval, config.lease}),
       rest_api_(tenants_, loop_, {config.public_url, config.allowed_origins, config.api_rate}),
       monitoring_(monitor_gateway_, loop_, instruments_, {[this] { return readiness(); }, [this] { return gauges(); }},
                   config.metrics_organizations),
@@ -214,6 +221,7 @@ Daemon::Daemon(const Config& config, Reload reload)
                            instruments_.notified();
                            claimer_.wake();
                            verifier_.wake();
+                           call_runner_.wake();
                          }});
   receipt_gateway_.set_handler([this] { receipt_connection_changed(); });
   if (!config.public_url.empty()) {
@@ -270,6 +278,7 @@ void Daemon::connection_changed() {
   recorder_.connection_changed();
   rescuer_.connection_changed();
   sealer_.connection_changed();
+  call_runner_.connection_changed();
   if (draining_) return;
   claimer_.connection_changed();
   verifier_.connection_changed();
@@ -377,6 +386,7 @@ void Daemon::begin_drain() {
   claimer_.stop();
   verifier_.stop();
   reconciler_.stop();
+  call_runner_.stop();
   status_poller_.stop();
   status_webhook_.stop();
   rest_api_.stop();
@@ -386,8 +396,9 @@ void Daemon::begin_drain() {
 
 bool Daemon::settled() const {
   return !claimer_.claiming() && dispatcher_.in_flight() == 0 && verifier_.running() == 0 &&
-         reconciler_.running() == 0 && recorder_.unrecorded() == 0 && receipt_recorder_.unrecorded() == 0 &&
-         status_webhook_.pending() == 0 && (status_poller_.settled() || !receipt_gateway_.ready());
+         reconciler_.running() == 0 && call_runner_.settled() && recorder_.unrecorded() == 0 &&
+         receipt_recorder_.unrecorded() == 0 && status_webhook_.pending() == 0 &&
+         (status_poller_.settled() || !receipt_gateway_.ready());
 }
 
 void Daemon::check_drain() {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "call.h"
 #include "job.h"
 #include "rows.h"
 
@@ -55,6 +56,11 @@ class Gateway {
   /// byoc.record_reconciliation: answers how many messages were settled by it.
   virtual void record_reconciliation(const ReconciliationJob& job, const MessageListing& listing,
                                      DbCallback<int> callback) = 0;
+
+  /// byoc.claim_calls: at most `max_count`, and so many of one credential.
+  virtual void claim_calls(int max_count, int per_credential, DbCallback<std::vector<ClaimedCall>> callback) = 0;
+  /// byoc.record_calls: answers how many were still ours.
+  virtual void record_calls(const std::vector<CallRecord>& records, DbCallback<int> callback) = 0;
 };
 
 }  // namespace byocd

@@ -7,6 +7,7 @@
 
 #include "../log.h"
 #include "accepted_params.h"
+#include "call_rows.h"
 #include "credential_rows.h"
 #include "listing_json.h"
 #include "outcome_json.h"
@@ -45,6 +46,12 @@ constexpr Statement record_reconciliation_statement{
     "record_reconciliation",
     "SELECT byoc.record_reconciliation($1::uuid, $2::text, $3::text, $4::timestamptz, $5::timestamptz, $6::jsonb,"
     " $7::text, $8::text)"};
+
+constexpr Statement claim_calls_statement{
+    "claim_calls",
+    "SELECT org_id, id, claim_id, credential_type, credential_id, credential_version, operation, subject, payload,"
+    " attempt, created_at FROM byoc.claim_calls($1::int, $2::interval, $3::int)"};
+constexpr Statement record_calls_statement{"record_calls", "SELECT byoc.record_calls($1::jsonb)"};
 
 // Makes a typed callback out of an untyped one.
 template <class T, class Read>
@@ -257,6 +264,15 @@ void PgGateway::record_reconciliation(const ReconciliationJob& job, const Messag
                 {job.org_id, job.account, job.to_number, utc_text(job.since), job.read_at,
                  messages_to_json(listing.messages), to_string(listing.state), storable_text(listing.problem)},
                 typed<int>(std::move(callback), first_integer));
+}
+
+void PgGateway::claim_calls(int max_count, int per_credential, DbCallback<std::vector<ClaimedCall>> callback) {
+  record_.query(claim_calls_statement, {std::to_string(max_count), lease_text(), std::to_string(per_credential)},
+                typed<std::vector<ClaimedCall>>(std::move(callback), read_calls));
+}
+
+void PgGateway::record_calls(const std::vector<CallRecord>& records, DbCallback<int> callback) {
+  record_.query(record_calls_statement, {calls_to_json(records)}, typed<int>(std::move(callback), first_integer));
 }
 
 }  // namespace byocd

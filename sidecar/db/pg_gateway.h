@@ -56,6 +56,8 @@ class PgGateway final : public Gateway {
   void claim_reconciliations(int max_count, DbCallback<std::vector<ReconciliationJob>> callback) override;
   void record_reconciliation(const ReconciliationJob& job, const MessageListing& listing,
                              DbCallback<int> callback) override;
+  void claim_calls(int max_count, int per_credential, DbCallback<std::vector<ClaimedCall>> callback) override;
+  void record_calls(const std::vector<CallRecord>& records, DbCallback<int> callback) override;
 
  private:
   std::string lease_text() const;

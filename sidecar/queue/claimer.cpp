@@ -135,8 +135,9 @@ void Claimer::on_announced(Result<std::optional<std::chrono::milliseconds>, DbEr
   if (!result) {
     if (result.error().connection_lost) return;
     log::error("announcing sleep failed: {}", result.error().text());
-  } else if (*result) {
-    due = std::min(due, **result);
+  } else {
+    if (*result) due = std::min(due, **result);
+    if (hooks_.on_asleep) hooks_.on_asleep();
   }
   if (due > 0ms && !woken_) {
     fruitless_ = 0;

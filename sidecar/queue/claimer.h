@@ -29,6 +29,8 @@ class Claimer {
     /// How long a request takes these days: the scale for letting slots add up.
     std::function<std::chrono::microseconds()> typical_duration;
     std::function<void(std::vector<ClaimedJob>)> on_jobs;
+    /// From now on transactions that leave work notify: whoever else waits for work looks for what came before.
+    std::function<void()> on_asleep = nullptr;
   };
   struct Options {
     std::chrono::milliseconds poll_interval{1'000};

@@ -71,6 +71,12 @@ class FakeGateway final : public Gateway {
                              DbCallback<int> callback) override {
     listings.push_back({listing, std::move(callback)});
   }
+  void claim_calls(int max_count, int, DbCallback<std::vector<ClaimedCall>> callback) override {
+    call_claims.push_back({max_count, std::move(callback)});
+  }
+  void record_calls(const std::vector<CallRecord>& records, DbCallback<int> callback) override {
+    call_records.push_back({records, std::move(callback)});
+  }
 
   bool connected = true;
   ClaimRequest last_claim;
@@ -85,6 +91,8 @@ class FakeGateway final : public Gateway {
   std::deque<FakeCall<std::pair<std::string, std::string>, Done>> verifications;
   std::deque<FakeCall<int, std::vector<ReconciliationJob>>> reconciliation_claims;
   std::deque<FakeCall<MessageListing, int>> listings;
+  std::deque<FakeCall<int, std::vector<ClaimedCall>>> call_claims;
+  std::deque<FakeCall<std::vector<CallRecord>, int>> call_records;
 };
 
 }  // namespace byocd

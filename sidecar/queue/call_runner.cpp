@@ -1,0 +1,159 @@
+#include "call_runner.h"
+
+#include <utility>
+
+#include "../log.h"
+
+namespace byocd {
+
+namespace {
+
+using namespace std::chrono_literals;
+using Kind = CallOutcome::Kind;
+
+// The least time between two looks: those who are busy with messages are woken all the time.
+constexpr auto rest = 5ms;
+// A provider whose answers lead from request to request for ever.
+constexpr int most_requests = 6;
+
+CallOutcome with_code(Kind kind, std::string code, std::string message) {
+  CallOutcome outcome;
+  outcome.kind = kind;
+  outcome.error_code = std::move(code);
+  outcome.error_message = std::move(message);
+  return outcome;
+}
+
+}  // namespace
+
+CallRunner::CallRunner(Parts parts, Hooks hooks, Options options)
+    : parts_(parts),
+      hooks_(std::move(hooks)),
+      options_(options),
+      recorder_(parts.gateway, parts.timers, [this] { wake(); }),
+      timer_(parts.timers.make_timer([this] { claim(); })) {}
+
+void CallRunner::wake() {
+  if (stopped_) return;
+  if (claiming_) {
+    woken_ = true;
+    return;
+  }
+  const auto now = parts_.timers.now();
+  const auto at = std::max(now, last_look_ + rest);
+  if (at == now) return claim();
+  if (timer_->pending() && next_look_ <= at) return;
+  next_look_ = at;
+  timer_->start(std::chrono::duration_cast<std::chrono::microseconds>(at - now));
+}
+
+void CallRunner::connection_changed() {
+  recorder_.connection_changed();
+  if (parts_.gateway.can_record() && parts_.gateway.can_claim()) wake();
+}
+
+void CallRunner::stop() {
+  stopped_ = true;
+  timer_->stop();
+}
+
+void CallRunner::claim() {
+  next_look_ = parts_.timers.now() + options_.poll_interval;
+  timer_->start(options_.poll_interval);
+  // The identity must be registered before it claims.
+  if (claiming_ || running_ >= options_.most_calls || !parts_.gateway.can_record() || !parts_.gateway.can_claim())
+    return;
+  last_look_ = parts_.timers.now();
+  claiming_ = true;
+  parts_.gateway.claim_calls(options_.most_calls - running_, options_.most_of_a_credential,
+                             [this](auto result) { on_claimed(std::move(result)); });
+}
+
+void CallRunner::on_claimed(Result<std::vector<ClaimedCall>, DbError> result) {
+  claiming_ = false;
+  if (!result) {
+    if (!result.error().connection_lost) log::error("claiming calls failed: {}", result.error().text());
+    return;
+  }
+  // A request that is written in the first half of the lease has its answer, or none, before another byocd can have
+  // the call.
+  const auto not_after = last_look_ + options_.lease / 2;
+  for (auto& call : *result) {
+    call.not_after = not_after;
+    start(std::move(call));
+  }
+  parts_.credentials.flush();
+  parts_.http.flush();
+  if (std::exchange(woken_, false)) wake();
+}
+
+void CallRunner::start(ClaimedCall call) {
+  ++running_;
+  auto run = std::make_shared<Run>();
+  run->call = std::move(call);
+  if (!run->call.credential_id)
+    return finish(run, with_code(Kind::rejected, "no_credential",
+                                 "the organization has no usable credential for " + run->call.credential_type));
+  parts_.credentials.get(
+      {run->call.org_id, *run->call.credential_id}, run->call.credential_version,
+      [this, run](const CredentialCache::Answer& answer) {
+        if (answer) return authorize(run, *answer);
+        const bool unreadable = answer.error().kind == CredentialCache::Problem::Kind::unreadable;
+        finish(run, unreadable ? with_code(Kind::unavailable, "credential_unreadable", answer.error().message)
+                               : CallOutcome{});
+      });
+}
+
+void CallRunner::authorize(const RunPtr& run, const CredentialCache::Credential& credential) {
+  run->credential = credential;
+  run->provider = parts_.registry.find_as<CallProvider>(credential->provider);
+  if (!run->provider)
+    return finish(
+        run, with_code(Kind::rejected, "unknown_provider", "this byocd makes no calls to " + credential->provider));
+  hooks_.authorize(credential, [this, run](Authorized authorized) {
+    if (authorized) return send(run, *authorized);
+    finish(run, std::move(authorized.error()));
+  });
+}
+
+void CallRunner::send(const RunPtr& run, const CredentialCache::Credential& authorized) {
+  if (stopped_) return finish(run, CallOutcome{});
+  if (++run->requests > most_requests)
+    return finish(run, with_code(Kind::rejected, "endless", "the provider's answers lead in a circle"));
+  auto request = run->provider->prepare_call(run->call, authorized->fields, run->step);
+  if (!request) return finish(run, with_code(Kind::rejected, request.error().code, request.error().message));
+  request->not_after = run->call.not_after;
+  parts_.http.send(std::move(*request),
+                   [this, run, authorized](const HttpResult& result) { on_answer(run, authorized, result); });
+  parts_.http.flush();
+}
+
+void CallRunner::on_answer(const RunPtr& run, const CredentialCache::Credential& authorized, const HttpResult& result) {
+  run->written = run->written || result || result.error().possibly_written;
+  // A token may be taken back before its time is over: once more with a fresh one.
+  if (result && result->status == 401 && run->provider->oauth() && !std::exchange(run->token_renewed, true)) {
+    hooks_.token_refused(authorized);
+    return authorize(run, run->credential);
+  }
+  auto outcome = run->provider->interpret_call(run->call, run->step, result);
+  if (outcome.kind != Kind::next) return finish(run, std::move(outcome));
+  run->step = outcome.next_step;
+  send(run, authorized);
+}
+
+void CallRunner::finish(const RunPtr& run, CallOutcome outcome) {
+  const ClaimedCall& call = run->call;
+  // What is given back counts as never tried.
+  if (outcome.kind == Kind::returned && run->written)
+    outcome = with_code(Kind::unavailable, "interrupted", "it was broken off half way");
+  if (outcome.kind == Kind::accepted || outcome.kind == Kind::returned)
+    log::debug("call {} of organization {} ({}): {}, attempt {}", call.id, call.org_id, call.operation,
+               to_string(outcome.kind), call.attempt);
+  else  // Not the provider's sentence: it may quote what was sent.
+    log::info("call {} of organization {} ({}): {} ({}), attempt {}", call.id, call.org_id, call.operation,
+              to_string(outcome.kind), outcome.error_code.value_or("no code"), call.attempt);
+  --running_;
+  recorder_.add({call.org_id, call.id, call.claim_id, std::move(outcome)});
+}
+
+}  // namespace byocd
