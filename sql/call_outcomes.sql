@@ -20,7 +20,7 @@ BEGIN
         SELECT c.org_id, c.credential_type, c.credential_id, count(*) FILTER (WHERE t.outcome = 'unavailable')::integer AS failures,
                max(c.claimed_at) AS claimed_at, bool_or(t.outcome = 'throttled') AS is_throttled,
                coalesce(max(t.retry_ms) FILTER (WHERE t.outcome = 'throttled'), 0) * interval '1 millisecond' AS asked,
-               bool_or(t.outcome = 'accepted' OR (t.outcome = 'rejected' AND t.http_status IS NOT NULL)) AS is_answered
+               bool_or(t.outcome = 'accepted' OR (t.outcome IN ('rejected', 'bad_credential') AND t.http_status IS NOT NULL)) AS is_answered
         FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, claim_id uuid, outcome text, http_status integer, retry_ms bigint)
         JOIN byoc.calls c ON c.org_id = t.org_id AND c.id = t.id AND c.claim_id = t.claim_id
         GROUP BY c.org_id, c.credential_type, c.credential_id
@@ -60,16 +60,16 @@ DECLARE
     recorded integer;
 BEGIN
     IF EXISTS (SELECT FROM jsonb_to_recordset(outcomes) AS t (outcome text)
-               WHERE t.outcome IS NULL OR t.outcome NOT IN ('accepted', 'rejected', 'throttled', 'unavailable', 'returned')) THEN
-        RAISE EXCEPTION 'outcome must be accepted, rejected, throttled, unavailable or returned' USING ERRCODE = 'invalid_parameter_value';
+               WHERE t.outcome IS NULL OR t.outcome NOT IN ('accepted', 'rejected', 'bad_credential', 'throttled', 'unavailable', 'returned')) THEN
+        RAISE EXCEPTION 'outcome must be accepted, rejected, bad_credential, throttled, unavailable or returned' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     PERFORM byoc.move_call_breakers(outcomes);
     PERFORM byoc.fail_credential(c.org_id, c.used_credential_id, c.used_credential_version, c.claimed_at, t.error_code,
                                  coalesce(t.error_message, format('The provider refused the credential (error %s).', t.error_code)))
     FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, claim_id uuid, outcome text, error_code text, error_message text)
     JOIN byoc.calls c ON c.org_id = t.org_id AND c.id = t.id AND c.claim_id = t.claim_id
-    JOIN byoc.provider_errors e ON e.provider = c.credential_type AND e.code = t.error_code AND e.class = 'pause_credential'
-    WHERE t.outcome = 'rejected';
+    LEFT JOIN byoc.provider_errors e ON e.provider = c.credential_type AND e.code = t.error_code AND e.class = 'pause_credential'
+    WHERE t.outcome = 'bad_credential' OR (t.outcome = 'rejected' AND e.code IS NOT NULL);
     WITH told AS (
         SELECT t.*, c.attempts, n.next,
                CASE n.next WHEN 'retryable' THEN clock_timestamp() + greatest(t.retry_ms * interval '1 millisecond', byoc.call_backoff(c.attempts))
@@ -81,7 +81,7 @@ BEGIN
         CROSS JOIN LATERAL (
             SELECT CASE WHEN t.outcome = 'accepted' THEN 'completed'
                         -- What was refused because of the credential waits for that, however long.
-                        WHEN t.outcome = 'returned' OR e.class = 'pause_credential' THEN 'available'
+                        WHEN t.outcome IN ('returned', 'bad_credential') OR e.class = 'pause_credential' THEN 'available'
                         WHEN (t.outcome <> 'rejected' OR e.class IN ('retry_later', 'resend')) AND c.retry_until > clock_timestamp() THEN 'retryable'
                         ELSE 'discarded' END AS next) AS n
     ), changed AS (
@@ -97,5 +97,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION byoc.record_calls(jsonb) IS
-    'For byocd: records what became of claimed calls: accepted, rejected, throttled, unavailable or returned. The classes in byoc.provider_errors '
-    'decide which rejected ones are tried again or wait for their credential. Returns how many were still the caller''s.';
+    'For byocd: records what became of claimed calls: accepted, rejected, bad_credential (it fails, and they wait for it), throttled, unavailable or '
+    'returned. The classes in byoc.provider_errors decide which rejected ones are tried again or wait for their credential too. Returns how many were still the caller''s.';

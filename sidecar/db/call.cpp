@@ -9,6 +9,8 @@ const char* to_string(CallOutcome::Kind kind) {
       return "accepted";
     case Kind::rejected:
       return "rejected";
+    case Kind::bad_credential:
+      return "bad_credential";
     case Kind::throttled:
       return "throttled";
     case Kind::unavailable:

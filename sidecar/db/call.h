@@ -41,6 +41,8 @@ struct CallOutcome {
     accepted,
     /// It will never be accepted as it is; `error_code` may say otherwise (byoc.provider_errors).
     rejected,
+    /// The credential is at fault, and fails: the call waits for it. `error_message` tells the tenant what to do.
+    bad_credential,
     /// The provider wants fewer requests.
     throttled,
     /// Nothing is known: it is tried again.

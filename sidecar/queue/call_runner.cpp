@@ -26,9 +26,8 @@ CallOutcome with_code(Kind kind, std::string code, std::string message) {
 
 }  // namespace
 
-CallRunner::CallRunner(Parts parts, Hooks hooks, Options options)
+CallRunner::CallRunner(Parts parts, Options options)
     : parts_(parts),
-      hooks_(std::move(hooks)),
       options_(options),
       recorder_(parts.gateway, parts.timers, [this] { wake(); }),
       timer_(parts.timers.make_timer([this] { claim(); })) {}
@@ -110,9 +109,11 @@ void CallRunner::authorize(const RunPtr& run, const CredentialCache::Credential&
   if (!run->provider)
     return finish(
         run, with_code(Kind::rejected, "unknown_provider", "this byocd makes no calls to " + credential->provider));
-  hooks_.authorize(credential, [this, run](Authorized authorized) {
+  parts_.tokens.get(credential, [this, run](const AccessTokens::Answer& authorized) {
     if (authorized) return send(run, *authorized);
-    finish(run, std::move(authorized.error()));
+    const Problem& problem = authorized.error();
+    finish(run,
+           with_code(problem.unreachable ? Kind::unavailable : Kind::bad_credential, problem.code, problem.text()));
   });
 }
 
@@ -132,7 +133,7 @@ void CallRunner::on_answer(const RunPtr& run, const CredentialCache::Credential&
   run->written = run->written || result || result.error().possibly_written;
   // A token may be taken back before its time is over: once more with a fresh one.
   if (result && result->status == 401 && run->provider->oauth() && !std::exchange(run->token_renewed, true)) {
-    hooks_.token_refused(authorized);
+    parts_.tokens.refused(authorized);
     return authorize(run, run->credential);
   }
   auto outcome = run->provider->interpret_call(run->call, run->step, result);

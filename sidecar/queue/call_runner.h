@@ -11,6 +11,7 @@
 #include "../providers/call_provider.h"
 #include "../providers/registry.h"
 #include "../timers.h"
+#include "access_tokens.h"
 #include "call_recorder.h"
 #include "credential_cache.h"
 
@@ -20,20 +21,13 @@ namespace byocd {
 /// every poll; never claims more than it can make now.
 class CallRunner {
  public:
-  using Authorized = Result<CredentialCache::Credential, CallOutcome>;
-
   struct Parts {
     Gateway& gateway;
     const Registry& registry;
     HttpClient& http;
     CredentialCache& credentials;
+    AccessTokens& tokens;
     Timers& timers;
-  };
-  struct Hooks {
-    /// Answers the credential with its access token, if its provider wants one; or why there is none.
-    std::function<void(const CredentialCache::Credential&, std::function<void(Authorized)>)> authorize;
-    /// The provider did not take that token.
-    std::function<void(const CredentialCache::Credential&)> token_refused;
   };
   struct Options {
     std::chrono::milliseconds poll_interval{1'000};
@@ -42,7 +36,7 @@ class CallRunner {
     int most_of_a_credential = 8;
   };
 
-  CallRunner(Parts parts, Hooks hooks, Options options);
+  CallRunner(Parts parts, Options options);
 
   /// There may be calls to make.
   void wake();
@@ -76,7 +70,6 @@ class CallRunner {
   void finish(const RunPtr& run, CallOutcome outcome);
 
   Parts parts_;
-  Hooks hooks_;
   Options options_;
   CallRecorder recorder_;
   std::unique_ptr<Timer> timer_;

@@ -86,16 +86,9 @@ class CallRunnerTest : public testing::Test {
   Registry registry;
   StubProvider* provider;
   CredentialCache credentials{gateway, timers};
-  int tokens = 0;
-  std::optional<CallOutcome> no_token;
-  CallRunner runner{{gateway, registry, http, credentials, timers},
-                    {[this](const CredentialCache::Credential& credential,
-                            const std::function<void(CallRunner::Authorized)>& callback) {
-                       if (no_token) return callback(fail(*no_token));
-                       callback(credential);
-                     },
-                     [this](const CredentialCache::Credential&) { ++tokens; }},
-                    {1000ms, 30s, 4, 2}};
+  AccessTokens tokens{registry, http, timers};
+  StubOAuth oauth;
+  CallRunner runner{{gateway, registry, http, credentials, tokens, timers}, {1000ms, 30s, 4, 2}};
 };
 
 TEST_F(CallRunnerTest, MakesACallAtOnceAndRecordsItsOutcome) {
