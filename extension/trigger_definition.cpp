@@ -5,41 +5,6 @@
 namespace byoc {
 namespace {
 
-ReadyTemplate prepare_template(Relation table, const char* what, const char* source) {
-  TemplateProblem problem;
-  ReadyTemplate ready = {Template::compile(source, problem), nullptr};
-  if (ready.compiled == nullptr) {
-    ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR),
-                    errmsg("%s template, at character %zu: %s", what, problem.position, describe(problem.error))));
-  }
-  const TupleDesc columns = RelationGetDescr(table);
-  const size_t count = ready.compiled->references().size();
-  ready.sources = static_cast<ValueSource*>(palloc0(sizeof(ValueSource) * (count + 1)));
-  for (size_t i = 0; i < count; ++i) {
-    const Reference& reference = ready.compiled->references()[i];
-    ValueSource& value = ready.sources[i];
-    if (reference.kind == ReferenceKind::setting) {
-      value.setting = pstrdup(reference.name.c_str());
-      continue;
-    }
-    const int column = SPI_fnumber(columns, reference.name.c_str());
-    if (column <= 0) {
-      char* name = pstrdup(reference.name.c_str());
-      Template::destroy(ready.compiled);
-      ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
-                      errmsg("%s template: table %s has no column \"%s\"", what, RelationGetRelationName(table), name),
-                      errhint("A template may use the table's columns, {{column}}, and the organization's settings, "
-                              "{{org.setting}}.")));
-    }
-    Oid output = InvalidOid;
-    bool is_varlena = false;
-    getTypeOutputInfo(TupleDescAttr(columns, column - 1)->atttypid, &output, &is_varlena);
-    value.column = static_cast<AttrNumber>(column);
-    fmgr_info_cxt(output, &value.output, CurrentMemoryContext);
-  }
-  return ready;
-}
-
 // Makes the position of a syntax error one within the condition, not within the statement that is running.
 void point_into_condition(void* condition) {
   const int position = geterrposition();
@@ -161,6 +126,41 @@ std::string_view read_value(ValueSource& source, const RowPair& rows, const pg_u
 }
 
 }  // namespace
+
+ReadyTemplate prepare_template(Relation table, const char* what, const char* source) {
+  TemplateProblem problem;
+  ReadyTemplate ready = {Template::compile(source, problem), nullptr};
+  if (ready.compiled == nullptr) {
+    ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR),
+                    errmsg("%s template, at character %zu: %s", what, problem.position, describe(problem.error))));
+  }
+  const TupleDesc columns = RelationGetDescr(table);
+  const size_t count = ready.compiled->references().size();
+  ready.sources = static_cast<ValueSource*>(palloc0(sizeof(ValueSource) * (count + 1)));
+  for (size_t i = 0; i < count; ++i) {
+    const Reference& reference = ready.compiled->references()[i];
+    ValueSource& value = ready.sources[i];
+    if (reference.kind == ReferenceKind::setting) {
+      value.setting = pstrdup(reference.name.c_str());
+      continue;
+    }
+    const int column = SPI_fnumber(columns, reference.name.c_str());
+    if (column <= 0) {
+      char* name = pstrdup(reference.name.c_str());
+      Template::destroy(ready.compiled);
+      ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+                      errmsg("%s template: table %s has no column \"%s\"", what, RelationGetRelationName(table), name),
+                      errhint("A template may use the table's columns, {{column}}, and the organization's settings, "
+                              "{{org.setting}}.")));
+    }
+    Oid output = InvalidOid;
+    bool is_varlena = false;
+    getTypeOutputInfo(TupleDescAttr(columns, column - 1)->atttypid, &output, &is_varlena);
+    value.column = static_cast<AttrNumber>(column);
+    fmgr_info_cxt(output, &value.output, CurrentMemoryContext);
+  }
+  return ready;
+}
 
 void prepare_definition(Relation table, const DefinitionText& definition, ReadyDefinition& ready) {
   PG_TRY();

@@ -35,6 +35,10 @@ struct ReadyDefinition {
   char* search_path;     // for the condition's names
 };
 
+// Checks a template against the table's columns; `what` names it in errors. In the current memory context, but for
+// `compiled`, which the caller destroys.
+ReadyTemplate prepare_template(Relation table, const char* what, const char* source);
+
 // Checks the definition against the table's columns and prepares it, in the current memory context, into an empty
 // `ready`. Raises an error that names the wrong part; then only the organization's column may be known.
 void prepare_definition(Relation table, const DefinitionText& definition, ReadyDefinition& ready);

@@ -42,9 +42,13 @@ BEGIN
     )
     SELECT count(*) INTO pruned FROM gone;
     DELETE FROM byoc.earlier_attempts a WHERE a.org_id = prune_organization.org_id AND a.left_at < finished_before;
+    pruned := pruned + byoc.prune_calendar(org_id, finished_before, batch - pruned);
     WITH old AS MATERIALIZED (
         SELECT c.org_id, c.id FROM byoc.calls c
         WHERE c.org_id = prune_organization.org_id AND c.id < before AND c.finished_at < finished_before
+          -- The last word about an event that still stands.
+          AND (NOT EXISTS (SELECT FROM byoc.calendar_entries e WHERE e.org_id = c.org_id AND e.id = c.subject)
+               OR EXISTS (SELECT FROM byoc.calls n WHERE n.org_id = c.org_id AND n.subject = c.subject AND n.revision > c.revision AND n.status = 'completed'))
         ORDER BY c.id LIMIT batch - pruned FOR UPDATE SKIP LOCKED
     ), gone AS (
         DELETE FROM byoc.calls c USING old o WHERE c.org_id = o.org_id AND c.id = o.id RETURNING 1

@@ -11,7 +11,7 @@ BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA byoc TO %s', grantee);
     EXECUTE format('GRANT SELECT ON byoc.organizations, byoc.providers, byoc.provider_errors, byoc.sms_events, byoc.audit_log, byoc.queue_health, '
         'byoc.inbound_messages, byoc.opt_outs TO %s', grantee);
-    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON byoc.credentials TO %s', grantee);
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON byoc.credentials, byoc.calendar_events TO %s', grantee);
     EXECUTE format('GRANT SELECT, INSERT ON byoc.sms_messages TO %s', grantee);
     EXECUTE format(
         'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.authenticate(text), byoc.current_org_id(), byoc.current_user_id(), byoc.current_org_role(), '
@@ -22,6 +22,7 @@ BEGIN
         'byoc.update_credential(uuid, jsonb), byoc.update_credential(uuid, text), byoc.change_credential(uuid, uuid, jsonb, text, boolean), '
         'byoc.credential_org(uuid), byoc.verify_credential(uuid), byoc.revoke_credential(uuid), '
         'byoc.send_sms(text, text, timestamptz, uuid, text, timestamptz, uuid), byoc.cancel_sms(uuid), byoc.retry_sms(uuid), '
+        'byoc.save_calendar_event(uuid, jsonb, uuid), byoc.cancel_calendar_event(uuid, uuid), byoc.calendar_event_id(uuid), '
         'byoc.resolve_unknown_sms(uuid, text), byoc.lift_opt_out(text, uuid), byoc.is_barred(text), byoc.queue_health(), '
         'byoc.rest_object(text, jsonb), byoc.rest_number(text, text, integer, integer, integer), byoc.rest_cursor(timestamptz, uuid), '
         'byoc.read_rest_cursor(text), byoc.rest_recall(text, text, text), byoc.rest_remember(text, jsonb), byoc.rest_session(), byoc.rest_providers(), '
@@ -44,13 +45,16 @@ DECLARE
 BEGIN
     PERFORM byoc.grant_tenant(role);
     EXECUTE format('GRANT UPDATE (name, settings) ON byoc.organizations TO %s', grantee);
-    EXECUTE format('GRANT SELECT ON byoc.sms_triggers, byoc.key_status, byoc.master_keys, byoc.stats TO %s', grantee);
+    EXECUTE format('GRANT SELECT ON byoc.sms_triggers, byoc.calendar_triggers, byoc.key_status, byoc.master_keys, byoc.stats TO %s', grantee);
     EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON byoc.provider_overrides, byoc.provider_error_overrides, byoc.sender_limits TO %s', grantee);
     EXECUTE format(
         'GRANT EXECUTE ON FUNCTION byoc.set_org(uuid, text, text, boolean), byoc.create_organization(text, uuid), '
         'byoc.create_sms_trigger(regclass, text, text, text, text, text, text, text, text), byoc.drop_sms_trigger(regclass, text), '
         'byoc.enqueue_sms_trigger(), byoc.rehearse_sms_trigger(regclass, text, text, text, text, text), byoc.trigger_events_clause(text), '
         'byoc.register_sms_trigger(regclass, name, text, text, text, text, text, text), byoc.unregister_sms_trigger(regclass, name), '
+        'byoc.create_calendar_trigger(regclass, text, text, text, text, text, text, text, text, interval, text, text, text, text, text, text), '
+        'byoc.drop_calendar_trigger(regclass, text), byoc.follow_row_trigger(), byoc.rehearse_row_trigger(regclass, text[], text[], text, text, text), '
+        'byoc.register_calendar_trigger(jsonb), byoc.unregister_calendar_trigger(regclass, name), byoc.is_time_zone(text), '
         'byoc.keyring(), byoc.reload_keyring(), byoc.rewrap_keys(), byoc.rotate_organization_key(uuid), byoc.reencrypt(uuid, integer), '
         'byoc.destroy_unused_key(uuid, integer), byoc.shred_organization(uuid), '
         'byoc.adopt_installation(), byoc.resume_restored(uuid), byoc.seal_audit_log(), byoc.prune(interval, integer), byoc.stats() TO %s', grantee);

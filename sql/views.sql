@@ -163,7 +163,8 @@ BEGIN
         FROM pg_catalog.pg_attribute a
         WHERE a.attnum > 0 AND a.attrelid IN ('byoc.organizations'::regclass, 'byoc.organization_api_credentials'::regclass,
             'byoc.messages'::regclass, 'byoc.message_events'::regclass, 'byoc.queue'::regclass, 'byoc.schedule'::regclass,
-            'byoc.inbound_messages'::regclass, 'byoc.opt_outs'::regclass, 'byoc.calls'::regclass)
+            'byoc.inbound_messages'::regclass, 'byoc.opt_outs'::regclass, 'byoc.calls'::regclass,
+            'byoc.calendar_entries'::regclass)
         GROUP BY a.attrelid
     LOOP
         EXECUTE format('ALTER TABLE %s %s', storage.relation, storage.changes);
