@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "providers/oauth.h"
+
 #include "support/fake_gateway.h"
 #include "support/fake_http.h"
 #include "support/jobs.h"
@@ -41,6 +43,26 @@ class StubProvider final : public CallProvider {
   }
 
   const OAuthProvider* oauth_ = nullptr;
+};
+
+// Takes every answer but 200 for the end of the connection.
+class StubOAuth final : public OAuthProvider {
+ public:
+  std::string authorization_url(const AuthorizationRequest&) const override { return {}; }
+  HttpRequest prepare_exchange(const AuthorizationCode&, const OAuthClient&) const override { return {}; }
+  Result<TokenGrant, Problem> interpret_exchange(const HttpResult&) const override { return fail(Problem{}); }
+  Result<HttpRequest, Problem> prepare_refresh(const CredentialFields&) const override {
+    HttpRequest request;
+    request.url = "https://oauth.example.test/token";
+    return request;
+  }
+  Result<TokenGrant, Problem> interpret_refresh(const HttpResult& result) const override {
+    if (result->status != 200) return fail(Problem{"invalid_grant", "It ended.", "Connect again."});
+    return TokenGrant{SecretString(result->body), {}, 1h};
+  }
+  HttpRequest prepare_revocation(const SecretString&) const override { return {}; }
+  std::optional<Problem> interpret_revocation(const HttpResult&) const override { return {}; }
+  const OAuthClient* deployment_client() const override { return nullptr; }
 };
 
 class CallRunnerTest : public testing::Test {
@@ -137,23 +159,27 @@ TEST_F(CallRunnerTest, AProviderThatMakesNoCallsIsRefused) {
   EXPECT_EQ(recorded().front().outcome.error_code, "unknown_provider");
 }
 
-TEST_F(CallRunnerTest, WithoutATokenItEndsAsTheTokenSays) {
-  no_token = CallOutcome{};
-  no_token->kind = Kind::rejected;
-  no_token->error_code = "invalid_grant";
+TEST_F(CallRunnerTest, WithoutATokenTheCredentialIsAtFault) {
+  provider->oauth_ = &oauth;
   begin();
+  http.answer(400, "");
   EXPECT_TRUE(http.calls.empty());
-  EXPECT_EQ(recorded().front().outcome.error_code, "invalid_grant");
+  const auto outcome = recorded().front().outcome;
+  EXPECT_EQ(outcome.kind, Kind::bad_credential);
+  EXPECT_EQ(outcome.error_code, "invalid_grant");
+  EXPECT_EQ(outcome.error_message, "It ended. Connect again.");
 }
 
 TEST_F(CallRunnerTest, ARefusedTokenIsRenewedOnce) {
-  provider->oauth_ = reinterpret_cast<const OAuthProvider*>(this);  // only looked at for being there
+  provider->oauth_ = &oauth;
   begin();
+  http.answer(200, "token-1");
   http.answer(401, "");
-  EXPECT_EQ(tokens, 1);
-  ASSERT_EQ(http.calls.size(), 1u) << "tried again with a fresh one";
+  ASSERT_EQ(http.calls.size(), 1u);
+  EXPECT_EQ(http.calls.front().request.url, "https://oauth.example.test/token") << "tried again with a fresh one";
+  http.answer(200, "token-2");
   http.answer(401, "");
-  EXPECT_EQ(tokens, 1);
+  EXPECT_TRUE(http.calls.empty());
   EXPECT_EQ(recorded().front().outcome.kind, Kind::rejected);
 }
 
