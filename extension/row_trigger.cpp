@@ -19,7 +19,7 @@ struct RowDefinition {
 // What is made of one row.
 struct Reading {
   const pg_uuid_t* organization;
-  Datum values;  // text[]: the templates' results, in their order
+  Datum values;   // text[]: the templates' results, in their order
   Datum rows[2];  // jsonb: new and old
   bool has_row[2];
 };
@@ -34,7 +34,8 @@ bool read_definition(const TriggerData* trigger, RowDefinition& definition) {
   const OwnerRights saved = begin_owner_rights();
   if (plan == nullptr) {
     plan = keep_plan(
-        "SELECT d.target, d.org_column, d.condition, d.search_path, d.on_error, d.templates FROM byoc.row_trigger($1, $2) AS d",
+        "SELECT d.target, d.org_column, d.condition, d.search_path, d.on_error, d.templates FROM byoc.row_trigger($1, "
+        "$2) AS d",
         2, types);
   }
   if (SPI_execute_plan(plan, values, nullptr, true, 1) != SPI_OK_SELECT) elog(ERROR, "could not read a definition");
@@ -48,8 +49,7 @@ bool read_definition(const TriggerData* trigger, RowDefinition& definition) {
       return strcpy(kept, value);
     };
     bool null = false;
-    definition.target =
-        DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
+    definition.target = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
     definition.text = {"", "", read(2), read(3), read(4)};
     definition.raises = strcmp(read(5), "raise") == 0;
     definition.templates =
@@ -74,7 +74,7 @@ Datum render_one(Relation table, Datum source, const RowPair& rows, const pg_uui
   return result;
 }
 
-// Each template's result; null for a null template.
+// Each template's result over the new row, or the old one when it is gone; null for a null template.
 Datum render_all(Relation table, Datum templates, const RowPair& rows, const pg_uuid_t* organization) {
   Datum* sources;
   bool* nulls;
@@ -86,8 +86,7 @@ Datum render_all(Relation table, Datum templates, const RowPair& rows, const pg_
   }
   int dimensions[1] = {count};
   int lower[1] = {1};
-  return PointerGetDatum(
-      construct_md_array(results, nulls, 1, dimensions, lower, TEXTOID, -1, false, TYPALIGN_INT));
+  return PointerGetDatum(construct_md_array(results, nulls, 1, dimensions, lower, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 // The row as JSON, by the rights of who changes it: a cast to JSON may be anybody's function.
@@ -117,7 +116,7 @@ void read_row(Relation table, const RowDefinition& definition, const RowPair& ro
   PG_TRY();
   {
     reading.organization = organization_of(ready, rows);
-    if (rows.new_row != nullptr && meets_condition(ready, rows))
+    if (meets_condition(ready, rows))
       reading.values = render_all(table, definition.templates, rows, reading.organization);
   }
   PG_FINALLY();
@@ -166,7 +165,7 @@ Datum byoc_follow_row_trigger(PG_FUNCTION_ARGS) {
   if (!TRIGGER_FIRED_AFTER(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event)) {
     ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
                     errmsg("byoc.follow_row_trigger must be an AFTER ROW trigger"),
-                    errhint("Create it with byoc.create_calendar_trigger().")));
+                    errhint("Create it with the function that makes such triggers.")));
   }
   RowPair rows = {RelationGetDescr(trigger->tg_relation), trigger->tg_trigtuple, nullptr};
   if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event)) {
@@ -181,7 +180,7 @@ Datum byoc_follow_row_trigger(PG_FUNCTION_ARGS) {
     ereport(WARNING, (errcode(ERRCODE_UNDEFINED_OBJECT),
                       errmsg("trigger \"%s\" on table %s has no definition in pg_byoc, so it does nothing",
                              trigger->tg_trigger->tgname, RelationGetRelationName(trigger->tg_relation)),
-                      errhint("Drop it, and create it again with byoc.create_calendar_trigger().")));
+                      errhint("Drop it, and create it again with the function that made it.")));
     PG_RETURN_POINTER(nullptr);
   }
   ReadyDefinition ready = {};
