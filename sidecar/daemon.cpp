@@ -22,6 +22,7 @@
 #include "providers/registry.h"
 #include "providers/twilio.h"
 #include "queue/access_tokens.h"
+#include "queue/busy_times.h"
 #include "queue/call_runner.h"
 #include "queue/claimer.h"
 #include "queue/credential_cache.h"
@@ -135,6 +136,7 @@ class Daemon {
   Verifier verifier_;
   Reconciler reconciler_;
   CallRunner call_runner_;
+  CalendarBusyTimes busy_times_;
   RestApi rest_api_;
   Monitoring monitoring_;
   Server server_;
@@ -204,7 +206,8 @@ Daemon::Daemon(const Config& config, Reload reload)
       verifier_({gateway_, registry_, http_, credentials_, tokens_, loop_}, config.poll_interval),
       reconciler_({gateway_, registry_, http_, credentials_, loop_}, config.poll_interval),
       call_runner_({gateway_, registry_, http_, credentials_, tokens_, loop_}, {config.poll_interval, config.lease}),
-      rest_api_(tenants_, loop_, {config.public_url, config.allowed_origins, config.api_rate}),
+      busy_times_({registry_, http_, credentials_, tokens_}),
+      rest_api_(tenants_, busy_times_, loop_, {config.public_url, config.allowed_origins, config.api_rate}),
       monitoring_(monitor_gateway_, loop_, instruments_, {[this] { return readiness(); }, [this] { return gauges(); }},
                   config.metrics_organizations),
       server_(loop_, config.http_host, config.http_port, config.allowed_origins),

@@ -1,6 +1,7 @@
 #include "rest_api.h"
 
 #include <algorithm>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -44,6 +45,11 @@ constexpr Statement send_test{"rest_send_test",
                               "SELECT a ->> 'id', NULL, a -> 'body' FROM byoc.rest_send_test($1, $2) AS a"};
 constexpr Statement statistics{"rest_statistics", "SELECT byoc.rest_statistics($1)"};
 
+constexpr Statement availability_window{"rest_availability_window",
+                                        "SELECT org_id, credential_id, credential_version, from_time, to_time"
+                                        " FROM byoc.rest_availability_window($1, $2)"};
+constexpr Statement get_availability{"rest_availability", "SELECT byoc.rest_availability($1, $2, $3::jsonb)"};
+
 constexpr char credentials_path[] = "/api/organization/credentials";
 constexpr char messages_path[] = "/api/organization/messages";
 
@@ -70,6 +76,14 @@ ApiAnswer bad_token() {
   return answer;
 }
 
+// The tenant can mend it, or nobody here can now.
+ApiAnswer calendar_problem(const Problem& problem) {
+  ApiAnswer answer = problem.unreachable ? problem_answer(503, "Service Unavailable", problem.text())
+                                         : problem_answer(409, "Conflict", problem.text());
+  if (problem.unreachable) answer.headers.emplace_back("Retry-After", "5");
+  return answer;
+}
+
 ApiAnswer unknown_origin() {
   return problem_answer(403, "Forbidden",
                         "The header Origin names neither this server nor one of its allowed origins.");
@@ -77,8 +91,9 @@ ApiAnswer unknown_origin() {
 
 }  // namespace
 
-RestApi::RestApi(TenantDatabase& database, Timers& timers, Options options)
+RestApi::RestApi(TenantDatabase& database, BusyTimes& busy_times, Timers& timers, Options options)
     : database_(database),
+      busy_times_(busy_times),
       timers_(timers),
       options_(std::move(options)),
       base_(path_of(options_.public_url)),
@@ -101,6 +116,8 @@ void RestApi::add_routes(Router& router) {
   route(router, "GET", (std::string(messages_path) + "/{id}").c_str(), get_message, id_parameters, document);
   route(router, "GET", "/api/organization/statistics", statistics, statistics_parameters, document);
   route(router, "GET", "/api/session", session_statement, no_parameters, session);
+  router.add("GET", "/api/organization/calendar/availability",
+             [this](const ApiRequest& request, const Reply& reply) { availability(request, reply); });
   router.add("GET", "/api/organization/events", [this](const ApiRequest& request, const Reply& reply) {
     const auto token = admit(request);
     if (!token) return reply(token.error());
@@ -150,6 +167,31 @@ std::optional<ApiAnswer> RestApi::refuse(const SecretString& token) {
   ApiAnswer answer = problem_answer(429, "Too Many Requests", "There are too many requests with this token.");
   answer.headers.emplace_back("Retry-After", "1");
   return answer;
+}
+
+void RestApi::availability(const ApiRequest& request, const Reply& reply) {
+  auto admitted = admit(request);
+  if (!admitted) return reply(admitted.error());
+  auto params = availability_parameters(request);
+  if (!params) return reply(std::move(params.error()));
+  const auto token = std::make_shared<const SecretString>(std::move(*admitted));
+  const auto refuse_with = [reply](const DbError& error) { reply(refusal_problem(error)); };
+  database_.run(*token, availability_window, *params, [=, this, params = *params](const QueryResult& window) {
+    if (!window) return refuse_with(window.error());
+    const BusyQuestion question{{std::string(window->text(0, 0)), std::string(window->text(0, 1))},
+                                window->integer(0, 2),
+                                std::string(window->text(0, 3)),
+                                std::string(window->text(0, 4))};
+    busy_times_.ask(question, [=, this](const BusyTimes::Answer& busy) {
+      if (!busy) return reply(calendar_problem(busy.error()));
+      Params all = params;
+      all.push_back(*busy);
+      database_.run(*token, get_availability, std::move(all), [=](const QueryResult& slots) {
+        if (!slots) return refuse_with(slots.error());
+        reply(json_text(200, slots->text(0, 0)));
+      });
+    });
+  });
 }
 
 // Answers `good` with the cookie once the database takes the token.

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../db/tenant_database.h"
+#include "../queue/busy_times.h"
 #include "../timers.h"
 #include "event_streams.h"
 #include "rate_limiter.h"
@@ -24,7 +25,7 @@ class RestApi {
     int rate = 1000;
   };
 
-  RestApi(TenantDatabase& database, Timers& timers, Options options);
+  RestApi(TenantDatabase& database, BusyTimes& busy_times, Timers& timers, Options options);
 
   void add_routes(Router& router);
   /// Ends event streams: the server is about to stop.
@@ -45,6 +46,8 @@ class RestApi {
   Result<SecretString, ApiAnswer> admit(const ApiRequest& request);
   std::optional<ApiAnswer> refuse(const SecretString& token);
 
+  /// Which calendar, when it is busy, and then the answer: three questions, one after the other.
+  void availability(const ApiRequest& request, const Reply& reply);
   void open_session(const ApiRequest& request, SecretString token, ApiAnswer good, const Reply& reply);
   void start_session(const ApiRequest& request, const Reply& reply);
   void open_dashboard(const ApiRequest& request, const Reply& reply);
@@ -60,6 +63,7 @@ class RestApi {
   static ApiAnswer session(const RestApi& api, const ApiRequest& request, const Rows& rows);
 
   TenantDatabase& database_;
+  BusyTimes& busy_times_;
   Timers& timers_;
   Options options_;
   std::string base_;  // what a proxy puts before our paths

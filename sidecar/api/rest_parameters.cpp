@@ -74,6 +74,10 @@ Parameters statistics_parameters(const ApiRequest& request) {
   return query_values(request, {"hours"});
 }
 
+Parameters availability_parameters(const ApiRequest& request) {
+  return query_values(request, {"date", "duration"});
+}
+
 Parameters id_parameters(const ApiRequest& request) {
   if (!is_uuid(request.parameter)) return fail(unknown_id());
   return Params{request.parameter};

@@ -19,6 +19,8 @@ Parameters page_parameters(const ApiRequest& request);
 Parameters message_page_parameters(const ApiRequest& request);
 /// hours
 Parameters statistics_parameters(const ApiRequest& request);
+/// date, duration
+Parameters availability_parameters(const ApiRequest& request);
 /// id; 404 for what is no UUID
 Parameters id_parameters(const ApiRequest& request);
 /// id, limit, after

@@ -43,6 +43,9 @@ function argument({ type, name }, ids, envelope) {
     case 'boolean': return 'true';
     case 'boolean[]': return 'ARRAY[true]';
     case 'interval': return `'1 hour'`;
+    case 'date': return `'2026-07-01'`;
+    case 'oid': return `'leads'::regclass`;
+    case 'tstzmultirange': return `'{}'`;
     case 'timestamp with time zone': return name === 'expires_at' ? 'NULL' : 'now()';
     case 'regclass': return `'leads'`;
     case 'regrole': return `'tenant'`;

@@ -190,7 +190,7 @@ test('methods: HEAD answers as GET without a body, others are 405 with Allow', a
   const refused = await call('PUT', CREDENTIALS);
   assert.deepEqual([refused.status, refused.headers.allow], [405, 'GET, HEAD, POST']);
   assert.equal((await call('OPTIONS', CREDENTIALS)).status, 405);
-  assert.equal((await call('GET', '/api/organization/calendar/availability')).status, 404);
+  assert.equal((await call('GET', '/api/organization/no-such-thing')).status, 404);
 });
 
 test('what is described is what is served: every address, and no other methods', async () => {

@@ -3,17 +3,6 @@ BEGIN;
 \ir support/setup.sql
 SELECT no_plan();
 
-CREATE FUNCTION byoc_test.add_google(org_id uuid) RETURNS uuid LANGUAGE plpgsql AS $$
-DECLARE
-    added uuid;
-BEGIN
-    PERFORM byoc.set_org(org_id, 'fixture', 'owner');
-    added := byoc.add_credential('google_calendar', '{"client_id": "made-up", "client_secret": "made-up-secret", "refresh_token": "made-up-refresh", "calendar_id": "primary"}');
-    PERFORM byoc.record_verification(org_id, added, 1, 'verified', NULL);
-    PERFORM set_config('byoc.token', '', true);
-    RETURN added;
-END
-$$;
 SELECT byoc_test.add_google(byoc_test.org_a()) AS google \gset
 SELECT byoc_test.add_google(byoc_test.org_b()) AS google_b \gset
 -- What a claim brings of an event, as the provider's adapter sees it.

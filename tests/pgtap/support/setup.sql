@@ -106,6 +106,18 @@ BEGIN
 END
 $$;
 
+-- A verified Google Calendar credential, visibly made up.
+CREATE FUNCTION byoc_test.add_google(org_id uuid) RETURNS uuid LANGUAGE plpgsql AS $$
+DECLARE
+    added uuid;
+BEGIN
+    PERFORM byoc.set_org(org_id, 'fixture', 'owner');
+    added := byoc.add_credential('google_calendar', '{"client_id": "made-up", "client_secret": "made-up-secret", "refresh_token": "made-up-refresh", "calendar_id": "primary"}');
+    PERFORM byoc.record_verification(org_id, added, 1, 'verified', NULL);
+    PERFORM set_config('byoc.token', '', true);
+    RETURN added;
+END
+$$;
 -- What a good answer of the provider makes of an organization's pending credentials.
 CREATE FUNCTION byoc_test.verified(org_id uuid) RETURNS void LANGUAGE sql SECURITY DEFINER AS $$
     SELECT byoc.record_verification(c.org_id, c.id, c.version, 'verified', NULL) FROM byoc.organization_api_credentials c

@@ -91,6 +91,7 @@ class CallRunnerTest : public testing::Test {
   }
   // Brings one call on its way.
   void begin(ClaimedCall call = make_call("call-1")) {
+    timers.pass(5ms);
     runner.wake();
     claimed({std::move(call)});
     if (!gateway.opens.empty()) opened();
@@ -240,7 +241,7 @@ TEST_F(CallRunnerTest, WhatWasNotWrittenIsGivenBackAndWhatPerhapsWasIsNot) {
     http.answer(fail(HttpFailure{HttpFailure::Kind::cancelled, possibly_written, "broken off"}));
     EXPECT_EQ(recorded().front().outcome.kind, possibly_written ? Kind::unavailable : Kind::returned);
     timers.pass(5ms);
-    claimed({});
+    claimed({});  // it looks whether there is room for more
   }
 }
 
