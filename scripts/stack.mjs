@@ -99,6 +99,8 @@ export class Byocd {
     byocd.env = {
       ...cluster.environment(database, user),
       BYOC_TWILIO_BASE_URL: simulator.url,
+      BYOC_GOOGLE_OAUTH_URL: simulator.url,
+      BYOC_GOOGLE_API_URL: simulator.url,
       BYOC_HTTP_LISTEN: listen,
       ...env,
     };

@@ -80,9 +80,9 @@ export class Arena extends Stack {
     return this.steadily((db) => db.value(`SELECT count(*)::int FROM byoc.sms_messages WHERE status IN ${UNFINISHED} AND body LIKE $1`, [`${tag}%`]));
   }
 
-  // Waits until every message of the campaign is final, then ends the sidecars; false when some are left over.
-  async drain(tag, timeout) {
-    const drained = await until('every message to be final', async () => (await this.unfinished(tag)) === 0, { timeout })
+  // Waits until nothing of the campaign is unfinished, then ends the sidecars; false when something is left over.
+  async drain(unfinished, timeout) {
+    const drained = await until('everything to be final', async () => (await unfinished()) === 0, { timeout })
       .then(() => true, () => false);
     for (const sidecar of this.sidecars.filter(({ running }) => running))
       assert.deepEqual(await sidecar.stop('SIGTERM'), { code: 0, signal: null }, `byocd ${sidecar.name} at the end`);

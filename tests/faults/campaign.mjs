@@ -9,6 +9,9 @@ import { noFaults } from './provider_faults.mjs';
 import { Random } from './random.mjs';
 import { STEPS } from './steps.mjs';
 
+// What is fed in and counted at the end; the same for other jobs than messages is in calendar.mjs.
+const MESSAGES = { Load, read: readLedger, unfinished: (arena, tag) => arena.unfinished(tag) };
+
 const MOST_WAITING = 600; // messages not final: enough that every sidecar is in the middle of its work when it is hit
 
 export class Campaign {
@@ -16,11 +19,11 @@ export class Campaign {
   #beside = new Set();
   #busy = new Set();
 
-  // `name` tells messages apart; `steps`: how many of each of STEPS; `knobs`: settings of the simulator, by topic.
-  constructor(arena, name, { seed, messages, steps, sidecars = 3, identical = false, knobs = {} }) {
-    Object.assign(this, { arena, name, seed, messages, steps, knobs, tag: `${name}, ` });
+  // `name` tells messages apart; `steps`: how many of each of STEPS; `knobs`: settings of the simulator, by topic; `books`: as MESSAGES.
+  constructor(arena, name, { seed, messages, steps, sidecars = 3, identical = false, knobs = {}, books = MESSAGES }) {
+    Object.assign(this, { arena, name, seed, messages, steps, knobs, books, tag: `${name}, ` });
     this.random = new Random(seed);
-    this.load = new Load(arena, this.tag, new Random(seed + 1), { identical });
+    this.load = new books.Load(arena, this.tag, new Random(seed + 1), { identical });
     this.sidecars = arena.recruit(sidecars);
   }
 
@@ -50,8 +53,8 @@ export class Campaign {
     await this.#setProvider(this.knobs);
     for (const sidecar of this.sidecars.filter(({ running }) => !running)) await sidecar.start();
     // A list that cannot tell is read five times, and the later the longer after the attempt.
-    await this.arena.drain(this.tag, 300_000 + this.messages * 4);
-    this.ledger = await readLedger(this.arena, this.tag);
+    await this.arena.drain(() => this.#unfinished(), 300_000 + this.messages * 4);
+    this.ledger = await this.books.read(this.arena, this.tag);
     return this.ledger;
   }
 
@@ -89,10 +92,12 @@ export class Campaign {
   async #feed(total) {
     const patience = performance.now() + 10_000;
     while (this.load.inserted < total) {
-      while (await this.arena.unfinished(this.tag) > MOST_WAITING && performance.now() < patience) await delay(100);
+      while (await this.#unfinished() > MOST_WAITING && performance.now() < patience) await delay(100);
       await this.load.insert(Math.min(this.random.whole(1, 100), total - this.load.inserted));
     }
   }
+
+  #unfinished() { return this.books.unfinished(this.arena, this.tag); }
 
   async #setProvider(knobs) {
     await noFaults(this.arena);

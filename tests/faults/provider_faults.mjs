@@ -16,6 +16,10 @@ export function everyFault(random) {
     post('status_after', 0.01, status()), post('reset', 0.01), post('reset_after', 0.01),
     post('timeout', 0.003), post('timeout_after', 0.003), post('slow_body', 0.01, { ms: 400 }),
     ...['truncated_json', 'not_json', 'short_body'].map((variant) => post('malformed', 0.003, { variant })),
+    // What changes calendar events.
+    ...['PUT', 'DELETE'].flatMap((method) => [
+      post('status', 0.02, { match: { method }, ...status() }), post('reset', 0.02, { match: { method } }), post('reset_after', 0.03, { match: { method } }), post('timeout_after', 0.01, { match: { method } }),
+    ]),
     read('status', 0.05, status()), read('status', 0.03, { status: 429 }), read('reset', 0.03), read('timeout', 0.01),
     read('slow_body', 0.03, { ms: 300 }), read('malformed', 0.03, { variant: 'truncated_json' }), read('malformed', 0.02, { variant: 'not_json' }),
   ];

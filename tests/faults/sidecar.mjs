@@ -23,7 +23,7 @@ export class Sidecar {
     Object.assign(this, { arena, name, onCrash, log: `${arena.run.folder}/byocd-${name}.log`, clockFile: `${arena.run.folder}/clock-${name}` });
     this.cable = new Proxy({ path: `${folder}/.s.PGSQL.5432` }, { path: `${arena.cluster.env.PGHOST}/.s.PGSQL.5432` });
     this.env = {
-      ...arena.environment, PGHOST: folder, BYOC_TWILIO_BASE_URL: arena.providerUrl, BYOC_HTTP_LISTEN: '127.0.0.1:0',
+      ...arena.environment, PGHOST: folder, BYOC_TWILIO_BASE_URL: arena.providerUrl, BYOC_GOOGLE_OAUTH_URL: arena.providerUrl, BYOC_GOOGLE_API_URL: arena.providerUrl, BYOC_HTTP_LISTEN: '127.0.0.1:0',
     };
   }
 
