@@ -1,5 +1,6 @@
 #include "call_runner.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "../log.h"
@@ -11,8 +12,10 @@ namespace {
 using namespace std::chrono_literals;
 using Kind = CallOutcome::Kind;
 
-// The least time between two looks: those who are busy with messages are woken all the time.
-constexpr auto rest = 5ms;
+// The least time between two looks: those who are busy with messages are woken all the time. Where a look takes long
+// (there are calls of very many credentials) they keep the database busy for a fifth of the time.
+constexpr Clock::duration shortest_rest = 5ms;
+constexpr int rests_a_look = 4;
 // A provider whose answers lead from request to request for ever.
 constexpr int most_requests = 6;
 
@@ -30,7 +33,8 @@ CallRunner::CallRunner(Parts parts, Options options)
     : parts_(parts),
       options_(options),
       recorder_(parts.gateway, parts.timers, [this] { wake(); }),
-      timer_(parts.timers.make_timer([this] { claim(); })) {}
+      timer_(parts.timers.make_timer([this] { claim(); })),
+      rest_(shortest_rest) {}
 
 void CallRunner::wake() {
   if (stopped_) return;
@@ -39,7 +43,7 @@ void CallRunner::wake() {
     return;
   }
   const auto now = parts_.timers.now();
-  const auto at = std::max(now, last_look_ + rest);
+  const auto at = std::max(now, last_look_ + rest_);
   if (at == now) return claim();
   if (timer_->pending() && next_look_ <= at) return;
   next_look_ = at;
@@ -70,6 +74,7 @@ void CallRunner::claim() {
 
 void CallRunner::on_claimed(Result<std::vector<ClaimedCall>, DbError> result) {
   claiming_ = false;
+  rest_ = std::max(shortest_rest, (parts_.timers.now() - last_look_) * (1 + rests_a_look));
   if (!result) {
     if (!result.error().connection_lost) log::error("claiming calls failed: {}", result.error().text());
     return;

@@ -18,7 +18,7 @@
 namespace byocd {
 
 /// Beside the slots of messages: a provider of calls that hangs takes none of those. Looks at once when woken, and at
-/// every poll; never claims more than it can make now.
+/// every poll, but is never busy looking; never claims more than it can make now.
 class CallRunner {
  public:
   struct Parts {
@@ -75,6 +75,7 @@ class CallRunner {
   std::unique_ptr<Timer> timer_;
   Clock::time_point next_look_;
   Clock::time_point last_look_;
+  Clock::duration rest_;  // between two looks
   bool stopped_ = false;
   bool claiming_ = false;
   bool woken_ = false;  // a wake() came while a claim was on its way

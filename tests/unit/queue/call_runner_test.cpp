@@ -215,6 +215,17 @@ TEST_F(CallRunnerTest, WokenAllTheTimeItLooksNowAndThen) {
   EXPECT_EQ(gateway.call_claims.size(), 1u);
 }
 
+TEST_F(CallRunnerTest, WhereALookTakesLongItLooksLessOften) {
+  runner.wake();
+  timers.pass(40ms);
+  claimed({});
+  runner.wake();
+  timers.pass(159ms);
+  EXPECT_TRUE(gateway.call_claims.empty());
+  timers.pass(1ms);
+  EXPECT_EQ(gateway.call_claims.size(), 1u);
+}
+
 TEST_F(CallRunnerTest, LooksAtEveryPoll) {
   runner.wake();
   claimed({});
