@@ -1,7 +1,7 @@
 -- Calls: enqueued, claimed fairly and one at a time for a subject, recorded, tried again; breakers and failing credentials.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(67);
+SELECT plan(70);
 
 SELECT byoc_test.add_stripe(byoc_test.org_a()) AS one \gset
 SELECT byoc_test.add_stripe(byoc_test.org_b()) AS two \gset
@@ -183,6 +183,29 @@ SELECT byoc_test.shares(100, 10);
 SELECT byoc_test.end_calls('rejected', '{"http_status": 400}');
 SELECT is(byoc_test.breaker(), NULL, 'an answer ends it');
 DELETE FROM byoc.calls;
+
+-- Health
+SELECT byoc_test.call('a' || i) FROM generate_series(1, 5) AS i;
+SELECT byoc_test.call('b', byoc_test.org_b());
+SELECT byoc_test.called(3, 2);
+SELECT byoc.record_calls(jsonb_agg(jsonb_build_object('org_id', c.org_id, 'id', c.id, 'claim_id', c.claim_id, 'outcome', 'throttled', 'retry_ms', 60000)))
+FROM (SELECT * FROM byoc.calls c WHERE c.claim_id IS NOT NULL AND c.org_id = byoc_test.org_a() LIMIT 1) AS c;
+UPDATE byoc.calls SET due_at = due_at - interval '10 minutes' WHERE status = 'available';
+CREATE FUNCTION byoc_test.call_health() RETURNS text LANGUAGE sql AS $$
+    SELECT string_agg(concat_ws(' ', h.credential_type, h.waiting, h.retrying, h.running, h.failures, h.paused_until > now(), h.paused,
+                                h.oldest_waiting BETWEEN interval '10 minutes' AND interval '15 minutes'), ', ' ORDER BY h.org_id) FROM byoc.call_health h;
+$$;
+SELECT is(byoc_test.call_health(), 'stripe 3 1 1 1 t t, stripe 0 0 1 0', 'each credential with calls: waiting, retrying, running, failures, paused');
+SELECT byoc_test.act_as(byoc_test.org_b());
+SET LOCAL ROLE byoc_test_tenant;
+SELECT is(byoc_test.call_health(), 'stripe 0 0 1 0', 'a tenant sees its own');
+RESET ROLE;
+SELECT byoc_test.no_context();
+UPDATE byoc.organization_api_credentials SET verification_status = 'failed', verification_error = 'Key expired.' WHERE credential_type = 'stripe' AND is_default;
+SELECT is(byoc_test.call_health(), 'stripe 3 1 1 1 t the credential failed: Key expired. t, stripe 0 0 1 0 the credential failed: Key expired.', 'and why it waits');
+UPDATE byoc.organization_api_credentials SET verification_status = 'verified', verification_error = NULL WHERE credential_type = 'stripe' AND is_active;
+DELETE FROM byoc.calls;
+DELETE FROM byoc.call_breakers;
 
 -- Pruned
 SELECT byoc_test.call('old') AS old \gset
