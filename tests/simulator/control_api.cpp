@@ -70,6 +70,7 @@ answer control_api::route(const request& asked) {
   const auto name = slash == std::string_view::npos ? std::string_view() : rest.substr(slash + 1);
   if (topic == "accounts") return accounts(asked, name);
   if (topic == "google") return targets_.google.handle(asked, name);
+  if (topic == "stripe") return targets_.stripe.control(asked, name);
   if (!name.empty()) return refused(404, fmt::format("there is no {}", asked.path));
   if (topic == "messages") return messages(asked);
   if (topic == "faults") return faults(asked);

@@ -14,6 +14,7 @@
 #include "lists.h"
 #include "messages.h"
 #include "statistics.h"
+#include "stripe_api.h"
 
 namespace simulator {
 
@@ -29,6 +30,7 @@ struct control_targets {
   delivery_settings& delivery;
   statistics& stats;
   google_control& google;
+  stripe_api& stripe;
   std::function<void()> on_delivery_changed;
   std::function<void()> on_faults_changed;
 };

@@ -31,6 +31,7 @@ answer front_door::provider_answer(const request& asked) {
     return providers_.twilio.handle(asked);
   if (google_oauth::has(asked.path)) return providers_.google_identity.handle(asked);
   if (asked.path.starts_with(google_calendar_path)) return providers_.google_calendar.handle(asked);
+  if (stripe_api::has(asked.path)) return providers_.stripe.handle(asked);
   return to_answer(not_found_error(asked.path));
 }
 

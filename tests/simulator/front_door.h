@@ -11,6 +11,7 @@
 #include "http.h"
 #include "latency.h"
 #include "statistics.h"
+#include "stripe_api.h"
 #include "twilio_api.h"
 
 namespace simulator {
@@ -22,6 +23,7 @@ class front_door {
     twilio_api& twilio;
     google_oauth& google_identity;
     google_calendar_api& google_calendar;
+    stripe_api& stripe;
   };
 
   front_door(providers all, control_api& control, fault_rules& faults, latency_settings& latency, statistics& stats)

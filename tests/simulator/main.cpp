@@ -87,11 +87,12 @@ void run(const options& opts) {
   event_store google_events;
   google_oauth oauth(google_users);
   google_calendar_api calendar(google_users, google_events);
+  stripe_api stripe;
   google_control google(google_users, google_events, calendar);
   std::function<void()> release_held;  // by the server, which is made after what it asks
-  control_api control({accounts, messages, faults, latency, lists, delivery, stats, google,
+  control_api control({accounts, messages, faults, latency, lists, delivery, stats, google, stripe,
                        [&] { callbacks.restart_draws(); }, [&] { release_held(); }});
-  front_door door({twilio, oauth, calendar}, control, faults, latency, stats);
+  front_door door({twilio, oauth, calendar, stripe}, control, faults, latency, stats);
   server http(base.get(), stats, [&](const request& asked) { return door.handle(asked); });
   release_held = [&] { http.release_held(); };
 
