@@ -2,30 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <sstream>
-
 #include "support/jobs.h"
+#include "support/recorded.h"
 
 namespace byocd {
 namespace {
 
 using namespace std::chrono_literals;
-
-std::string recorded(const std::string& name) {
-  std::ifstream stream(std::string(BYOC_UNIT_TEST_FOLDER) + "/providers/twilio/" + name + ".json");
-  EXPECT_TRUE(stream) << name;
-  std::stringstream text;
-  text << stream.rdbuf();
-  return text.str();
-}
-
-HttpResult response(int status, std::string body) {
-  HttpResponse answer;
-  answer.status = status;
-  answer.body = std::move(body);
-  return answer;
-}
 
 class TwilioTest : public testing::Test {
  protected:
@@ -98,7 +81,7 @@ TEST_F(TwilioTest, NamesTheFieldThatACredentialLacks) {
 }
 
 TEST_F(TwilioTest, ReadsAnAcceptedMessage) {
-  const Outcome outcome = interpret(201, recorded("message_created"));
+  const Outcome outcome = interpret(201, recorded("twilio/message_created"));
   EXPECT_EQ(outcome.kind, OutcomeKind::accepted);
   EXPECT_EQ(outcome.provider_sid, "SM00000000000000000000000000000001");
   EXPECT_EQ(outcome.provider_status, "queued");
@@ -107,7 +90,7 @@ TEST_F(TwilioTest, ReadsAnAcceptedMessage) {
 }
 
 TEST_F(TwilioTest, ReadsAMessageOfAServiceWithoutASender) {
-  const Outcome outcome = interpret(201, recorded("message_accepted_by_service"));
+  const Outcome outcome = interpret(201, recorded("twilio/message_accepted_by_service"));
   EXPECT_EQ(outcome.kind, OutcomeKind::accepted);
   EXPECT_EQ(outcome.provider_status, "accepted");
   EXPECT_FALSE(outcome.from_number);
@@ -115,7 +98,7 @@ TEST_F(TwilioTest, ReadsAMessageOfAServiceWithoutASender) {
 }
 
 TEST_F(TwilioTest, ReadsARejection) {
-  const Outcome outcome = interpret(400, recorded("error_21211"));
+  const Outcome outcome = interpret(400, recorded("twilio/error_21211"));
   EXPECT_EQ(outcome.kind, OutcomeKind::rejected);
   EXPECT_EQ(outcome.http_status, 400);
   EXPECT_EQ(outcome.error_code, "21211");
@@ -123,7 +106,7 @@ TEST_F(TwilioTest, ReadsARejection) {
 }
 
 TEST_F(TwilioTest, AnAuthenticationFailureHasItsCodeEvenWithoutABody) {
-  EXPECT_EQ(interpret(401, recorded("error_20003")).error_code, "20003");
+  EXPECT_EQ(interpret(401, recorded("twilio/error_20003")).error_code, "20003");
   const Outcome bare = interpret(401, "");
   EXPECT_EQ(bare.kind, OutcomeKind::rejected);
   EXPECT_EQ(bare.error_code, "20003");
@@ -144,7 +127,7 @@ TEST_F(TwilioTest, ARefusalThatIsNotTwiliosNamesTheStatus) {
 TEST_F(TwilioTest, TooManyRequestsIsThrottledAndKeepsRetryAfter) {
   HttpResponse answer;
   answer.status = 429;
-  answer.body = recorded("error_20429");
+  answer.body = recorded("twilio/error_20429");
   answer.retry_after = 3s;
   const Outcome outcome = twilio.interpret(answer);
   EXPECT_EQ(outcome.kind, OutcomeKind::throttled);
@@ -154,8 +137,8 @@ TEST_F(TwilioTest, TooManyRequestsIsThrottledAndKeepsRetryAfter) {
 }
 
 TEST_F(TwilioTest, AServerErrorIsUnavailable) {
-  EXPECT_EQ(interpret(500, recorded("error_20500")).kind, OutcomeKind::unavailable);
-  EXPECT_EQ(interpret(500, recorded("error_20500")).error_code, "20500");
+  EXPECT_EQ(interpret(500, recorded("twilio/error_20500")).kind, OutcomeKind::unavailable);
+  EXPECT_EQ(interpret(500, recorded("twilio/error_20500")).error_code, "20500");
   EXPECT_EQ(interpret(503, "upstream gone").error_code, "http_503");
 }
 
@@ -208,18 +191,19 @@ TEST_F(TwilioVerificationTest, AsksForTheAccountAndThenForItsNumber) {
 }
 
 TEST_F(TwilioVerificationTest, AnActiveAccountWithTheNumberIsVerified) {
-  EXPECT_EQ(judge(0, 200, recorded("account_active")).kind, Verdict::Kind::next);
-  EXPECT_EQ(judge(1, 200, recorded("numbers_one")).kind, Verdict::Kind::verified);
-  EXPECT_EQ(judge(1, 200, recorded("numbers_one")).note, "");
+  EXPECT_EQ(judge(0, 200, recorded("twilio/account_active")).kind, Verdict::Kind::next);
+  EXPECT_EQ(judge(1, 200, recorded("twilio/numbers_one")).kind, Verdict::Kind::verified);
+  EXPECT_EQ(judge(1, 200, recorded("twilio/numbers_one")).note, "");
 }
 
 TEST_F(TwilioVerificationTest, SaysWhatTheTenantCanDo) {
-  const Verdict suspended = judge(0, 200, recorded("account_suspended"));
+  const Verdict suspended = judge(0, 200, recorded("twilio/account_suspended"));
   EXPECT_EQ(suspended.kind, Verdict::Kind::failed);
   EXPECT_NE(suspended.problem.fix.find("Add a payment method"), std::string::npos);
-  EXPECT_NE(judge(0, 401, recorded("error_20003")).problem.fix.find("Copy both again"), std::string::npos);
-  EXPECT_NE(judge(1, 200, recorded("numbers_none")).problem.fix.find("Active Numbers"), std::string::npos);
-  EXPECT_NE(judge(1, 200, recorded("numbers_voice_only")).problem.cause.find("cannot send SMS"), std::string::npos);
+  EXPECT_NE(judge(0, 401, recorded("twilio/error_20003")).problem.fix.find("Copy both again"), std::string::npos);
+  EXPECT_NE(judge(1, 200, recorded("twilio/numbers_none")).problem.fix.find("Active Numbers"), std::string::npos);
+  EXPECT_NE(judge(1, 200, recorded("twilio/numbers_voice_only")).problem.cause.find("cannot send SMS"),
+            std::string::npos);
 }
 
 TEST_F(TwilioVerificationTest, ATroubledProviderIsNotTheTenantsFault) {
@@ -238,13 +222,13 @@ TEST_F(TwilioVerificationTest, AnApiKeyIsNotAskedForTheAccountItCannotRead) {
 
 TEST_F(TwilioVerificationTest, AKeyThatMayNotReadTheSendersProvesNothingAgainstThem) {
   for (const int status : {401, 403}) {
-    const auto refused = response(status, recorded("error_20003"));
+    const auto refused = response(status, recorded("twilio/error_20003"));
     const Verdict unread = twilio.interpret_verification(key_fields(), 1, refused);
     EXPECT_EQ(unread.kind, Verdict::Kind::verified);
     EXPECT_NE(unread.note.find("neither the account nor its senders"), std::string::npos);
     EXPECT_EQ(twilio.interpret_verification(key_fields(), 0, refused).kind, Verdict::Kind::failed);
   }
-  EXPECT_EQ(judge(1, 401, recorded("error_20003")).kind, Verdict::Kind::failed);
+  EXPECT_EQ(judge(1, 401, recorded("twilio/error_20003")).kind, Verdict::Kind::failed);
 }
 
 TEST_F(TwilioVerificationTest, AsksTheMessagingApiForAMessagingService) {
