@@ -101,6 +101,7 @@ export class Byocd {
       BYOC_TWILIO_BASE_URL: simulator.url,
       BYOC_GOOGLE_OAUTH_URL: simulator.url,
       BYOC_GOOGLE_API_URL: simulator.url,
+      BYOC_STRIPE_BASE_URL: simulator.url,
       BYOC_HTTP_LISTEN: listen,
       ...env,
     };

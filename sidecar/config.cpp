@@ -185,6 +185,8 @@ const std::vector<Setting>& settings() {
       {{"google-client-secret-file", "BYOC_GOOGLE_CLIENT_SECRET_FILE",
         "file with that client's secret (otherwise: the environment's BYOC_GOOGLE_CLIENT_SECRET)"},
        words(&Config::google_client_secret_file)},
+      {{"stripe-base-url", "BYOC_STRIPE_BASE_URL", "where Stripe's API is (default https://api.stripe.com)"},
+       base_url(&Config::stripe_base_url)},
       {{"max-in-flight", "BYOC_MAX_IN_FLIGHT", "requests to providers at the same time (default 96)", false, true},
        whole_number(&Config::max_in_flight, 1, 10'000)},
       {{"max-in-flight-per-account", "BYOC_MAX_IN_FLIGHT_PER_ACCOUNT",

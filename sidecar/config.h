@@ -33,6 +33,7 @@ struct Config {
   std::string google_client_secret_file;
   /// Both, from load_google_client(); null: none.
   std::shared_ptr<const OAuthClient> google_client;
+  std::string stripe_base_url = "https://api.stripe.com";
   /// Requests to providers at the same time; claims never exceed what is free of them.
   int max_in_flight = 96;
   /// Of these, at most so many with one account, so that a slow one leaves slots to the others. 0 before load_config()

@@ -20,6 +20,7 @@
 #include "loop.h"
 #include "providers/google_calendar.h"
 #include "providers/registry.h"
+#include "providers/stripe.h"
 #include "providers/twilio.h"
 #include "queue/access_tokens.h"
 #include "queue/busy_times.h"
@@ -65,6 +66,7 @@ Registry make_registry(const Config& config) {
   registry.add(std::make_unique<Twilio>(config.twilio_base_url));
   registry.add(std::make_unique<GoogleCalendar>(config.google_api_url,
                                                 GoogleOAuth(config.google_oauth_url, config.google_client)));
+  registry.add(std::make_unique<Stripe>(config.stripe_base_url));
   return registry;
 }
 
