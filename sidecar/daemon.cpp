@@ -22,6 +22,7 @@
 #include "providers/registry.h"
 #include "providers/stripe.h"
 #include "providers/twilio.h"
+#include "providers/webhook.h"
 #include "queue/access_tokens.h"
 #include "queue/busy_times.h"
 #include "queue/call_runner.h"
@@ -67,6 +68,8 @@ Registry make_registry(const Config& config) {
   registry.add(std::make_unique<GoogleCalendar>(config.google_api_url,
                                                 GoogleOAuth(config.google_oauth_url, config.google_client)));
   registry.add(std::make_unique<Stripe>(config.stripe_base_url));
+  registry.add(std::make_unique<Webhook>(
+      [] { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); }));
   return registry;
 }
 

@@ -58,6 +58,14 @@ INSERT INTO byoc.shipped_providers (name, fields, alternatives) VALUES
 ('stripe', '{
   "secret_key": {"title": "Secret key", "required": true, "secret": true,
     "pattern": "^(sk|rk)_(test|live)_[0-9a-zA-Z]{10,247}$", "must_be": "a key that begins with sk_test_, sk_live_, rk_test_ or rk_live_"}
+ }', '[]'),
+('webhook', '{
+  "url": {"title": "URL", "required": true, "secret": false,
+    "pattern": "^https?://[^/?#@\\\\\\s]+([/?][!-~]*)?$", "must_be": "an address such as https://app.example.org/webhooks, without a user name"},
+  "secret": {"title": "Signing secret", "required": true, "secret": true,
+    "pattern": "^whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)?$", "must_be": "whsec_ followed by 24 to 64 random bytes in base64"},
+  "previous_secret": {"title": "Previous signing secret", "required": false, "secret": true,
+    "pattern": "^whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)?$", "must_be": "whsec_ followed by 24 to 64 random bytes in base64"}
  }', '[]');
 
 CREATE TABLE byoc.shipped_provider_errors (
@@ -129,4 +137,8 @@ INSERT INTO byoc.shipped_provider_errors (provider, code, class, title) VALUES
 ('twilio', '30006', 'permanent_recipient', 'landline or unreachable carrier'),
 ('twilio', '21602', 'permanent_message', 'empty body'),
 ('twilio', '21617', 'permanent_message', 'body too long'),
-('twilio', '30007', 'permanent_message', 'filtered by the carrier');
+('twilio', '30007', 'permanent_message', 'filtered by the carrier'),
+('webhook', 'refused', 'retry_later', 'the receiver did not take it'),
+('webhook', 'http_410', 'pause_credential', 'the receiver wants no more webhooks'),
+('webhook', 'address_not_permitted', 'pause_credential', 'the URL leads to an address that may not be called'),
+('webhook', 'credential_incomplete', 'pause_credential', 'the URL or the secret is missing or malformed');

@@ -10,11 +10,12 @@ $$;
 CREATE FUNCTION byoc_test.google() RETURNS jsonb LANGUAGE sql RETURN
     '{"client_id": "made-up.apps.example", "client_secret": "MADEUP-secret", "refresh_token": "1//MADEUP-refresh", "calendar_id": "primary"}'::jsonb;
 
-SELECT byoc_test.lists($$SELECT name FROM byoc.providers WHERE enabled$$, ARRAY['twilio', 'google_calendar', 'stripe'], 'these providers are shipped');
+SELECT byoc_test.lists($$SELECT name FROM byoc.providers WHERE enabled$$, ARRAY['twilio', 'google_calendar', 'stripe', 'webhook'], 'these providers are shipped');
 SELECT byoc_test.lists($$SELECT jsonb_object_keys(fields) FROM byoc.providers WHERE name = 'twilio'$$,
     ARRAY['account_sid', 'auth_token', 'api_key_sid', 'api_key_secret', 'phone_number', 'messaging_service_sid', 'region', 'edge'], 'Twilio has these fields');
 SELECT byoc_test.lists($$SELECT p.name || '.' || f.key FROM byoc.providers p, jsonb_each(p.fields) AS f WHERE (f.value ->> 'secret')::boolean$$,
-    ARRAY['twilio.auth_token', 'twilio.api_key_secret', 'google_calendar.client_secret', 'google_calendar.refresh_token', 'stripe.secret_key'],
+    ARRAY['twilio.auth_token', 'twilio.api_key_secret', 'google_calendar.client_secret', 'google_calendar.refresh_token', 'stripe.secret_key', 'webhook.secret',
+          'webhook.previous_secret'],
     'these fields are secret');
 SELECT is_empty($$SELECT p.name, f.key FROM byoc.providers p, jsonb_each(p.fields) AS f
                   WHERE NOT f.value ?& ARRAY['title', 'required', 'secret', 'pattern', 'must_be']$$, 'each field says title, required, secret, pattern and must_be');
@@ -82,7 +83,7 @@ INSERT INTO byoc_test.bad VALUES
     ('twilio', '"MADEUP"', 'MADEUP', '^22023 fields must be a JSON object$', 'a string instead of an object'),
     ('twilio', 'null', NULL, '^22023 fields must be a JSON object$', 'JSON null instead of an object'),
     ('twilio', NULL, NULL, '^22023 fields must be a JSON object$', 'NULL instead of an object'),
-    ('telegraph', '{"key": "MADEUP"}', 'MADEUP', '^22023 unknown credential type "telegraph".*google_calendar, stripe, twilio', 'an unknown type, with the list of known ones'),
+    ('telegraph', '{"key": "MADEUP"}', 'MADEUP', '^22023 unknown credential type "telegraph".*google_calendar, stripe, twilio, webhook', 'an unknown type, with the list of known ones'),
     ('Twilio', byoc_test.twilio(1), NULL, '^22023 unknown credential type "Twilio"', 'a type in other letters'),
     (NULL, '{}', NULL, '^22023 unknown credential type', 'no type');
 SELECT matches(byoc_test.problem(type, fields), pattern, 'refused: ' || what) FROM byoc_test.bad;
@@ -125,7 +126,7 @@ SELECT lives_ok($$INSERT INTO byoc.provider_overrides (name, enabled) VALUES ('s
 SELECT is((SELECT enabled FROM byoc.providers WHERE name = 'stripe'), false, 'the view shows it switched off');
 SELECT is((SELECT fields ? 'secret_key' FROM byoc.providers WHERE name = 'stripe'), true, 'with its fields as shipped');
 RESET ROLE;
-SELECT matches(byoc_test.problem('stripe', '{"secret_key": "sk_test_MADEUPMADEUP"}'), '^22023 unknown credential type "stripe".*Known are: google_calendar, twilio\.$',
+SELECT matches(byoc_test.problem('stripe', '{"secret_key": "sk_test_MADEUPMADEUP"}'), '^22023 unknown credential type "stripe".*Known are: google_calendar, twilio, webhook\.$',
     'a provider that is switched off takes no credentials and is not listed');
 SET LOCAL ROLE byoc_test_admin;
 SELECT lives_ok($$UPDATE byoc.provider_overrides SET enabled = true, fields =

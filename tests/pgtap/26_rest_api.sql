@@ -42,7 +42,7 @@ FROM unnest(ARRAY['rest_credential(%s)', 'rest_message(%s)', 'rest_audit(%s, NUL
 SELECT byoc_test.act_as(byoc_test.org_a(), 'owner', 'ada');
 SELECT is(byoc.rest_session(), jsonb_build_object('organization', jsonb_build_object('id', byoc_test.org_a(), 'name', 'Organization A'), 'user_id', 'ada', 'org_role', 'owner'),
           'a session says whom it stands for');
-SELECT is((SELECT array_agg(p ->> 'name') FROM jsonb_array_elements(byoc.rest_providers() -> 'items') AS p), ARRAY['google_calendar', 'stripe', 'twilio'], 'enabled providers are listed');
+SELECT is((SELECT array_agg(p ->> 'name') FROM jsonb_array_elements(byoc.rest_providers() -> 'items') AS p), ARRAY['google_calendar', 'stripe', 'twilio', 'webhook'], 'enabled providers are listed');
 
 -- Requests: what is wrong is named, its value never quoted
 SELECT is(byoc_test.wrong(format('SELECT byoc.rest_add_credential(%L)', r)), e, d) FROM (VALUES
