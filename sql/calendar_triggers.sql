@@ -49,6 +49,10 @@ BEGIN ATOMIC
            ARRAY[d.summary, d.description, d.location, d.attendees, d.time_zone, d.recurrence]
     FROM byoc.calendar_trigger_definitions d
     WHERE d.name = trigger_name AND (d.target = relation OR d.target IN (SELECT a.relid FROM pg_partition_ancestors(relation) AS a))
+    UNION ALL
+    SELECT d.target, d.org_column, d.condition, d.search_path, d.on_error, '{}'
+    FROM byoc.webhook_trigger_definitions d
+    WHERE d.name = trigger_name AND (d.target = relation OR d.target IN (SELECT a.relid FROM pg_partition_ancestors(relation) AS a))
     LIMIT 1;
 END;
 COMMENT ON FUNCTION byoc.row_trigger(oid, name) IS 'Internal: what extension/row_trigger.cpp has to read of a row.';
@@ -112,12 +116,18 @@ AS $$
 DECLARE
     none CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
     definition byoc.calendar_trigger_definitions;
+    webhook byoc.webhook_trigger_definitions;
     source CONSTANT text := (SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target);
     old_org uuid;
     key text;
     stored byoc.calendar_entries;
     entry byoc.calendar_entries;
 BEGIN
+    SELECT d.* INTO webhook FROM byoc.webhook_trigger_definitions d WHERE d.target = follow_row.target AND d.name = trigger_name;
+    IF FOUND THEN
+        PERFORM byoc.follow_webhook_row(webhook, source, org_id, coalesce(new_row, old_row), failure) WHERE texts IS NOT NULL OR failure IS NOT NULL;
+        RETURN;
+    END IF;
     SELECT d.* INTO definition FROM byoc.calendar_trigger_definitions d WHERE d.target = follow_row.target AND d.name = trigger_name;
     key := byoc.row_key(definition.key_columns, coalesce(new_row, old_row));
     old_org := coalesce((old_row ->> definition.org_column)::uuid, none);

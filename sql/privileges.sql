@@ -47,7 +47,7 @@ DECLARE
 BEGIN
     PERFORM byoc.grant_tenant(role);
     EXECUTE format('GRANT UPDATE (name, settings) ON byoc.organizations TO %s', grantee);
-    EXECUTE format('GRANT SELECT ON byoc.sms_triggers, byoc.calendar_triggers, byoc.key_status, byoc.master_keys, byoc.stats TO %s', grantee);
+    EXECUTE format('GRANT SELECT ON byoc.sms_triggers, byoc.calendar_triggers, byoc.webhook_triggers, byoc.key_status, byoc.master_keys, byoc.stats TO %s', grantee);
     EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON byoc.provider_overrides, byoc.provider_error_overrides, byoc.sender_limits TO %s', grantee);
     EXECUTE format(
         'GRANT EXECUTE ON FUNCTION byoc.set_org(uuid, text, text, boolean), byoc.create_organization(text, uuid), '
@@ -56,6 +56,9 @@ BEGIN
         'byoc.register_sms_trigger(regclass, name, text, text, text, text, text, text), byoc.unregister_sms_trigger(regclass, name), '
         'byoc.create_calendar_trigger(regclass, text, text, text, text, text, text, text, text, interval, text, text, text, text, text, text), '
         'byoc.drop_calendar_trigger(regclass, text), byoc.follow_row_trigger(), byoc.rehearse_row_trigger(regclass, text[], text[], text, text, text), '
+        'byoc.create_webhook_trigger(regclass, text, text[], text, text, text, text, text, text), byoc.drop_webhook_trigger(regclass, text), '
+        'byoc.register_webhook_trigger(regclass, name, text, text[], text, text, text, text), byoc.unregister_webhook_trigger(regclass, name), '
+        'byoc.webhook_problem(text, jsonb), '
         'byoc.register_calendar_trigger(jsonb), byoc.unregister_calendar_trigger(regclass, name), byoc.is_time_zone(text), '
         'byoc.keyring(), byoc.reload_keyring(), byoc.rewrap_keys(), byoc.rotate_organization_key(uuid), byoc.reencrypt(uuid, integer), '
         'byoc.destroy_unused_key(uuid, integer), byoc.shred_organization(uuid), '

@@ -34,7 +34,7 @@ SELECT is_empty($$SELECT p.oid::regprocedure FROM pg_proc p
 SELECT byoc_test.lists(
     $$SELECT c.oid::regclass FROM pg_extension e CROSS JOIN unnest(e.extconfig) AS t JOIN pg_class c ON c.oid = t
       WHERE e.extname = 'pg_byoc'$$,
-    ARRAY['byoc.audit_entries', 'byoc.calls', 'byoc.calendar_entries', 'byoc.calendar_trigger_definitions', 'byoc.audit_unsealed', 'byoc.audit_seals', 'byoc.audit_chain_heads', 'byoc.idempotency_keys', 'byoc.rest_answers', 'byoc.unknown_messages', 'byoc.inbound_messages', 'byoc.opt_outs', 'byoc.installation', 'byoc.message_events', 'byoc.messages', 'byoc.organization_api_credentials',
+    ARRAY['byoc.audit_entries', 'byoc.calls', 'byoc.calendar_entries', 'byoc.calendar_trigger_definitions', 'byoc.webhook_trigger_definitions', 'byoc.audit_unsealed', 'byoc.audit_seals', 'byoc.audit_chain_heads', 'byoc.idempotency_keys', 'byoc.rest_answers', 'byoc.unknown_messages', 'byoc.inbound_messages', 'byoc.opt_outs', 'byoc.installation', 'byoc.message_events', 'byoc.messages', 'byoc.organization_api_credentials',
           'byoc.organization_keys', 'byoc.organizations', 'byoc.provider_error_overrides', 'byoc.provider_overrides', 'byoc.queue',
           'byoc.schedule', 'byoc.sender_limits', 'byoc.sms_trigger_definitions'],
     'pg_dump takes the data of exactly these tables: shipped rows, lanes, claims and wake-ups are made again');
