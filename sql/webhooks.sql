@@ -109,18 +109,18 @@ BEGIN
     ELSE
         PERFORM byoc.require_organization(of_org);
     END IF;
-    SELECT c.status INTO found_status FROM byoc.calls c
-    WHERE c.org_id = of_org AND c.id = change_webhook.id AND c.credential_type = 'webhook' FOR UPDATE;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'webhook event % does not exist', id USING ERRCODE = 'no_data_found';
-    ELSIF found_status <> ALL (from_status) THEN
-        RAISE EXCEPTION 'webhook event % is %', id, (SELECT c.status FROM byoc.all_webhook_calls c WHERE c.org_id = of_org AND c.id = change_webhook.id)
-            USING ERRCODE = 'object_not_in_prerequisite_state';
-    END IF;
+    -- One that is being sent is not even locked: whoever records its outcome would wait for this transaction.
     UPDATE byoc.calls c
     SET status = to_status, due_at = CASE to_status WHEN 'available' THEN clock_timestamp() END,
         finished_at = CASE to_status WHEN 'cancelled' THEN clock_timestamp() END, retry_until = NULL
-    WHERE c.org_id = of_org AND c.id = change_webhook.id;
+    WHERE c.org_id = of_org AND c.id = change_webhook.id AND c.credential_type = 'webhook' AND c.status = ANY (from_status);
+    IF NOT FOUND THEN
+        SELECT c.status INTO found_status FROM byoc.all_webhook_calls c WHERE c.org_id = of_org AND c.id = change_webhook.id;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'webhook event % does not exist', id USING ERRCODE = 'no_data_found';
+        END IF;
+        RAISE EXCEPTION 'webhook event % is %', id, found_status USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
     PERFORM byoc.wake_dispatcher(of_org) WHERE to_status = 'available';
 END
 $$;

@@ -59,6 +59,24 @@ async function whileHolding(t, what, held, others) {
   await session.query('ROLLBACK');
 }
 
+test('webhook events that a tenant holds on to', async (t) => {
+  const own = await db.value(`SELECT id FROM byoc.webhook_calls WHERE org_id = '${A}'`);
+  const claimed = [];
+  await dispatcher.query('BEGIN');
+  await whileHolding(t, 'cancels an event', `SELECT byoc.cancel_webhook('${own}'), byoc.call_webhook('more', idempotency_key => 'victim-key')`, [
+    ['byocd claims the others', (rows) => {
+      claimed.push(...rows);
+      assert.deepEqual(rows.map((row) => row.org_id), [B]);
+    }, `SELECT org_id, id, claim_id FROM byoc.claim_calls(100, '1 hour', 10)`],
+  ]);
+  const [{ id, claim_id: claim }] = claimed;
+  await whileHolding(t, 'sends others', `SELECT byoc.call_webhook('more') FROM generate_series(1, 10)`, [
+    ['byocd gives them back', (rows) => assert.equal(rows[0].record_calls, 1),
+      `SELECT byoc.record_calls('[{"org_id": "${B}", "id": "${id}", "claim_id": "${claim}", "outcome": "returned"}]')`],
+  ]);
+  await dispatcher.query('ROLLBACK');
+});
+
 test('transactions that a tenant leaves open', async (t) => {
   const claim = (slots) => `SELECT org_id FROM byoc.claim_jobs(${ME}, ${slots}, '1 hour')`;
   const awake = (rows) => assert.notEqual(rows[0].dispatcher_sleep, 0, 'it would not spin');

@@ -21,7 +21,7 @@ before(async () => {
 });
 
 const TEXTS = {
-  to_number: '+15550138888', body: 'hello', plaintext: 'hello', credential_type: 'twilio', display_name: 'mine', context: '', org_role: 'owner',
+  to_number: '+15550138888', body: 'hello', plaintext: 'hello', credential_type: 'twilio', display_name: 'mine', context: '', org_role: 'owner', event_type: 'lead.created',
   least_role: 'member', resolution: 'resend', token: 'x', name: 'mine', settings: '{}', events: 'INSERT', idempotency_key: 'victim-key',
   fields: '{"account_sid": "ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "auth_token": "0000000000000000000000000000a0a1", "phone_number": "+15550138800"}',
   place: 'organization_api_credentials.encrypted_fields', user_id: 'victim', status: 'verified', org_column: 'org_id', search_path: 'public',
@@ -47,7 +47,7 @@ function argument({ type, name }, ids, envelope) {
     case 'oid': return `'leads'::regclass`;
     case 'tstzmultirange': return `'{}'`;
     case 'timestamp with time zone': return name === 'expires_at' ? 'NULL' : 'now()';
-    case 'regclass': return `'leads'`;
+    case 'regclass': case 'oid': return `'leads'::regclass`;
     case 'regrole': return `'tenant'`;
     default:
       if (type.startsWith('byoc.')) return `(SELECT NULL::${type} OFFSET 0)`; // a row type; as a constant it would be folded away

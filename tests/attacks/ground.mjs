@@ -44,7 +44,8 @@ export class Ground {
     this.victim = (await this.db.rows(`
       SELECT (SELECT id FROM byoc.credentials WHERE org_id = $1 AND is_active) AS credential,
              (SELECT encrypted_fields::text FROM byoc.organization_api_credentials WHERE org_id = $1 AND is_active) AS envelope,
-             (SELECT id FROM byoc.sms_messages WHERE org_id = $1 AND status = 'queued' LIMIT 1) AS message`, [B]))[0];
+             (SELECT id FROM byoc.sms_messages WHERE org_id = $1 AND status = 'queued' LIMIT 1) AS message,
+             (SELECT id FROM byoc.webhook_calls WHERE org_id = $1) AS event`, [B]))[0];
     await this.db.query('ANALYZE');
     this.before = await this.rowsOfVictim();
   }
@@ -79,6 +80,7 @@ export class Ground {
       for (let i = 0; i < 10; i += 1) await send(i);
       await send(1, `, send_at => now() + interval '1 day'`);
       await send(2, `, idempotency_key => '${word}-key'`);
+      await query(`SELECT byoc.call_webhook('lead.created', $2, org_id => $1)`, id, { name: word });
       await query('INSERT INTO leads (org_id, phone, name) VALUES ($1, $2, $3)', id, `${numbers}50`, word);
       await query('INSERT INTO leads (org_id, phone, name) VALUES ($1, NULL, $2)', id, word);
     };

@@ -42,7 +42,7 @@ test('members and admins of A beyond their role, owners of another organization'
 });
 
 test('database roles beyond their part', async (t) => {
-  const storage = ['organization_api_credentials', 'organization_keys', 'messages', 'all_sms_messages', 'sms_trigger_definitions'];
+  const storage = ['organization_api_credentials', 'organization_keys', 'messages', 'all_sms_messages', 'sms_trigger_definitions', 'calls', 'all_webhook_calls', 'webhook_trigger_definitions'];
   for (const user of ['boss', 'byocd', 'stranger']) {
     const session = await ground.session({ role: null, user });
     for (const table of storage) await attempt(t, `${user} reads byoc.${table}`, '42501', () => session.query(`SELECT * FROM byoc.${table}`));
@@ -55,6 +55,38 @@ test('database roles beyond their part', async (t) => {
   await attempt(t, 'byocd decrypts', '42501', () => dispatcher.query(`SELECT byoc.decrypt('${B}', '${ground.victim.envelope}')`));
   await attempt(t, 'byocd sends an SMS of its own', '42501', () => dispatcher.query(`SELECT byoc.send_sms('+15550138888', 'x', org_id => '${B}')`));
   await dispatcher.end();
+});
+
+test('webhook events of another organization, and triggers with text that is more than it should be', async (t) => {
+  const tenant = await ground.session();
+  for (const sql of [`SELECT byoc.cancel_webhook('${ground.victim.event}')`, `SELECT byoc.retry_webhook('${ground.victim.event}')`]) {
+    await attempt(t, `${sql.slice(7, 25)} of B's event`, 'P0002', () => tenant.query(sql));
+  }
+  await attempt(t, 'B\'s events', value(0), () => tenant.query(`SELECT count(*)::int FROM byoc.webhook_calls WHERE org_id = '${B}' OR payload::text LIKE '%victim%'`));
+  await attempt(t, 'an event of B', '42501', () => tenant.query(`SELECT byoc.call_webhook('a', org_id => '${B}')`));
+  await attempt(t, 'B\'s key is another event', value(true), () => tenant.query(
+    `SELECT byoc.call_webhook('a', idempotency_key => 'victim-key') <> '${ground.victim.event}'`));
+  await tenant.end();
+  await db.query(`CREATE SCHEMA hooks AUTHORIZATION boss; CREATE TABLE hooked (org_id uuid, name text); GRANT TRIGGER ON hooked TO boss;
+    SELECT byoc.create_webhook_trigger('hooked', 'of.the.owner', name => 'owners')`);
+  const boss = await ground.session({ role: null, user: 'boss' });
+  await boss.query('CREATE TABLE hooks.t (org_id uuid, name text); CREATE VIEW hooks.v AS SELECT * FROM hooks.t');
+  for (const [what, target, more, code] of [
+    ['condition with a second statement', 'hooks.t', `condition => 'true; DROP TABLE leads'`, '42601'],
+    ['condition with a closing parenthesis', 'hooks.t', `condition => 'true) FROM leads --'`, '42601'],
+    ['condition over storage', 'hooks.t', `condition => 'EXISTS (SELECT FROM byoc.calls)'`, '42501'],
+    ['events that are more', 'hooks.t', `events => 'INSERT ON hooks.t EXECUTE FUNCTION f(); --'`, '22023'],
+    ['a column that is more', 'hooks.t', `columns => ARRAY['name") FROM leads --']`, '42703'],
+    ['a system column', 'hooks.t', `columns => ARRAY['ctid']`, '42703'],
+    ['an event type that is more', 'hooks.t', `event_type => 'a"}, {"b'`, '22023'],
+    ['another\'s table', 'leads', 'name => NULL', '42501'], ['storage', 'byoc.calls', 'name => NULL', '42501'],
+    ['an own view', 'hooks.v', 'name => NULL', '42809'], ['another one\'s name', 'hooked', `name => 'owners'`, '42710'],
+  ]) {
+    const type = more.includes('event_type') ? '' : `event_type => 'mine', `;
+    await attempt(t, `a webhook trigger: ${what}`, code, () => boss.query(`SELECT byoc.create_webhook_trigger('${target}', ${type}${more})`));
+  }
+  await attempt(t, 'the owner\'s trigger dropped', '42501', () => boss.query(`SELECT byoc.drop_webhook_trigger('hooked', 'owners')`));
+  await boss.end();
 });
 
 test('create_sms_trigger with text that is more than it should be', async (t) => {
