@@ -224,19 +224,24 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     of_org uuid := byoc.credential_org(id);
+    credential byoc.organization_api_credentials;
 BEGIN
     PERFORM byoc.require_organization(of_org, 'owner');
-    UPDATE byoc.organization_api_credentials c
-    SET is_active = false, is_default = false, encrypted_fields = NULL, version = c.version + 1, verification_due_at = NULL, updated_at = now()
-    WHERE c.org_id = of_org AND c.id = revoke_credential.id AND c.is_active;
+    SELECT * INTO credential FROM byoc.organization_api_credentials c
+    WHERE c.org_id = of_org AND c.id = revoke_credential.id AND c.is_active FOR UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'credential % does not exist or is revoked', id USING ERRCODE = 'no_data_found';
     END IF;
+    UPDATE byoc.organization_api_credentials c
+    SET is_active = false, is_default = false, encrypted_fields = NULL, version = c.version + 1, verification_due_at = NULL, updated_at = now()
+    WHERE c.org_id = credential.org_id AND c.id = credential.id;
+    PERFORM byoc.revoke_at_provider(credential);
     PERFORM byoc.audit(of_org, 'credential.revoked', id);
 END
 $$;
 COMMENT ON FUNCTION byoc.revoke_credential(uuid) IS
-    'Destroys the credential''s secrets and stops its use; the row stays, inactive. Needs the organization role owner.';
+    'Destroys the credential''s secrets and stops its use; the row stays, inactive. What was granted by OAuth is revoked at the provider too, by byocd. '
+    'Needs the organization role owner.';
 
 -- For the dispatcher
 

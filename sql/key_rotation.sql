@@ -220,6 +220,8 @@ BEGIN
     UPDATE byoc.organization_api_credentials c
     SET is_active = false, is_default = false, encrypted_fields = NULL, version = c.version + 1, verification_due_at = NULL, updated_at = now()
     WHERE c.org_id = shred_organization.id AND c.is_active;
+    DELETE FROM byoc.oauth_states s WHERE s.org_id = shred_organization.id;
+    DELETE FROM byoc.provider_revocations r WHERE r.org_id = shred_organization.id;
     -- Those that are being sent end with their outcome; whatever comes back from them finds no credential.
     WITH unsent AS (
         DELETE FROM byoc.schedule s WHERE s.org_id = shred_organization.id

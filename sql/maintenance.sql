@@ -72,6 +72,8 @@ BEGIN
     DELETE FROM byoc.receipt_watches;
     DELETE FROM byoc.status_checks;
     DELETE FROM byoc.lanes;
+    DELETE FROM byoc.oauth_states;
+    DELETE FROM byoc.provider_revocations;
     PERFORM byoc.drain_wakeups();
     DELETE FROM byoc.installation;
     PERFORM byoc.record_installation();

@@ -50,10 +50,12 @@ INSERT INTO byoc.shipped_providers (name, fields, alternatives) VALUES
     "pattern": "^[a-z]{3,20}(-[a-z]{2,10})?$", "must_be": "a Twilio edge location such as dublin"}
  }', '[[["auth_token"], ["api_key_sid", "api_key_secret"]], [["phone_number"], ["messaging_service_sid"]]]'),
 ('google_calendar', '{
-  "client_id": {"title": "Client ID", "required": true, "secret": false, "pattern": "^[!-~]+$", "must_be": "printable ASCII without blanks"},
-  "client_secret": {"title": "Client secret", "required": true, "secret": true, "pattern": "^[!-~]+$", "must_be": "printable ASCII without blanks"},
-  "refresh_token": {"title": "Refresh token", "required": true, "secret": true, "pattern": "^[!-~]+$", "must_be": "printable ASCII without blanks"},
-  "calendar_id": {"title": "Calendar ID", "required": true, "secret": false, "pattern": "^[!-~]+$", "must_be": "printable ASCII without blanks"}
+  "account": {"title": "Google account", "required": false, "secret": false,
+    "pattern": "^[!-~]+@[!-~]+$", "must_be": "the account''s mail address"},
+  "client_id": {"title": "Client ID", "required": false, "secret": false, "pattern": "^[!-~]+$", "must_be": "printable ASCII without blanks"},
+  "client_secret": {"title": "Client secret", "required": false, "secret": true, "pattern": "^[!-~]+$", "must_be": "printable ASCII without blanks"},
+  "refresh_token": {"title": "Refresh token", "required": false, "secret": true, "pattern": "^[!-~]+$", "must_be": "printable ASCII without blanks"},
+  "calendar_id": {"title": "Calendar ID", "required": false, "secret": false, "pattern": "^[!-~]+$", "must_be": "printable ASCII without blanks"}
  }', '[]'),
 ('stripe', '{
   "secret_key": {"title": "Secret key", "required": true, "secret": true,
@@ -126,6 +128,12 @@ INSERT INTO byoc.shipped_provider_errors (provider, code, class, title) VALUES
 ('twilio', '30002', 'pause_credential', 'account suspended'),
 ('twilio', '30032', 'pause_credential', 'toll-free number not verified'),
 ('twilio', '30034', 'pause_credential', 'number not registered for A2P 10DLC'),
+('google_calendar', 'invalid_grant', 'pause_credential', 'access was taken away or has expired: connect Google Calendar again'),
+('google_calendar', 'invalid_client', 'pause_credential', 'wrong client ID or client secret'),
+('google_calendar', 'unauthorized_client', 'pause_credential', 'wrong client ID or client secret'),
+('google_calendar', 'not_connected', 'pause_credential', 'no Google account is connected'),
+('google_calendar', 'client_changed', 'pause_credential', 'connected by another client ID: connect Google Calendar again'),
+('google_calendar', 'credential_incomplete', 'pause_credential', 'client secret without client ID'),
 ('twilio', '21211', 'permanent_recipient', 'the recipient is not a valid number'),
 ('twilio', '21408', 'permanent_recipient', 'the recipient''s region is not enabled in the account'),
 ('twilio', '21608', 'permanent_recipient', 'trial account: the recipient is not verified'),

@@ -1,7 +1,7 @@
 -- Providers: which fields a credential has, what is wrong with bad ones, and the DBA's changes.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(93);
+SELECT plan(94);
 
 -- Checks one value of one field in an otherwise good credential.
 CREATE FUNCTION byoc_test.problem(type text, fields jsonb) RETURNS text LANGUAGE sql AS $$
@@ -31,6 +31,7 @@ SELECT is(byoc_test.problem('twilio', byoc_test.twilio(3) - 'phone_number' || js
 SELECT is(byoc_test.problem('twilio', byoc_test.twilio(3) || jsonb_build_object('account_sid', 'ACabcdefABCDEF' || repeat('0', 20))), 'no error',
           'Twilio: hexadecimal digits of either case');
 SELECT is(byoc_test.problem('google_calendar', byoc_test.google()), 'no error', 'Google Calendar: its four fields');
+SELECT is(byoc_test.problem('google_calendar', byoc_test.google() - 'refresh_token'), 'no error', 'Google Calendar: a client that is still to be connected');
 SELECT is(byoc_test.problem('stripe', '{"secret_key": "sk_test_MADEUPMADEUP"}'), 'no error', 'Stripe: a test key');
 SELECT is(byoc_test.problem('stripe', '{"secret_key": "rk_live_MADEUPMADEUP"}'), 'no error', 'Stripe: a restricted live key');
 
@@ -67,7 +68,7 @@ INSERT INTO byoc_test.bad VALUES
     ('twilio', byoc_test.twilio(1) || '{"auth_token": ["MADEUP"]}', 'MADEUP', '^22023 auth_token must be', 'an array where text belongs'),
     ('twilio', byoc_test.twilio(1) - 'account_sid', NULL, '^22023 account_sid is missing$', 'a missing field'),
     ('stripe', '{}', NULL, '^22023 secret_key is missing$', 'no fields at all'),
-    ('google_calendar', byoc_test.google() - 'refresh_token', NULL, '^22023 refresh_token is missing$', 'a missing refresh token'),
+    ('google_calendar', byoc_test.google() || '{"account": "ada"}', NULL, '^22023 account must be the account''s mail address$', 'a Google account that is no address'),
     ('twilio', byoc_test.twilio(1) || '{"auth_tokn": "MADEUPvalue"}', 'MADEUPvalue', '^22023 twilio has no field "auth_tokn".*account_sid.*auth_token.*phone_number', 'an unknown field, with the list of known ones'),
     ('twilio', byoc_test.twilio(1) - 'auth_token', NULL, '^22023 twilio needs either auth_token, or api_key_sid and api_key_secret$', 'neither auth token nor API key'),
     ('twilio', byoc_test.twilio(1) - 'auth_token' || jsonb_build_object('api_key_sid', 'SK' || repeat('0', 32)), NULL, '^22023 twilio needs either auth_token', 'half an API key'),
@@ -88,7 +89,7 @@ INSERT INTO byoc_test.bad VALUES
     (NULL, '{}', NULL, '^22023 unknown credential type', 'no type');
 SELECT matches(byoc_test.problem(type, fields), pattern, 'refused: ' || what) FROM byoc_test.bad;
 SELECT is_empty($$SELECT what FROM byoc_test.bad WHERE position(value IN byoc_test.problem(type, fields)) > 0$$, 'none of these errors quotes the value');
-SELECT is((SELECT count(*) FROM byoc.credentials WHERE org_id = byoc_test.org_a()), 7::bigint, 'only the good ones were stored');
+SELECT is((SELECT count(*) FROM byoc.credentials WHERE org_id = byoc_test.org_a()), 8::bigint, 'only the good ones were stored');
 
 -- What is only shown masked must not be stored as if it were the secret.
 SELECT matches(byoc_test.problem('google_calendar', byoc_test.google() || '{"client_secret": "••••cret"}'), '^22023 client_secret',
