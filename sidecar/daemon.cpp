@@ -7,6 +7,7 @@
 
 #include "api/dashboard.h"
 #include "api/monitoring.h"
+#include "api/oauth_routes.h"
 #include "api/rest_api.h"
 #include "api/server.h"
 #include "api/twilio_inbound_webhook.h"
@@ -30,6 +31,7 @@
 #include "queue/credential_cache.h"
 #include "queue/dispatcher.h"
 #include "queue/identities.h"
+#include "queue/provider_revoker.h"
 #include "queue/receipt_addresses.h"
 #include "queue/receipt_recorder.h"
 #include "queue/reconciler.h"
@@ -124,6 +126,7 @@ class Daemon {
   PgGateway gateway_;
   PgReceiptGateway receipt_gateway_;
   PgMonitorGateway monitor_gateway_;
+  PgOAuthGateway oauth_gateway_;
   TenantPool tenants_;
   CurlClient http_;
   CredentialCache credentials_;
@@ -142,7 +145,9 @@ class Daemon {
   Reconciler reconciler_;
   CallRunner call_runner_;
   CalendarBusyTimes busy_times_;
+  ProviderRevoker revoker_;
   RestApi rest_api_;
+  OAuthRoutes google_;
   Monitoring monitoring_;
   Server server_;
   std::unique_ptr<SignalWatch> on_term_;
@@ -167,6 +172,7 @@ Daemon::Daemon(const Config& config, Reload reload)
       gateway_(loop_, {direct_, work_, config.lease, config.poll_interval, [this] { return identities_.renew(); },
                        [this] { return identities_.current(); }, config.fallback}),
       receipt_gateway_(loop_, work_, config.fallback),
+      oauth_gateway_(receipt_gateway_.connection()),
       monitor_gateway_(loop_, work_),
       tenants_(loop_, {work_, config.tenant_role, config.api_connections}),
       http_(loop_, {config.request_timeout, config.max_in_flight, std::string("byocd/") + version,
@@ -212,7 +218,10 @@ Daemon::Daemon(const Config& config, Reload reload)
       reconciler_({gateway_, registry_, http_, credentials_, loop_}, config.poll_interval),
       call_runner_({gateway_, registry_, http_, credentials_, tokens_, loop_}, {config.poll_interval, config.lease}),
       busy_times_({registry_, http_, credentials_, tokens_}),
+      revoker_({oauth_gateway_, registry_, http_, loop_}, config.poll_interval),
       rest_api_(tenants_, busy_times_, loop_, {config.public_url, config.allowed_origins, config.api_rate}),
+      google_({tenants_, oauth_gateway_, http_, [this](const ApiRequest& request) { return rest_api_.admit(request); }},
+              *registry_.find("google_calendar")->oauth(), {"/api/auth/google", "google_calendar", config.public_url}),
       monitoring_(monitor_gateway_, loop_, instruments_, {[this] { return readiness(); }, [this] { return gauges(); }},
                   config.metrics_organizations),
       server_(loop_, config.http_host, config.http_port, config.allowed_origins),
@@ -226,6 +235,7 @@ Daemon::Daemon(const Config& config, Reload reload)
                            claimer_.wake();
                            verifier_.wake();
                            call_runner_.wake();
+                           revoker_.wake();
                          }});
   receipt_gateway_.set_handler([this] { receipt_connection_changed(); });
   if (!config.public_url.empty()) {
@@ -237,6 +247,7 @@ Daemon::Daemon(const Config& config, Reload reload)
     });
   }
   rest_api_.add_routes(server_.router());
+  google_.add_routes(server_.router());
   Dashboard(embedded_pages(), config.frame_ancestors).add_routes(server_.router());
   server_.get("/api/openapi.json", [] {
     return ApiAnswer{200, "application/json", std::string(embedded_openapi), {}, {}};
@@ -292,6 +303,7 @@ void Daemon::connection_changed() {
 void Daemon::receipt_connection_changed() {
   receipt_addresses_.connection_changed();
   status_poller_.connection_changed();
+  revoker_.wake();
 }
 
 std::optional<std::string> Daemon::receipt_address(const ClaimedJob& job, bool verifiable) const {
@@ -391,6 +403,7 @@ void Daemon::begin_drain() {
   verifier_.stop();
   reconciler_.stop();
   call_runner_.stop();
+  revoker_.stop();
   status_poller_.stop();
   status_webhook_.stop();
   rest_api_.stop();
@@ -400,8 +413,8 @@ void Daemon::begin_drain() {
 
 bool Daemon::settled() const {
   return !claimer_.claiming() && dispatcher_.in_flight() == 0 && verifier_.running() == 0 &&
-         reconciler_.running() == 0 && call_runner_.settled() && recorder_.unrecorded() == 0 &&
-         receipt_recorder_.unrecorded() == 0 && status_webhook_.pending() == 0 &&
+         reconciler_.running() == 0 && call_runner_.settled() && revoker_.running() == 0 && google_.pending() == 0 &&
+         recorder_.unrecorded() == 0 && receipt_recorder_.unrecorded() == 0 && status_webhook_.pending() == 0 &&
          (status_poller_.settled() || !receipt_gateway_.ready());
 }
 

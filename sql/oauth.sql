@@ -123,6 +123,7 @@ DECLARE
     granted jsonb := byoc.parse_fields(fields);
     state byoc.oauth_states;
     credential byoc.organization_api_credentials;
+    stored uuid;
 BEGIN
     DELETE FROM byoc.oauth_states s
     WHERE s.state_hash = add_credential_by_oauth.state_hash AND s.taken_at > clock_timestamp() - interval '10 minutes'
@@ -130,18 +131,22 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'nobody is on the way with this state' USING ERRCODE = 'no_data_found';
     END IF;
-    -- From here on as the user who set out, with that user's rights.
+    granted := jsonb_build_object('client_id', state.client_id) || granted;
+    -- As the user who set out, with that user's rights.
     PERFORM byoc.set_org(state.org_id, state.user_id, state.org_role);
     IF state.credential_id IS NULL THEN
-        RETURN byoc.add_credential(state.provider, jsonb_build_object('client_id', state.client_id) || granted);
+        stored := byoc.add_credential(state.provider, granted);
+    ELSE
+        stored := state.credential_id;
+        SELECT * INTO credential FROM byoc.organization_api_credentials c WHERE c.org_id = state.org_id AND c.id = stored;
+        PERFORM byoc.change_credential(state.org_id, stored, granted, NULL, NULL);
+        -- Not of an account that is not known: it may be the same, whose access would end with it.
+        IF credential.fields ? 'account' THEN
+            PERFORM byoc.revoke_at_provider(credential);
+        END IF;
     END IF;
-    SELECT * INTO credential FROM byoc.organization_api_credentials c WHERE c.org_id = state.org_id AND c.id = state.credential_id FOR UPDATE;
-    PERFORM byoc.change_credential(state.org_id, state.credential_id, jsonb_build_object('client_id', state.client_id) || granted, NULL, NULL);
-    -- Not of an account that is not known: it may be the same, whose access would end with it.
-    IF credential.fields ? 'account' THEN
-        PERFORM byoc.revoke_at_provider(credential);
-    END IF;
-    RETURN state.credential_id;
+    PERFORM set_config('byoc.token', '', true);
+    RETURN stored;
 END
 $$;
 COMMENT ON FUNCTION byoc.add_credential_by_oauth(bytea, text) IS

@@ -28,6 +28,8 @@ class RestApi {
   RestApi(TenantDatabase& database, BusyTimes& busy_times, Timers& timers, Options options);
 
   void add_routes(Router& router);
+  /// A request's token, once nothing that can be told without the database speaks against it.
+  Result<SecretString, ApiAnswer> admit(const ApiRequest& request);
   /// Ends event streams: the server is about to stop.
   void stop() { streams_.stop(); }
   void set_rate(int per_second) { limiter_.set_rate(per_second); }
@@ -42,8 +44,6 @@ class RestApi {
              Compose compose);
   void run(const ApiRequest& request, const SecretString& token, const Statement& statement, Params params,
            Compose compose, const Reply& reply);
-  /// A request's token, once nothing that can be told without the database speaks against it.
-  Result<SecretString, ApiAnswer> admit(const ApiRequest& request);
   std::optional<ApiAnswer> refuse(const SecretString& token);
 
   /// Which calendar, when it is busy, and then the answer: three questions, one after the other.

@@ -27,7 +27,7 @@ std::string cookie_name(const std::string& public_url) {
   return (is_https(public_url) ? prefix : std::string()) + "byoc_session";
 }
 
-std::string_view cookie_value(std::string_view cookies, std::string_view name) {
+std::string_view find_cookie(std::string_view cookies, std::string_view name) {
   while (!cookies.empty()) {
     const std::size_t end = std::min(cookies.find(';'), cookies.size());
     std::string_view one = cookies.substr(0, end);
@@ -57,6 +57,10 @@ bool looks_like_token(std::string_view text) {
   });
 }
 
+std::string cookie_value(const ApiRequest& request, std::string_view name) {
+  return std::string(find_cookie(request.header("cookie"), name));
+}
+
 ShownToken shown_token(const ApiRequest& request, const std::string& public_url) {
   std::string_view header = request.header("authorization");
   if (begins_with_scheme(header)) {
@@ -65,7 +69,7 @@ ShownToken shown_token(const ApiRequest& request, const std::string& public_url)
     return {SecretString(header), false};
   }
   if (!header.empty()) return {};
-  return {SecretString(cookie_value(request.header("cookie"), cookie_name(public_url))), true};
+  return {SecretString(find_cookie(request.header("cookie"), cookie_name(public_url))), true};
 }
 
 std::string csrf_token(const SecretString& token) {

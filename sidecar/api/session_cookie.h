@@ -16,6 +16,9 @@ struct ShownToken {
   bool by_cookie = false;
 };
 
+/// Empty when there is no cookie of that name.
+std::string cookie_value(const ApiRequest& request, std::string_view name);
+
 /// The header goes first.
 ShownToken shown_token(const ApiRequest& request, const std::string& public_url);
 

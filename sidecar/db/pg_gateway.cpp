@@ -11,6 +11,7 @@
 #include "credential_rows.h"
 #include "listing_json.h"
 #include "outcome_json.h"
+#include "typed.h"
 
 namespace byocd {
 
@@ -52,17 +53,6 @@ constexpr Statement claim_calls_statement{
     "SELECT org_id, id, claim_id, credential_type, credential_id, credential_version, operation, subject, payload,"
     " attempt, created_at FROM byoc.claim_calls($1::int, $2::interval, $3::int)"};
 constexpr Statement record_calls_statement{"record_calls", "SELECT byoc.record_calls($1::jsonb)"};
-
-// Makes a typed callback out of an untyped one.
-template <class T, class Read>
-QueryCallback typed(DbCallback<T> callback, Read read) {
-  return [callback = std::move(callback), read = std::move(read)](QueryResult result) mutable {
-    if (!result)
-      callback(fail(std::move(result.error())));
-    else
-      callback(read(*result));
-  };
-}
 
 int first_integer(Rows& rows) {
   return rows.count() == 1 && !rows.is_null(0, 0) ? rows.integer(0, 0) : 0;

@@ -6,6 +6,7 @@
 #include "array_param.h"
 #include "crypto/base64.h"
 #include "crypto/receipt_token.h"
+#include "typed.h"
 
 namespace byocd {
 
@@ -30,17 +31,6 @@ constexpr Statement record_inbound_statement{
     "record_inbound",
     "SELECT byoc.record_inbound($1::uuid, $2::uuid, $3::text, $4::text, $5::text, $6::text, $7::text)"};
 constexpr Statement refusals_statement{"note_refusals", "SELECT byoc.note_refusals($1::uuid[], $2::uuid[])"};
-
-// Makes a typed callback out of an untyped one.
-template <class T, class Read>
-QueryCallback typed(DbCallback<T> callback, Read read) {
-  return [callback = std::move(callback), read = std::move(read)](QueryResult result) mutable {
-    if (!result)
-      callback(fail(std::move(result.error())));
-    else
-      callback(read(*result));
-  };
-}
 
 // An array literal of values that need no quotes (UUIDs, tokens, booleans).
 template <class Element, class Text>

@@ -50,6 +50,9 @@ class PgReceiptGateway final : public ReceiptGateway {
   void open() { connection_.open(); }
   void close() { connection_.close(); }
 
+  /// For what else may wait a little.
+  Connection& connection() { return connection_; }
+
   bool ready() const override { return connection_.ready(); }
   void receipt_key(DbCallback<SecretString> callback) override;
   void open_receipts(const std::vector<std::string>& tokens,

@@ -4,6 +4,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "../../extension/crypto/base64.h"
 #include "form.h"
 #include "google_problems.h"
 #include "json_members.h"
@@ -16,8 +17,11 @@ namespace {
 using nlohmann::json;
 
 // To make and change events, and to see when somebody is free; no more.
-constexpr std::array<std::string_view, 2> scopes = {"https://www.googleapis.com/auth/calendar.events",
-                                                    "https://www.googleapis.com/auth/calendar.freebusy"};
+constexpr std::array<std::string_view, 2> needed_scopes = {"https://www.googleapis.com/auth/calendar.events",
+                                                           "https://www.googleapis.com/auth/calendar.freebusy"};
+// Whose account it is.
+constexpr std::string_view identity_scopes = "openid email";
+constexpr std::size_t longest_id_token = 8192;
 constexpr int default_lifetime = 300;  // seconds, when Google does not say how long a token lasts
 constexpr int longest_lifetime = 24 * 3600;
 
@@ -27,6 +31,21 @@ HttpRequest form_request(const std::string& url, std::string form) {
   request.url = url;
   request.body = std::move(form);
   return request;
+}
+
+// The address in an ID token. It came from the token endpoint itself, over TLS, so its signature proves nothing more
+// (OpenID Connect Core, section 3.1.3.7).
+std::string account_of(const std::string& id_token) {
+  const auto first = id_token.find('.');
+  const auto second = first == id_token.npos ? first : id_token.find('.', first + 1);
+  if (second == id_token.npos || id_token.size() > longest_id_token) return {};
+  std::string payload(second - first, '\0');
+  std::size_t size = 0;
+  if (!byoc::base64url_decode(std::string_view(id_token).substr(first + 1, second - first - 1),
+                              reinterpret_cast<std::uint8_t*>(payload.data()), payload.size(), size))
+    return {};
+  const json claims = json::parse(payload.substr(0, size), nullptr, false);
+  return claims.is_object() ? text_member(claims, "email").value_or("") : "";
 }
 
 struct Tokens {
@@ -48,6 +67,7 @@ Result<Tokens, Problem> read_tokens(const HttpResult& result) {
   tokens.grant.refresh_token = SecretString(text_member(document, "refresh_token").value_or(""));
   const int lifetime = number_member(document, "expires_in").value_or(default_lifetime);
   tokens.grant.expires_in = std::chrono::seconds(std::clamp(lifetime, 0, longest_lifetime));
+  tokens.grant.account = account_of(text_member(document, "id_token").value_or(""));
   tokens.scope = text_member(document, "scope").value_or("");
   return tokens;
 }
@@ -70,8 +90,8 @@ GoogleOAuth::GoogleOAuth(const std::string& base_url, std::shared_ptr<const OAut
       client_(std::move(client)) {}
 
 std::string GoogleOAuth::authorization_url(const AuthorizationRequest& request) const {
-  std::string scope;
-  for (const auto& each : scopes) scope.append(scope.empty() ? "" : " ").append(each);
+  std::string scope(identity_scopes);
+  for (const auto& each : needed_scopes) scope.append(" ").append(each);
   std::string query;
   append_field(query, "client_id", request.client_id);
   append_field(query, "redirect_uri", request.redirect_uri);
@@ -105,9 +125,9 @@ Result<TokenGrant, Problem> GoogleOAuth::interpret_exchange(const HttpResult& re
     return fail(std::move(tokens.error()));
   }
   // The scope may be left out when it is what was asked for (RFC 6749, section 5.1).
-  const bool all_allowed = tokens->scope.empty() || std::all_of(scopes.begin(), scopes.end(), [&](auto scope) {
-                             return has_word(tokens->scope, scope);
-                           });
+  const bool all_allowed =
+      tokens->scope.empty() || std::all_of(needed_scopes.begin(), needed_scopes.end(),
+                                           [&](auto scope) { return has_word(tokens->scope, scope); });
   if (!all_allowed)
     return fail(Problem{"scope_missing", "Not everything that is needed was allowed.",
                         "Connect once more and leave all boxes ticked."});

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 
 #include "../db/job.h"
@@ -38,6 +39,8 @@ struct TokenGrant {
   /// Empty: none came.
   SecretString refresh_token;
   std::chrono::seconds expires_in{0};
+  /// Whose access it is, for people; empty: the provider did not say.
+  std::string account;
 };
 
 class OAuthProvider {

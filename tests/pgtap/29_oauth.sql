@@ -2,7 +2,7 @@
 -- granted is stored as the user who set out; what is revoked here is revoked at the provider.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(66);
+SELECT plan(67);
 
 CREATE FUNCTION byoc_test.hash(text) RETURNS bytea LANGUAGE sql IMMUTABLE RETURN sha256(convert_to($1, 'UTF8'));
 CREATE FUNCTION byoc_test.start(state text, browser text DEFAULT 'browser', client text DEFAULT 'server.example', credential uuid DEFAULT NULL) RETURNS text
@@ -46,6 +46,7 @@ SELECT is(byoc_test.take('s1'), byoc_test.org_a() || ' google_calendar server.ex
 SELECT is(byoc_test.take('s1'), NULL, 'once');
 SELECT byoc_test.refused($$SELECT byoc_test.finish('s1', '{"refresh_token": MADEUP}')$$, '22023', '^22023 fields is not valid JSON$', 'an error does not quote what was granted');
 SELECT byoc_test.finish('s1') AS google \gset
+SELECT is(byoc.current_org_id(), NULL, 'the dispatcher''s session is nobody''s afterwards');
 SELECT byoc_test.refused($$SELECT byoc_test.finish('s1')$$, 'P0002', '', 'what was granted is stored once');
 SELECT byoc_test.no_context();
 SELECT byoc_test.act_as(byoc_test.org_a(), 'owner', 'olga');

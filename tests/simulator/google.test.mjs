@@ -65,6 +65,13 @@ test('a user allows, and the code becomes tokens', async () => {
   assert.equal(again.body.refresh_token, undefined);
 });
 
+test('an ID token says who it was', async () => {
+  const body = await connect({ scope: `openid email ${scope}` });
+  const [header, claims] = body.id_token.split('.').slice(0, 2).map((part) => JSON.parse(Buffer.from(part, 'base64url')));
+  assert.deepEqual([header.alg, claims.aud, claims.email], ['HS256', client.client_id, ada]);
+  assert.equal((await connect({ prompt: 'consent' })).id_token, undefined);
+});
+
 test('a user may deny, or allow less', async () => {
   const denied = await consent({}, { decision: 'deny' });
   assert.deepEqual(Object.fromEntries(denied.searchParams), { state: 'the state', error: 'access_denied' });

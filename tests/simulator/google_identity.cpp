@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <openssl/hmac.h>
 #include <openssl/sha.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "base64.h"
 #include "random.h"
@@ -15,17 +17,20 @@ namespace {
 constexpr auto code_lifetime = std::chrono::minutes(10);
 constexpr std::string_view code_prefix = "4/0";
 
+std::string base64url(std::string_view bytes) {
+  auto text = base64_encode(bytes);
+  std::replace(text.begin(), text.end(), '+', '-');
+  std::replace(text.begin(), text.end(), '/', '_');
+  return text.substr(0, text.find('='));
+}
+
 /// RFC 7636, section 4.6.
 std::string challenge_of(std::string_view verifier, std::string_view method) {
   if (method == "plain") return std::string(verifier);
   std::string digest(SHA256_DIGEST_LENGTH, '\0');
   SHA256(reinterpret_cast<const unsigned char*>(verifier.data()), verifier.size(),
          reinterpret_cast<unsigned char*>(digest.data()));
-  auto text = base64_encode(digest);
-  std::replace(text.begin(), text.end(), '+', '-');
-  std::replace(text.begin(), text.end(), '/', '_');
-  text.resize(text.find('='));
-  return text;
+  return base64url(digest);
 }
 
 grant_problem invalid_grant(const char* description) {
@@ -70,6 +75,23 @@ std::string google_identity::new_token(std::string_view prefix) {
   return fmt::format("{}simulated-{:016x}{:016x}", prefix, mixed(value), mixed(~value));
 }
 
+std::string google_identity::id_token_for(const google_client& client, const std::string& email) const {
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(now()).time_since_epoch().count();
+  const nlohmann::json claims = {{"iss", "https://accounts.google.com"},
+                                 {"aud", client.id},
+                                 {"sub", email},
+                                 {"email", email},
+                                 {"email_verified", true},
+                                 {"iat", seconds},
+                                 {"exp", seconds + 3600}};
+  const auto signed_part = base64url(R"({"alg":"HS256","typ":"JWT"})") + "." + base64url(claims.dump());
+  std::string digest(SHA256_DIGEST_LENGTH, '\0');
+  HMAC(EVP_sha256(), client.secret.data(), static_cast<int>(client.secret.size()),
+       reinterpret_cast<const unsigned char*>(signed_part.data()), signed_part.size(),
+       reinterpret_cast<unsigned char*>(digest.data()), nullptr);
+  return signed_part + "." + base64url(digest);
+}
+
 std::string google_identity::allow(consent given) {
   const auto [id, is_new] = grant_for(given.email, given.client_id, given.scopes);
   const bool with_refresh_token = given.offline && (is_new || given.forced);
@@ -102,6 +124,7 @@ std::variant<google_tokens, grant_problem> google_identity::redeem(std::string_v
       return invalid_grant("Invalid code verifier.");
   }
   auto tokens = tokens_of(issued.of, issued.given.scopes);
+  if (issued.given.scopes.contains("openid")) tokens.id_token = id_token_for(client, issued.given.email);
   if (issued.with_refresh_token) {
     tokens.refresh_token = new_token("1//0");
     refresh_tokens_[tokens.refresh_token] = issued.of;

@@ -58,6 +58,7 @@ struct google_tokens {
   std::string refresh_token;  // empty: none
   std::string scope;
   int expires_in;
+  std::string id_token{};  // empty: none
 };
 
 /// What the authorization request said, for the exchange of its code.
@@ -127,6 +128,7 @@ class google_identity {
   std::pair<grant_id, bool> grant_for(const std::string& email, const std::string& client_id,
                                       const std::set<std::string>& scopes);
   std::string new_token(std::string_view prefix);
+  std::string id_token_for(const google_client& client, const std::string& email) const;
   google_tokens tokens_of(grant_id of, const std::set<std::string>& scopes);
 
   std::map<std::string, google_client, std::less<>> clients_;

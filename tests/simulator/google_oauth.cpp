@@ -37,6 +37,11 @@ std::string html(std::string_view text) {
   return out;
 }
 
+/// Whether the user may leave it out; who somebody is comes along.
+bool is_optional(std::string_view scope) {
+  return scope != "openid" && scope != "email";
+}
+
 bool is_known_scope(std::string_view scope) {
   return scope.starts_with("https://www.googleapis.com/auth/calendar") || scope == "openid" || scope == "email";
 }
@@ -86,8 +91,9 @@ std::string consent_form(const google_identity& identity, const request& asked, 
     out += fmt::format("<option{}>{}</option>\n", query.get("login_hint") == email ? " selected" : "", html(email));
   out += "</select></label></p>\n";
   for (const auto& scope : scopes)
-    out += fmt::format("<p><label><input type=\"checkbox\" name=\"scope\" value=\"{0}\" checked> {0}</label></p>\n",
-                       html(scope));
+    if (is_optional(scope))
+      out += fmt::format("<p><label><input type=\"checkbox\" name=\"scope\" value=\"{0}\" checked> {0}</label></p>\n",
+                         html(scope));
   return out +
          "<button name=\"decision\" value=\"deny\">Cancel</button>\n<button name=\"decision\" "
          "value=\"allow\">Allow</button>\n</form>";
@@ -126,7 +132,10 @@ answer google_oauth::authorize(const request& asked) {
                 query.get("prompt") == "consent"};
   for (const auto& [name, value] : decision.fields())
     if (name == "scope" && scopes.contains(value)) given.scopes.insert(value);
-  if (decision.get("decision") != "allow" || given.scopes.empty()) {
+  const bool allows_something = !given.scopes.empty();
+  for (const auto& scope : scopes)
+    if (!is_optional(scope)) given.scopes.insert(scope);
+  if (decision.get("decision") != "allow" || !allows_something) {
     back.add("error", "access_denied");
   } else if (identity_.find_user(given.email) == nullptr) {
     return error_page(400, "there is no such account");
@@ -164,6 +173,7 @@ answer google_oauth::token(const request& asked) {
                              {"expires_in", tokens.expires_in},
                              {"scope", tokens.scope},
                              {"token_type", "Bearer"}};
+  if (!tokens.id_token.empty()) document["id_token"] = tokens.id_token;
   if (!tokens.refresh_token.empty()) document["refresh_token"] = tokens.refresh_token;
   answer good;
   good.body = document.dump();

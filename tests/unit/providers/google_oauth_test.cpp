@@ -71,6 +71,16 @@ TEST_F(GoogleOAuthTest, ReadsTheTokensOfAnExchange) {
   EXPECT_EQ(grant->access_token.reveal(), "ya29.simulated-access");
   EXPECT_EQ(grant->refresh_token.reveal(), "1//0simulated-refresh");
   EXPECT_EQ(grant->expires_in, 3599s);
+  EXPECT_EQ(grant->account, "ada@example.org");
+}
+
+TEST_F(GoogleOAuthTest, AnIdTokenThatCannotBeReadNamesNobody) {
+  for (const char* token : {"", "a", "a.b", "a.!.c", "a.bm9uZQ.c", "a.e30.c", ".."}) {
+    const auto grant = oauth.interpret_exchange(
+        response(200, std::string(R"({"access_token": "a", "refresh_token": "r", "id_token": ")") + token + "\"}"));
+    ASSERT_TRUE(grant.ok());
+    EXPECT_EQ(grant->account, "") << token;
+  }
 }
 
 TEST_F(GoogleOAuthTest, AnExchangeNeedsLastingAccessToEverything) {

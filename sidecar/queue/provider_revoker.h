@@ -1,0 +1,43 @@
+// Takes access away at providers that users granted by OAuth, once their credentials are revoked here.
+#pragma once
+
+#include <chrono>
+#include <memory>
+
+#include "../db/oauth_gateway.h"
+#include "../http/request.h"
+#include "../providers/registry.h"
+#include "../timers.h"
+
+namespace byocd {
+
+class ProviderRevoker {
+ public:
+  struct Parts {
+    OAuthGateway& gateway;
+    const Registry& registry;
+    HttpClient& http;
+    Timers& timers;
+  };
+
+  ProviderRevoker(Parts parts, std::chrono::milliseconds poll_interval);
+
+  /// There may be something to do: a NOTIFY, or the connection became ready.
+  void wake();
+  void stop();
+  int running() const { return running_; }
+
+ private:
+  void claim();
+  void revoke(Revocation revocation);
+  void record(const std::string& org_id, const std::string& id, bool revoked);
+
+  Parts parts_;
+  std::chrono::milliseconds poll_interval_;
+  std::unique_ptr<Timer> timer_;
+  bool stopped_ = false;
+  bool claiming_ = false;
+  int running_ = 0;
+};
+
+}  // namespace byocd
