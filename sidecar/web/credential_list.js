@@ -3,6 +3,7 @@
 import { openAuditTrail } from './audit_trail.js';
 import { badge } from './badge.js';
 import { isChecking, settle, verify } from './checking.js';
+import { connectLink, isConnectable } from './connect.js';
 import { rename, revoke, setDefault } from './credential_actions.js';
 import { openChangeForm } from './credential_form.js';
 import { el, replaceChildren } from './dom.js';
@@ -67,6 +68,7 @@ function actions(credential, reload) {
   };
   return [
     active && mayAdminister() && button('Verify', verify, { 'aria-disabled': isChecking(id) && 'true' }),
+    active && mayAdminister() && isConnectable(type) && connectLink(type, credential),
     active && type === 'twilio' && button('Send test SMS', openTestForm),
     active && mayAdminister() && button('Change', openChangeForm),
     active && mayAdminister() && button('Rename', rename),

@@ -1,6 +1,7 @@
 // The page /dashboard/settings.
 
 import { get } from './api.js';
+import { connectLink, tellOutcome } from './connect.js';
 import { openAddForm } from './credential_form.js';
 import { showCredentials } from './credential_list.js';
 import { byId, el } from './dom.js';
@@ -27,7 +28,7 @@ function showAddButton() {
   if (!mayAdminister() || byId('add').firstChild) return;
   const add = el('button', { type: 'button', class: 'primary', 'data-focus': 'add' }, 'Add Twilio account');
   add.addEventListener('click', () => act(add, () => openAddForm('twilio', load)));
-  byId('add').append(add);
+  byId('add').append(connectLink('google_calendar'), add);
 }
 
 const show = async () => showCredentials(byId('credentials'), await allCredentials(), load);
@@ -46,6 +47,7 @@ function load() {
 }
 
 async function loadAll() {
+  tellOutcome();
   showAddButton();
   await Promise.all([load(), refreshFollowed()]);
 }
