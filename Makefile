@@ -30,6 +30,8 @@ build = @mkdir -p build && flock build/.lock $(MAKE) -s --no-print-directory -j$
 deps: packages npm chromium
 	@node scripts/npm.mjs tests/browser build/npm/browser
 	@node scripts/npm.mjs tests/e2e/twilio build/npm/twilio
+	@node scripts/npm.mjs tests/e2e/google build/npm/google
+	@node scripts/npm.mjs tests/browser/oidc build/npm/oidc
 
 packages:
 	@scripts/deps
