@@ -18,7 +18,8 @@ constexpr Statement configure_dispatcher{
     "SELECT set_config('jit', 'off', $1), set_config('statement_timeout', '30s', $1),"
     " set_config('default_transaction_isolation', 'read committed', $1),"
     " set_config('lock_timeout', '10s', $1), set_config('idle_session_timeout', '0', $1),"
-    " set_config('idle_in_transaction_session_timeout', '0', $1), set_config('byoc.fallback', $2, $1)"};
+    " set_config('idle_in_transaction_session_timeout', '0', $1), set_config('search_path', 'pg_catalog, pg_temp', $1),"
+    " set_config('byoc.fallback', $2, $1)"};
 // A tenant's request is short, and waits for another transaction not long. role is as by SET ROLE.
 constexpr Statement configure_tenant{
     "configure_tenant",

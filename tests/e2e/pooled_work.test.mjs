@@ -71,7 +71,7 @@ test('what others leave in them does not reach byocd', { skip }, async () => {
   await stack.db.query(`
     CREATE OR REPLACE FUNCTION byoc.readiness() RETURNS TABLE (adopted boolean, keyring boolean) LANGUAGE sql VOLATILE AS $$
       SELECT current_setting('transaction_isolation') = 'read committed', bool_and(current_setting(name) = setting)
-      FROM (VALUES ('jit', 'off'), ('statement_timeout', '30s'), ('lock_timeout', '10s'), ('byoc.fallback', '0')) AS own (name, setting) $$`);
+      FROM (VALUES ('jit', 'off'), ('statement_timeout', '30s'), ('lock_timeout', '10s'), ('byoc.fallback', '0'), ('search_path', 'pg_catalog, pg_temp')) AS own (name, setting) $$`);
   // In both sessions: the second is had while the first is in a transaction.
   const inBoth = async (statement) => {
     const other = await bouncer.connect();
@@ -80,7 +80,7 @@ test('what others leave in them does not reach byocd', { skip }, async () => {
     await other.end();
   };
   const asked = async () => Number(/^byocd_database_call_duration_seconds_count\{call="readiness"\} (\d+)$/m.exec(await metrics())?.[1] ?? 0);
-  for (const [name, value] of [['statement_timeout', '7min'], ['lock_timeout', '7min'], ['default_transaction_isolation', 'serializable'], ['byoc.fallback', '7'], ['jit', 'on']]) {
+  for (const [name, value] of [['statement_timeout', '7min'], ['lock_timeout', '7min'], ['default_transaction_isolation', 'serializable'], ['byoc.fallback', '7'], ['jit', 'on'], ['search_path', 'nowhere']]) {
     await inBoth(`SET ${name} = '${value}'`);
     const before = await asked();
     await until('byocd to ask anew', async () => {
