@@ -1,7 +1,7 @@
 -- Calendar events: what may be written, what becomes of it, and events that follow rows.
 BEGIN;
 \ir support/setup.sql
-SELECT no_plan();
+SELECT plan(109);
 
 SELECT byoc_test.add_google(byoc_test.org_a()) AS google \gset
 SELECT byoc_test.add_google(byoc_test.org_b()) AS google_b \gset
@@ -112,7 +112,7 @@ SELECT byoc_test.refused_event(jsonb_build_object('time_zone', z), 'no IANA time
 FROM unnest(ARRAY['Mars/Olympus', 'EST5', 'CET-1CEST', '+02', 'Foo+3', 'europe/berlin; DROP']) AS z;
 SELECT byoc_test.refused_event(jsonb_build_object('attendees', ARRAY[a]), 'no e-mail address', a || ' is no address')
 FROM unnest(ARRAY['ada', 'ada@localhost', 'ada@example.org, bob@example.org', 'Ada <ada@example.org>', '@example.org', '']) AS a;
-SELECT byoc_test.refused_event(jsonb_build_object('recurrence', ARRAY[r]), 'recurrence', r || ' is no recurrence')
+SELECT byoc_test.refused_event(jsonb_build_object('recurrence', ARRAY[r]), 'recurrence', replace(r, E'\n', ' ') || ' is no recurrence')
 FROM unnest(ARRAY['weekly', 'RRULE:', 'RRULE:COUNT=3', 'RRULE:FREQ=SOMETIMES', 'RRULE:FREQ=DAILY;COUNT=3;UNTIL=20270101', 'RRULE:FREQ=DAILY;FREQ=WEEKLY',
                   'RRULE:FREQ=WEEKLY;BYDAY=XX', E'RRULE:FREQ=DAILY\nEXDATE:20260701', 'EXDATE:tomorrow']) AS r;
 SELECT byoc_test.refused_event('{"send_updates": "some"}', 'send_updates', 'updates go to all, externalOnly or none');
@@ -241,6 +241,16 @@ SELECT lives_ok('INSERT INTO appointments (id, org_id, day) VALUES (20, byoc_tes
 SELECT byoc_test.refused('INSERT INTO appointments (id, org_id, day) VALUES (21, byoc_test.org_b(), ''2026-07-01'')', '42501', '', 'but another organization''s event');
 SELECT byoc_test.refused('UPDATE appointments SET org_id = byoc_test.org_b() WHERE id = 20', '42501', '', 'also by an update');
 RESET ROLE;
+
+-- Whose rights
+CREATE TABLE owned (id int PRIMARY KEY, org_id uuid, starts_at timestamptz DEFAULT '2026-07-01 10:00+02');
+SELECT byoc.create_calendar_trigger('owned', 'Own', 'starts_at', condition => $$current_user = 'byoc_test_tenant'$$);
+GRANT ALL ON owned TO byoc_test_tenant;
+INSERT INTO owned VALUES (1, byoc_test.org_a());
+SET LOCAL ROLE byoc_test_tenant;
+INSERT INTO owned VALUES (2, byoc_test.org_a());
+RESET ROLE;
+SELECT is((SELECT string_agg(e.source_key, ',') FROM byoc.calendar_entries e WHERE e.source_table = 'public.owned'), '2', 'a condition runs with the rights of who changes the row');
 
 -- Pruned
 SELECT byoc_test.act_as(byoc_test.org_a(), 'member');
