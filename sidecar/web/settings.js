@@ -6,9 +6,13 @@ import { openAddForm } from './credential_form.js';
 import { showCredentials } from './credential_list.js';
 import { byId, el } from './dom.js';
 import { act } from './form.js';
+import { words } from './format.js';
 import { refreshFollowed } from './message_view.js';
 import { startPage } from './page.js';
 import { mayAdminister } from './session.js';
+
+const MAIN = 'twilio';
+const CONNECTED = ['google_calendar']; // by the provider's own pages, not by typing
 
 let loading = null; // what is under way
 let following = null; // what comes after it, for all who asked meanwhile
@@ -24,11 +28,17 @@ async function allCredentials() {
   return credentials;
 }
 
-function showAddButton() {
+function addButton(type) {
+  const add = el('button', { type: 'button', class: type === MAIN ? 'primary' : undefined, 'data-focus': `add ${type}` }, `Add ${words(type)} account`);
+  add.addEventListener('click', () => act(add, () => openAddForm(type, load)));
+  return add;
+}
+
+// One for each kind of account; the one that sends messages comes last, where the eye ends.
+async function showAddButtons() {
   if (!mayAdminister() || byId('add').firstChild) return;
-  const add = el('button', { type: 'button', class: 'primary', 'data-focus': 'add' }, 'Add Twilio account');
-  add.addEventListener('click', () => act(add, () => openAddForm('twilio', load)));
-  byId('add').append(connectLink('google_calendar'), add);
+  const types = (await get('organization/providers')).items.map(({ name }) => name).filter((type) => !CONNECTED.includes(type));
+  if (!byId('add').firstChild) byId('add').append(...CONNECTED.map((type) => connectLink(type)), ...types.sort((a, b) => (a === MAIN) - (b === MAIN)).map(addButton));
 }
 
 const show = async () => showCredentials(byId('credentials'), await allCredentials(), load);
@@ -48,8 +58,7 @@ function load() {
 
 async function loadAll() {
   tellOutcome();
-  showAddButton();
-  await Promise.all([load(), refreshFollowed()]);
+  await Promise.all([showAddButtons(), load(), refreshFollowed()]);
 }
 
 startPage({ load: loadAll, change: (kind, data) => (kind === 'message' ? refreshFollowed(data.id) : load()) });
