@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { until } from '../../scripts/run.mjs';
-import { ADA, OWN_CLIENT, addGoogle, consent } from '../e2e/support/google_oauth.mjs';
+import { ADA, OWN_CLIENT, addGoogle, consent } from '../e2e/support/google_login.mjs';
 import { Browser, assertLooksRight, assertNowhere } from './support/browser.mjs';
 import { GooglePages, connectLink } from './support/google_pages.mjs';
 

@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { installPackages } from '../../scripts/npm.mjs';
 import { Run, TOP } from '../../scripts/run.mjs';
 import { Simulator } from '../../scripts/stack.mjs';
-import { ADA, CLIENT, addGoogle, consent } from './support/google_oauth.mjs';
+import { ADA, CLIENT, addGoogle, consent } from './support/google_login.mjs';
 
 const FOLDER = `${TOP}/build/npm/google`;
 const ORIGIN = 'https://sms.app.example';

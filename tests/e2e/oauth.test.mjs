@@ -8,7 +8,7 @@ import { after, before, test } from 'node:test';
 import { freePort } from '../../scripts/run.mjs';
 import { Stack, filesWith, until } from './stack.mjs';
 import { API_ENV, Api } from './support/api.mjs';
-import { ADA, CLIENT, CookieJar, OWN_CLIENT, addGoogle, consent, googleEnv, visit } from './support/google_oauth.mjs';
+import { ADA, CLIENT, CookieJar, OWN_CLIENT, addGoogle, consent, googleEnv, visit } from './support/google_login.mjs';
 
 const stack = new Stack('oauth', { env: API_ENV, settings: { log_statement: 'all', log_min_duration_statement: 0 } });
 let api;

@@ -1,6 +1,6 @@
 // The pages, with somebody in Google's place at another site than ours.
 
-import { CLIENT, googleEnv } from '../../e2e/support/google_oauth.mjs';
+import { CLIENT, googleEnv } from '../../e2e/support/google_login.mjs';
 import { Pages } from './pages.mjs';
 
 export class GooglePages extends Pages {
