@@ -65,9 +65,9 @@ INSERT INTO byoc.shipped_providers (name, fields, alternatives) VALUES
   "url": {"title": "URL", "required": true, "secret": false,
     "pattern": "^https?://[^/?#@\\\\\\s]+([/?][!-~]*)?$", "must_be": "an address such as https://app.example.org/webhooks, without a user name"},
   "secret": {"title": "Signing secret", "required": true, "secret": true,
-    "pattern": "^whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)?$", "must_be": "whsec_ followed by 24 to 64 random bytes in base64"},
+    "pattern": "^whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)?$", "must_be": "the prefix whsec_ with 24 to 64 random bytes in base64"},
   "previous_secret": {"title": "Previous signing secret", "required": false, "secret": true,
-    "pattern": "^whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)?$", "must_be": "whsec_ followed by 24 to 64 random bytes in base64"}
+    "pattern": "^whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)?$", "must_be": "the prefix whsec_ with 24 to 64 random bytes in base64"}
  }', '[]');
 
 CREATE TABLE byoc.shipped_provider_errors (

@@ -22,6 +22,6 @@ export function ago(iso) {
 export const capitalized = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 // "made_default" as "Made default", "api_key_sid" as "API key SID".
-export const words = (name) => capitalized(name.replaceAll('_', ' ').replace(/\b(api|id|sid)\b/g, (word) => word.toUpperCase()));
+export const words = (name) => capitalized(name.replaceAll('_', ' ').replace(/\b(api|id|sid|url)\b/g, (word) => word.toUpperCase()));
 
 export const count = (number, one) => `${number.toLocaleString()} ${one}${number === 1 ? '' : 's'}`;
