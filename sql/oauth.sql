@@ -181,9 +181,10 @@ BEGIN
     IF NOT byoc.is_adopted() THEN
         RETURN;
     END IF;
-    -- A provider ends all that an account gave a client, so nothing is revoked while another credential lives by it.
+    -- A provider ends all that an account gave a client, so nothing is revoked while another credential lives by it. One of the
+    -- same organization: a tenant can write any account into a credential, and must not keep another one's access alive with it.
     DELETE FROM byoc.provider_revocations r USING byoc.organization_api_credentials c
-    WHERE r.due_at <= clock_timestamp() AND c.is_active AND c.credential_type = r.provider
+    WHERE r.due_at <= clock_timestamp() AND c.org_id = r.org_id AND c.is_active AND c.credential_type = r.provider
       AND c.fields ->> 'client_id' = r.client_id AND c.fields ->> 'account' = r.account;
     FOR revocation IN
         UPDATE byoc.provider_revocations r SET due_at = clock_timestamp() + lease, attempts = r.attempts + 1
@@ -207,7 +208,7 @@ END
 $$;
 COMMENT ON FUNCTION byoc.claim_provider_revocations(integer, interval) IS
     'For byocd: refresh tokens to be revoked at their provider; they come up again after the lease unless the result is recorded. None in a copied '
-    'database, and none of an account that another credential is connected by with the same client.';
+    'database, and none of an account that another credential of the organization is connected by with the same client.';
 
 CREATE FUNCTION byoc.record_provider_revocation(org_id uuid, id uuid, revoked boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
