@@ -96,6 +96,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     state byoc.oauth_states;
+    credential byoc.organization_api_credentials;
 BEGIN
     UPDATE byoc.oauth_states s SET taken_at = clock_timestamp()
     WHERE s.state_hash = take_oauth_state.state_hash AND s.browser_hash = take_oauth_state.browser_hash
@@ -104,11 +105,16 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    RETURN QUERY
-    SELECT state.org_id, state.provider, state.client_id,
-           (SELECT byoc.unseal_fields(c.org_id, c.id, c.encrypted_fields) ->> 'client_secret'
-            FROM byoc.organization_api_credentials c
-            WHERE c.org_id = state.org_id AND c.id = state.credential_id AND c.is_active);
+    org_id := state.org_id;
+    provider := state.provider;
+    client_id := state.client_id;
+    SELECT c.* INTO credential FROM byoc.organization_api_credentials c
+    WHERE c.org_id = state.org_id AND c.id = state.credential_id AND c.is_active AND c.fields ? 'client_secret';
+    IF FOUND THEN
+        client_secret := byoc.unseal_fields(credential.org_id, credential.id, credential.encrypted_fields) ->> 'client_secret';
+        PERFORM byoc.audit(credential.org_id, 'credential.leased', credential.id, jsonb_build_object('version', credential.version));
+    END IF;
+    RETURN NEXT;
 END
 $$;
 COMMENT ON FUNCTION byoc.take_oauth_state(bytea, bytea) IS

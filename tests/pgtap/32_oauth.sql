@@ -2,7 +2,7 @@
 -- granted is stored as the user who set out; what is revoked here is revoked at the provider.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(67);
+SELECT plan(68);
 
 CREATE FUNCTION byoc_test.hash(text) RETURNS bytea LANGUAGE sql IMMUTABLE RETURN sha256(convert_to($1, 'UTF8'));
 CREATE FUNCTION byoc_test.start(state text, browser text DEFAULT 'browser', client text DEFAULT 'server.example', credential uuid DEFAULT NULL) RETURNS text
@@ -103,6 +103,7 @@ SELECT byoc_test.act_as(byoc_test.org_b(), 'owner', 'bob');
 SELECT byoc.add_credential('google_calendar', '{"client_id": "own.example", "client_secret": "MADEUP-client-secret", "calendar_id": "team"}'::jsonb) AS own \gset
 SELECT is(byoc_test.start('s7', credential => :'own'), 'own.example', 'a credential with a client of its own sets out with that');
 SELECT is(byoc_test.take('s7'), byoc_test.org_b() || ' google_calendar own.example MADEUP-client-secret', 'and comes back to it');
+SELECT results_eq(format('SELECT details FROM byoc.audit_log WHERE action = ''credential.leased'' AND object_id = %L', :'own'), $$VALUES ('{"version": 1}'::jsonb)$$, 'the audit trail has that it was opened');
 SELECT is(byoc_test.finish('s7'), :'own'::uuid, 'what was granted goes into it');
 SELECT is(byoc_test.opened(byoc_test.org_b(), :'own'), '{"client_id": "own.example", "client_secret": "MADEUP-client-secret", "calendar_id": "team", "refresh_token": "1//MADEUP-token", "account": "ada@example.org"}'::jsonb,
     'beside what was there');
