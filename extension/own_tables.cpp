@@ -3,10 +3,32 @@
 namespace byoc {
 namespace {
 
-constexpr const char* names[own_relation_count] = {
-    "queue", "opt_outs", "opt_outs_pkey", "organization_api_credentials", "organization_api_credentials_one_default",
+struct OwnName {
+  const char* name;
+  int checks;  // CHECK constraints that the extension gave it: who writes by hand has to keep to them
 };
-constexpr int most_columns = 16;
+
+constexpr OwnName names[own_relation_count] = {
+    {"queue", 0},
+    {"opt_outs", 0},
+    {"opt_outs_pkey", 0},
+    {"organization_api_credentials", 5},
+    {"organization_api_credentials_pkey", 0},
+    {"organization_api_credentials_one_default", 0},
+    {"queue_pkey", 0},
+    {"schedule", 0},
+    {"schedule_due", 0},
+    {"lanes", 0},
+    {"lanes_pkey", 0},
+    {"lanes_waiting", 0},
+    {"messages", 2},
+    {"messages_pkey", 0},
+    {"message_events", 0},
+    {"claims", 1},
+    {"installation", 0},
+    {"sender_limits", 2},
+};
+constexpr int most_columns = 24;
 
 Oid known[own_relation_count] = {};
 
@@ -19,17 +41,17 @@ void on_relcache_invalidation(Datum, Oid relation) {
 // InvalidOid when it does not exist.
 Oid find_relation(OwnRelation relation) {
   Oid& id = known[relation];
-  if (!OidIsValid(id)) id = get_relname_relid(names[relation], get_namespace_oid("byoc", false));
+  if (!OidIsValid(id)) id = get_relname_relid(names[relation].name, get_namespace_oid("byoc", false));
   return id;
 }
 
 // What inserting by hand would pass over.
-bool is_plain(Relation table, const ResultRelInfo* indexes, int columns) {
+bool is_plain(Relation table, const ResultRelInfo* indexes, int columns, int checks) {
   const TupleDesc description = RelationGetDescr(table);
   const TupleConstr* constraints = description->constr;
   if (table->rd_rel->relkind != RELKIND_RELATION || table->rd_rel->relam != HEAP_TABLE_AM_OID ||
       table->rd_rel->relhastriggers || table->rd_rel->relhasrules || description->natts != columns ||
-      (constraints != nullptr && (constraints->num_check > 0 || constraints->has_generated_stored))) {
+      (constraints != nullptr && (constraints->num_check != checks || constraints->has_generated_stored))) {
     return false;
   }
   for (int i = 0; i < indexes->ri_NumIndices; ++i) {
@@ -39,19 +61,79 @@ bool is_plain(Relation table, const ResultRelInfo* indexes, int columns) {
   return true;
 }
 
+// INSERT INTO byoc.TABLE VALUES ($1, ...), for who has the owner's rights.
+void write_by_statement(Relation table, Datum* values, const bool* nulls, int columns) {
+  Oid types[most_columns];
+  char flags[most_columns];
+  StringInfoData statement;
+  initStringInfo(&statement);
+  appendStringInfo(&statement, "INSERT INTO byoc.%s VALUES (", quote_identifier(RelationGetRelationName(table)));
+  for (int i = 0; i < columns; ++i) {
+    types[i] = getBaseType(TupleDescAttr(RelationGetDescr(table), i)->atttypid);
+    flags[i] = nulls[i] ? 'n' : ' ';
+    appendStringInfo(&statement, "%s$%d", i == 0 ? "" : ", ", i + 1);
+  }
+  appendStringInfoChar(&statement, ')');
+  SPI_connect();
+  const int result = SPI_execute_with_args(statement.data, columns, types, values, flags, false, 0);
+  if (result < 0)
+    elog(ERROR, "could not write to byoc.%s: %s", RelationGetRelationName(table), SPI_result_code_string(result));
+  SPI_finish();
+}
+
+void add_index_entries(const OwnTable& table, HeapTuple row) {
+  const ResultRelInfo* indexes = table.indexes;
+  TupleTableSlot* slot = MakeSingleTupleTableSlot(RelationGetDescr(table.relation), &TTSOpsHeapTuple);
+  ExecStoreHeapTuple(row, slot, false);
+  for (int i = 0; i < indexes->ri_NumIndices; ++i) {
+    IndexInfo* info = indexes->ri_IndexRelationInfo[i];
+    Relation index = indexes->ri_IndexRelationDescs[i];
+    if (!info->ii_ReadyForInserts) continue;
+    Datum values[INDEX_MAX_KEYS];
+    bool nulls[INDEX_MAX_KEYS];
+    FormIndexDatum(info, slot, nullptr, values, nulls);
+    index_insert(index, values, nulls, &row->t_self, table.relation,
+                 index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, info);
+  }
+  ExecDropSingleTupleTableSlot(slot);
+}
+
+Taking take_by_statement(Relation table, HeapTuple row) {
+  const char* name = quote_identifier(RelationGetRelationName(table));
+  char* statement = psprintf(
+      "DELETE FROM byoc.%s WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT t.ctid FROM byoc.%s AS t"
+      " WHERE t.ctid OPERATOR(pg_catalog.=) $1 FOR UPDATE SKIP LOCKED))",
+      name, name);
+  Oid types[] = {TIDOID};
+  Datum values[] = {PointerGetDatum(&row->t_self)};
+  SPI_connect();
+  const int result = SPI_execute_with_args(statement, 1, types, values, nullptr, false, 0);
+  if (result < 0) elog(ERROR, "could not delete from byoc.%s: %s", name, SPI_result_code_string(result));
+  const Taking taking = SPI_processed == 1 ? Taking::taken : Taking::held;
+  SPI_finish();
+  return taking;
+}
+
 }  // namespace
 
 Relation open_own_table(OwnRelation table, LOCKMODE lock) {
   const Oid id = find_relation(table);
   if (!OidIsValid(id))
-    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table byoc.%s does not exist", names[table])));
+    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table byoc.%s does not exist", names[table].name)));
   return table_open(id, lock);
+}
+
+Relation open_own_index(OwnRelation index) {
+  const Oid id = find_relation(index);
+  if (!OidIsValid(id))
+    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("index byoc.%s does not exist", names[index].name)));
+  return index_open(id, AccessShareLock);
 }
 
 FoundRow find_row(OwnRelation table, OwnRelation index, ScanKeyData* keys, int count) {
   FoundRow row = {open_own_table(table, AccessShareLock), nullptr, nullptr};
   // Only now: while the table is locked, no index of it goes away.
-  const Oid through = find_relation(index);
+  const Oid through = index == own_relation_count ? InvalidOid : find_relation(index);
   row.scan = systable_beginscan(row.table, through, OidIsValid(through), nullptr, count, keys);
   row.tuple = systable_getnext(row.scan);
   return row;
@@ -62,21 +144,70 @@ void release_row(const FoundRow& row) {
   table_close(row.table, AccessShareLock);
 }
 
+OwnTable open_to_write(OwnRelation table, int columns) {
+  Relation target = open_own_table(table, RowExclusiveLock);
+  CatalogIndexState indexes = CatalogOpenIndexes(target);
+  return {target, indexes, is_plain(target, indexes, columns, names[table].checks)};
+}
+
+void close_written(const OwnTable& table) {
+  CatalogCloseIndexes(table.indexes);
+  table_close(table.relation, NoLock);  // locked until the transaction ends, as by a statement
+}
+
+void deform_row(const OwnTable& table, HeapTuple row, Datum* values, bool* nulls, int columns) {
+  const TupleDesc description = RelationGetDescr(table.relation);
+  if (description->natts == columns) return heap_deform_tuple(row, description, values, nulls);
+  for (int i = 0; i < columns; ++i) values[i] = heap_getattr(row, i + 1, description, &nulls[i]);
+}
+
+void write_row(const OwnTable& table, Datum* values, bool* nulls, int columns) {
+  if (!table.is_plain) return write_by_statement(table.relation, values, nulls, columns);
+  HeapTuple tuple = heap_form_tuple(RelationGetDescr(table.relation), values, nulls);
+  CatalogTupleInsertWithInfo(table.relation, tuple, table.indexes);
+  heap_freetuple(tuple);
+}
+
+Taking take_row(const OwnTable& table, HeapTuple row) {
+  if (!table.is_plain) return take_by_statement(table.relation, row);
+  TM_FailureData failure;
+  switch (
+      heap_delete(table.relation, &row->t_self, GetCurrentCommandId(true), InvalidSnapshot, false, &failure, false)) {
+    case TM_Ok:
+      return Taking::taken;
+    case TM_Deleted:
+    case TM_SelfModified:
+      return Taking::gone;
+    default:
+      return Taking::held;
+  }
+}
+
+bool change_row(const OwnTable& table, HeapTuple row, HeapTuple changed) {
+  Assert(table.is_plain);
+  TM_FailureData failure;
+  LockTupleMode mode;
+#if PG_VERSION_NUM >= 160000
+  TU_UpdateIndexes indexes;
+  const TM_Result result = heap_update(table.relation, &row->t_self, changed, GetCurrentCommandId(true),
+                                       InvalidSnapshot, true, &failure, &mode, &indexes);
+#else
+  const TM_Result result = heap_update(table.relation, &row->t_self, changed, GetCurrentCommandId(true),
+                                       InvalidSnapshot, true, &failure, &mode);
+#endif
+  if (result != TM_Ok) return false;
+  if (!HeapTupleIsHeapOnly(changed)) add_index_entries(table, changed);
+  return true;
+}
+
 bool add_row(OwnRelation table, Datum* values, const char* nulls, int columns) {
   Assert(columns <= most_columns);
   bool is_null[most_columns];
   for (int i = 0; i < columns; ++i) is_null[i] = nulls[i] != ' ';
-  Relation target = open_own_table(table, RowExclusiveLock);
-  CatalogIndexState indexes = CatalogOpenIndexes(target);
-  const bool plain = is_plain(target, indexes, columns);
-  if (plain) {
-    HeapTuple tuple = heap_form_tuple(RelationGetDescr(target), values, is_null);
-    CatalogTupleInsertWithInfo(target, tuple, indexes);
-    heap_freetuple(tuple);
-  }
-  CatalogCloseIndexes(indexes);
-  table_close(target, NoLock);  // locked until the transaction ends, as by a statement
-  return plain;
+  const OwnTable target = open_to_write(table, columns);
+  if (target.is_plain) write_row(target, values, is_null, columns);
+  close_written(target);
+  return target.is_plain;
 }
 
 void install_own_table_callbacks() {
