@@ -30,7 +30,6 @@ void start_shared_memory() {
     for (DatabaseWakeup& wakeup : state->wakeups) {
       pg_atomic_init_u32(&wakeup.sleepers, 0);
       pg_atomic_init_u32(&wakeup.committing, 0);
-      pg_atomic_init_u32(&wakeup.has_lanes, 0);
     }
   }
   LWLockRelease(AddinShmemInitLock);

@@ -14,8 +14,7 @@ struct DatabaseWakeup {
   Oid database;
   pg_atomic_uint32 sleepers;    // dispatcher sessions that wait for a NOTIFY
   pg_atomic_uint32 committing;  // transactions that enqueued, saw no sleeper and are not visible yet
-  pg_atomic_uint32 has_lanes;   // 1 unless `lanes` is empty
-  WakeupSet lanes;              // that committed transactions left work in
+  WakeupSet lanes;              // that have work, or are being served
 };
 
 constexpr int wakeup_capacity = 64;  // databases; those beyond always notify

@@ -13,7 +13,7 @@ constexpr int64 committers_patience = USECS_PER_SEC;  // past it the poll of the
 bool enqueued = false;  // by this transaction
 bool counted_as_committing = false;
 WakeupSet noted = {};   // by this transaction
-WakeupSet taken = {};   // by this transaction of what others left: published again when it fails
+WakeupSet taken = {};   // what this transaction serves of what others left, as it was: published again when it fails
 bool sleeping = false;  // this session is a dispatcher and asked to be notified
 
 // The state of this database; null when there are more databases than places, which then always notify.
@@ -46,28 +46,39 @@ void before_commit() {
   Async_Notify(channel, "");  // every role may LISTEN: whose work it is, is nobody else's business
 }
 
-// Adds to what the dispatchers take, and empties `lanes`.
-void publish(WakeupSet& lanes) {
+// What the dispatchers of this database share. One of a database without a place there has its own, filled by sweeps.
+WakeupSet& shared_lanes() {
+  static WakeupSet own_lanes = {};
   DatabaseWakeup* wakeup = find_wakeup();
-  if (lanes.is_empty() || wakeup == nullptr) return;
+  return wakeup == nullptr ? own_lanes : wakeup->lanes;
+}
+
+void copy(const WakeupSet& from, WakeupSet& to) {
+  for (uint16 place = from.first; place != 0; place = from.at(place).next) add(to, from.at(place).wakeup);
+  to.overflowed |= from.overflowed;
+}
+
+// Gives back the lanes that this transaction served, and shows the others those that it left work in.
+void publish() {
+  if (noted.is_empty() && taken.is_empty()) return;
+  WakeupSet& lanes = shared_lanes();
   // Many transactions become visible at once and would wait for the lock. A note that is still there is taken before
   // the snapshot of a claim that sees this transaction's rows: taking it and becoming visible are both full barriers.
   pg_memory_barrier();
-  if (lanes.count == 1 && !lanes.overflowed && holds(wakeup->lanes, lanes.places[next_used(lanes, 0)])) return;
+  if (taken.is_empty() && noted.count == 1 && !noted.overflowed && holds(lanes, noted.at(noted.first).wakeup)) return;
   LWLockAcquire(shared_state()->lock, LW_EXCLUSIVE);
-  move(lanes, wakeup->lanes);
-  pg_atomic_write_u32(&wakeup->has_lanes, 1);
+  for (uint16 place = taken.first; place != 0; place = taken.at(place).next) {
+    const uint16 there = find(lanes, taken.at(place).wakeup);
+    if (there != 0 && lanes.at(there).owner == MyProcPid) release(lanes, there);
+  }
+  copy(noted, lanes);
   LWLockRelease(shared_state()->lock);
 }
 
-void forget(WakeupSet& lanes) {
-  if (!lanes.is_empty()) memset(static_cast<void*>(&lanes), 0, offsetof(WakeupSet, places));
-}
-
-// What is not published by now was rolled back, prepared, or taken for good.
+// What is not published by now was rolled back, prepared, or served.
 void after_transaction() {
-  forget(noted);
-  forget(taken);
+  clear(noted);
+  clear(taken);
   if (counted_as_committing) pg_atomic_fetch_sub_u32(&find_wakeup()->committing, 1);
   counted_as_committing = false;
   enqueued = false;
@@ -79,14 +90,18 @@ void on_transaction_event(XactEvent event, void*) {
       if (enqueued) before_commit();
       break;
     case XACT_EVENT_COMMIT:
-      publish(noted);
+      publish();
       after_transaction();
       break;
     case XACT_EVENT_ABORT:
-      publish(taken);
+      clear(noted);
+      copy(taken, noted);
+      publish();
       after_transaction();
       break;
     case XACT_EVENT_PREPARE:
+      clear(noted);
+      publish();
       after_transaction();
       break;  // a prepared transaction is found by the poll
     default:
@@ -105,10 +120,68 @@ void on_exit(int, Datum) {
   wake_up();
 }
 
+struct Uuids {
+  const pg_uuid_t* items;
+  int count;
+
+  bool contains(const pg_uuid_t& id) const {
+    for (int i = 0; i < count; ++i) {
+      if (memcmp(&items[i], &id, UUID_LEN) == 0) return true;
+    }
+    return false;
+  }
+};
+
+Uuids read_uuids(const ArrayType* array) {
+  if (ARR_HASNULL(array))
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("array must not contain nulls")));
+  return {reinterpret_cast<const pg_uuid_t*>(ARR_DATA_PTR(array)), ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array))};
+}
+
+// Whether this transaction may serve it.
+bool waits(const WakeupSet::Place& place) {
+  return place.owner == 0 || (place.owner == MyProcPid && is_woken(place));
+}
+
+// Takes lanes out of what this transaction noted, into `to`, until there are so many.
+void take_noted(WakeupSet& to, int most, const Uuids& full_lanes) {
+  for (uint16 place = noted.first, next; place != 0 && to.count < most; place = next) {
+    next = noted.at(place).next;
+    const LaneWakeup wakeup = noted.at(place).wakeup;
+    if (full_lanes.contains(wakeup.lane)) continue;
+    add(to, wakeup);
+    remove(noted, place);
+  }
+}
+
+// The same of what others left: this transaction owns them from now on.
+void take_shared(WakeupSet& lanes, WakeupSet& to, int most, const Uuids& full_lanes) {
+  for (uint16 place = lanes.first, next; place != 0 && to.count < most; place = next) {
+    next = lanes.at(place).next;
+    if (!waits(lanes.at(place)) || full_lanes.contains(lanes.at(place).wakeup.lane)) continue;
+    const LaneWakeup wakeup = own(lanes, place, MyProcPid);
+    add(taken, wakeup);
+    add(to, wakeup);
+  }
+}
+
+// Whether lanes were left out for want of places, and there are places now.
+bool take_overflow(WakeupSet& lanes) {
+  if (find_wakeup() == nullptr && lanes.count == 0) return true;
+  if (!noted.overflowed && !(lanes.overflowed && lanes.count < wakeup_places / 2)) return false;
+  noted.overflowed = lanes.overflowed = false;
+  taken.overflowed = true;  // should this transaction fail
+  return true;
+}
+
 }  // namespace
 
 void note_enqueued() {
   enqueued = true;
+}
+
+void pass_on_lane(const LaneWakeup& wakeup) {
+  add(noted, wakeup);
 }
 
 void wake_lane(const LaneWakeup& wakeup) {
@@ -159,68 +232,80 @@ Datum byoc_wake_dispatcher(PG_FUNCTION_ARGS) {
 }
 
 PG_FUNCTION_INFO_V1(byoc_has_wakeups);
-// byoc.has_wakeups() -> boolean. A database without a place in shared memory always has some.
+// byoc.has_wakeups(full_lanes uuid[]) -> boolean
 Datum byoc_has_wakeups(PG_FUNCTION_ARGS) {
-  DatabaseWakeup* wakeup = find_wakeup();
-  PG_RETURN_BOOL(wakeup == nullptr || pg_atomic_read_u32(&wakeup->has_lanes) != 0 || !noted.is_empty());
+  const Uuids full_lanes = read_uuids(PG_GETARG_ARRAYTYPE_P(0));
+  bool found = false;
+  for (uint16 place = noted.first; place != 0 && !found; place = noted.at(place).next)
+    found = !full_lanes.contains(noted.at(place).wakeup.lane);
+  const WakeupSet& lanes = shared_lanes();
+  LWLockAcquire(shared_state()->lock, LW_SHARED);
+  for (uint16 place = lanes.first; place != 0 && !found; place = lanes.at(place).next)
+    found = waits(lanes.at(place)) && !full_lanes.contains(lanes.at(place).wakeup.lane);
+  LWLockRelease(shared_state()->lock);
+  PG_RETURN_BOOL(found);
 }
 
-PG_FUNCTION_INFO_V1(byoc_take_wakeup);
-// byoc.take_wakeup(OUT org_id uuid, OUT lane uuid, OUT from_id uuid)
-Datum byoc_take_wakeup(PG_FUNCTION_ARGS) {
-  LaneWakeup one;
-  bool found = take_one(noted, one);
-  DatabaseWakeup* wakeup = find_wakeup();
-  if (!found && wakeup != nullptr) {
-    LWLockAcquire(shared_state()->lock, LW_EXCLUSIVE);
-    found = take_one(wakeup->lanes, one);
-    if (wakeup->lanes.is_empty()) pg_atomic_write_u32(&wakeup->has_lanes, 0);
-    LWLockRelease(shared_state()->lock);
-    if (found) add(taken, one);
-  }
-  TupleDesc columns = nullptr;
-  if (get_call_result_type(fcinfo, nullptr, &columns) != TYPEFUNC_COMPOSITE) elog(ERROR, "not a row type");
-  Datum values[] = {UUIDPGetDatum(&one.organization), UUIDPGetDatum(&one.lane), UUIDPGetDatum(&one.from_id)};
-  bool nulls[] = {!found, !found, !found};
-  PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(columns), values, nulls)));
-}
-
-PG_FUNCTION_INFO_V1(byoc_drain_wakeups);
-// byoc.drain_wakeups(OUT org_ids uuid[], OUT lanes uuid[], OUT from_ids uuid[], OUT overflowed boolean)
-Datum byoc_drain_wakeups(PG_FUNCTION_ARGS) {
-  static WakeupSet published = {};
-  bool overflowed = noted.overflowed;
-  if (DatabaseWakeup* wakeup = find_wakeup()) {
-    LWLockAcquire(shared_state()->lock, LW_EXCLUSIVE);
-    move(wakeup->lanes, published);
-    pg_atomic_write_u32(&wakeup->has_lanes, 0);
-    LWLockRelease(shared_state()->lock);
-    overflowed |= published.overflowed;
-  } else {
-    overflowed = true;
-  }
-  Datum organizations[2 * wakeup_places];
-  Datum lanes[2 * wakeup_places];
-  Datum ids[2 * wakeup_places];
+PG_FUNCTION_INFO_V1(byoc_take_lanes);
+// byoc.take_lanes(most integer, full_lanes uuid[], OUT org_ids uuid[], OUT lanes uuid[], OUT from_ids uuid[],
+//                 OUT overflowed boolean)
+Datum byoc_take_lanes(PG_FUNCTION_ARGS) {
+  static WakeupSet batch = {};
+  const int most = PG_GETARG_INT32(0);
+  const Uuids full_lanes = read_uuids(PG_GETARG_ARRAYTYPE_P(1));
+  clear(batch);
+  take_noted(batch, most, full_lanes);
+  WakeupSet& lanes = shared_lanes();
+  LWLockAcquire(shared_state()->lock, LW_EXCLUSIVE);
+  take_shared(lanes, batch, most, full_lanes);
+  const bool overflowed = take_overflow(lanes);
+  LWLockRelease(shared_state()->lock);
+  Datum columns[3][wakeup_places];
   int count = 0;
-  for (const WakeupSet* set : {&published, &noted}) {
-    for (uint32 place = 0; (place = next_used(*set, place)) < wakeup_places; ++place) {
-      organizations[count] = UUIDPGetDatum(&set->places[place].organization);
-      lanes[count] = UUIDPGetDatum(&set->places[place].lane);
-      ids[count++] = UUIDPGetDatum(&set->places[place].from_id);
-    }
+  for (uint16 place = batch.first; place != 0; place = batch.at(place).next, ++count) {
+    LaneWakeup& wakeup = batch.at(place).wakeup;
+    columns[0][count] = UUIDPGetDatum(&wakeup.organization);
+    columns[1][count] = UUIDPGetDatum(&wakeup.lane);
+    columns[2][count] = UUIDPGetDatum(&wakeup.from_id);
   }
-  TupleDesc columns = nullptr;
-  if (get_call_result_type(fcinfo, nullptr, &columns) != TYPEFUNC_COMPOSITE) elog(ERROR, "not a row type");
+  TupleDesc description = nullptr;
+  if (get_call_result_type(fcinfo, nullptr, &description) != TYPEFUNC_COMPOSITE) elog(ERROR, "not a row type");
   Datum values[] = {0, 0, 0, BoolGetDatum(overflowed)};
   bool nulls[lengthof(values)] = {};
-  Datum* const lists[] = {organizations, lanes, ids};
-  for (size_t i = 0; i < lengthof(lists); ++i)
-    values[i] = PointerGetDatum(construct_array(lists[i], count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
-  const HeapTuple row = heap_form_tuple(BlessTupleDesc(columns), values, nulls);
-  move(published, taken);
-  forget(noted);
-  PG_RETURN_DATUM(HeapTupleGetDatum(row));
+  for (size_t i = 0; i < lengthof(columns); ++i)
+    values[i] = PointerGetDatum(construct_array(columns[i], count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+  PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), values, nulls)));
+}
+
+PG_FUNCTION_INFO_V1(byoc_pass_on_lane);
+// byoc.pass_on_lane(org_id uuid, lane uuid, from_id uuid) -> void
+Datum byoc_pass_on_lane(PG_FUNCTION_ARGS) {
+  pass_on_lane({*PG_GETARG_UUID_P(0), *PG_GETARG_UUID_P(1), *PG_GETARG_UUID_P(2)});
+  PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(byoc_note_lanes);
+// byoc.note_lanes(org_ids uuid[], lanes uuid[], from_ids uuid[]) -> integer
+Datum byoc_note_lanes(PG_FUNCTION_ARGS) {
+  // Where the places did not suffice, the next sweep goes on: its lanes are in the same order.
+  static int next = 0;
+  const Uuids organizations = read_uuids(PG_GETARG_ARRAYTYPE_P(0));
+  const Uuids ids = read_uuids(PG_GETARG_ARRAYTYPE_P(1));
+  const Uuids from_ids = read_uuids(PG_GETARG_ARRAYTYPE_P(2));
+  const int count = Min(organizations.count, Min(ids.count, from_ids.count));
+  WakeupSet& lanes = shared_lanes();
+  int woken = 0;
+  LWLockAcquire(shared_state()->lock, LW_EXCLUSIVE);
+  if (next >= count) next = 0;
+  for (int seen = 0; seen < count; ++seen, next = (next + 1) % count) {
+    const LaneWakeup wakeup = {organizations.items[next], ids.items[next], from_ids.items[next]};
+    const bool changed = add(lanes, wakeup);
+    const uint16 place = find(lanes, wakeup);
+    if (place == 0) break;
+    if (changed && waits(lanes.at(place))) ++woken;
+  }
+  LWLockRelease(shared_state()->lock);
+  PG_RETURN_INT32(woken);
 }
 
 PG_FUNCTION_INFO_V1(byoc_is_sweep_due);

@@ -8,8 +8,12 @@
 // So a writer either sees the sleeper and notifies, or is waited for and its rows are seen.
 //
 // Which lanes have work is said in shared memory too, at commit, before the NOTIFY: a table of such notes would be dead
-// rows for the most part, and a note in the lane's own row would make inserters wait for each other. The notes are only
-// hints. Those that a crash, PREPARE TRANSACTION or a crowd of lanes loses are found by byoc.sweep_lanes().
+// rows for the most part, and a note in the lane's own row would make inserters wait for each other. A dispatcher takes
+// the lanes that have waited longest and owns them until its transaction ends; those with more work then go behind all
+// others. So lanes take turns, and two dispatchers do not meet in one.
+//
+// The notes are only hints: what is sent stands in the queue. Those that a crash, PREPARE TRANSACTION, a savepoint
+// rolled back or a crowd of lanes loses are found by byoc.sweep_lanes().
 #pragma once
 
 #include "wakeup_set.h"
@@ -21,6 +25,9 @@ void note_enqueued();
 
 // This transaction put a message into the queue.
 void wake_lane(const LaneWakeup& wakeup);
+
+// There is more to do in a lane that this transaction served.
+void pass_on_lane(const LaneWakeup& wakeup);
 
 // Registers the callbacks; called once at load.
 void install_wakeup_callbacks();

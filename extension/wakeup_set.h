@@ -1,4 +1,5 @@
-// Lanes that have work, each once: what a transaction notes and what the dispatchers of a database have yet to take.
+// Lanes that have work, each once, in the order in which they came: what a transaction notes, and what the dispatchers
+// of a database have yet to serve.
 #pragma once
 
 #include "pg_boundary.h"
@@ -11,31 +12,49 @@ struct LaneWakeup {
   pg_uuid_t from_id;  // the first message that is meant
 };
 
-constexpr uint32 wakeup_places = 512;
+constexpr uint16 wakeup_places = 2048;
 
-// All zero: empty. It may stand in shared memory.
+// All zero: empty. It may stand in shared memory. Places are counted from 1; 0 is none.
 struct WakeupSet {
-  uint32 count;
+  struct Place {
+    LaneWakeup wakeup;
+    int owner;  // process whose transaction serves the lane; 0: it waits to be served
+    uint16 in_bucket;
+    uint16 previous, next;
+  };
+
+  uint16 count;
   bool overflowed;  // there were more lanes than places
-  bool used[wakeup_places];
-  LaneWakeup places[wakeup_places];
+  uint16 first, last;
+  uint16 reached;  // those beyond were never used
+  uint16 unused;   // the first of those that were given back, chained by `next`
+  uint16 buckets[wakeup_places];
+  Place places[wakeup_places];
 
   bool is_empty() const { return count == 0 && !overflowed; }
+  Place& at(uint16 place) { return places[place - 1]; }
+  const Place& at(uint16 place) const { return places[place - 1]; }
 };
 
-// Of two wake-ups of a lane, the smaller from_id stays.
-void add(WakeupSet& set, const LaneWakeup& wakeup);
+// Adds it behind all others. Of two wake-ups of a lane, the smaller from_id stays, where the lane already is. False
+// when nothing changed: the set says so already, or is full.
+bool add(WakeupSet& set, const LaneWakeup& wakeup);
 
-// True when adding the wake-up would change nothing. May be asked without the lock, for a hint.
+// The lane's place; 0 when it has none.
+uint16 find(const WakeupSet& set, const LaneWakeup& wakeup);
+
+// True when adding the wake-up would change nothing and its lane waits to be served. May be asked without the lock, for
+// a hint.
 bool holds(const WakeupSet& set, const LaneWakeup& wakeup);
 
-// The first place in use from `place` on; wakeup_places: there is none.
-uint32 next_used(const WakeupSet& set, uint32 place);
+// Gives the lane to a process: it goes behind all others, and is kept until release(). Answers what it was woken for.
+LaneWakeup own(WakeupSet& set, uint16 place, int owner);
+// True when an owned lane was woken anew.
+bool is_woken(const WakeupSet::Place& place);
+// Ends that: the lane goes, unless it was woken anew.
+void release(WakeupSet& set, uint16 place);
 
-// Takes one out; false when there is none.
-bool take_one(WakeupSet& set, LaneWakeup& wakeup);
-
-// Moves everything from one set into another.
-void move(WakeupSet& from, WakeupSet& to);
+void remove(WakeupSet& set, uint16 place);
+void clear(WakeupSet& set);
 
 }  // namespace byoc

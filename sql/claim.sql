@@ -30,11 +30,17 @@ COMMENT ON FUNCTION byoc.require_adopted() IS 'Internal: raises 55000 in a copie
 CREATE FUNCTION byoc.expire_queued(org_id uuid, lane uuid, ids uuid[]) RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET jit = off
 AS $$
 BEGIN
     WITH moved AS (
         DELETE FROM byoc.queue q
-        WHERE q.org_id = expire_queued.org_id AND q.lane = expire_queued.lane AND q.id = ANY (ids) AND q.expires_at <= clock_timestamp()
+        USING (SELECT e.org_id, e.lane, e.id FROM byoc.queue e
+               WHERE e.org_id = expire_queued.org_id AND e.lane = expire_queued.lane AND e.id = ANY (ids) AND e.expires_at <= clock_timestamp()
+               FOR UPDATE SKIP LOCKED) AS late
+        WHERE q.org_id = late.org_id AND q.lane = late.lane AND q.id = late.id
         RETURNING q.*
     ), stored AS (
         INSERT INTO byoc.messages (org_id, id, to_number, body, status, credential_id, attempts, segments, source_table, idempotency_key, created_at,
@@ -49,23 +55,105 @@ END
 $$;
 COMMENT ON FUNCTION byoc.expire_queued(uuid, uuid, uuid[]) IS 'Internal: ends those of a lane''s messages whose time was over before their turn came.';
 
-CREATE FUNCTION byoc.next_of_lane(org_id uuid, lane uuid, from_id uuid, size integer, at timestamptz)
-RETURNS TABLE (places tid[], ids uuid[], segments smallint[], total bigint, is_any_expired boolean, is_full boolean, is_held boolean)
--- STABLE so that it becomes part of the statement that calls it; on its own it could not lock rows.
-LANGUAGE sql STABLE ROWS 1
-BEGIN ATOMIC
-    SELECT array_agg(w.ctid), array_agg(w.id), array_agg(w.segments), sum(w.segments), bool_or(w.expires_at <= at), count(*) = size,
-           count(*) < size AND count(*) < (
-               SELECT count(*) FROM (SELECT FROM byoc.queue q WHERE q.org_id = next_of_lane.org_id AND q.lane = next_of_lane.lane AND q.id >= from_id
-                                     LIMIT size) AS f)
-    FROM (SELECT q.ctid, q.id, q.segments, q.expires_at FROM byoc.queue q
-          WHERE q.org_id = next_of_lane.org_id AND q.lane = next_of_lane.lane AND q.id >= from_id
-          -- Not what a tenant is cancelling: an open transaction of one must not hold up the others' messages.
-          ORDER BY q.id LIMIT size FOR UPDATE SKIP LOCKED) AS w;
-END;
-COMMENT ON FUNCTION byoc.next_of_lane(uuid, uuid, uuid, integer, timestamptz) IS
-    'Internal: locks and describes the next messages of a lane, by their places in byoc.queue. is_any_expired: one''s time is over at that time; '
-    'is_full: there are `size` of them; is_held: somebody has one locked that would have been among them.';
+-- What follows takes no statement: to start one would be most of what a claim of few messages costs.
+
+CREATE FUNCTION byoc.look_around(OUT is_alone boolean, OUT is_any_due boolean, OUT is_any_wait_over boolean, OUT is_any_limit boolean)
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_look_around';
+COMMENT ON FUNCTION byoc.look_around() IS
+    'Internal: whether byoc.installation has one row, byoc.schedule a message that is due, byoc.lanes a busy one whose next_at has passed, and '
+    'byoc.sender_limits any.';
+
+CREATE FUNCTION byoc.lane_state(org_id uuid, lane uuid) RETURNS byoc.lanes
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_lane_state';
+COMMENT ON FUNCTION byoc.lane_state(uuid, uuid) IS 'Internal: the lane''s row as it is now; NULL when it has none.';
+
+CREATE FUNCTION byoc.sender_of(org_id uuid, lane uuid, OUT id uuid, OUT version integer, OUT fields jsonb, OUT state text)
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_sender_of';
+COMMENT ON FUNCTION byoc.sender_of(uuid, uuid) IS
+    'Internal: the credential that a lane''s messages go out by, as it is now: its own, or when that is revoked the organization''s default; NULLs '
+    'when it has none.';
+
+CREATE FUNCTION byoc.take_messages(claim_id uuid, org_id uuid, lane uuid, from_id uuid, size integer, at timestamptz, sender uuid, version integer,
+                                   have double precision, burst double precision,
+                                   OUT taken integer, OUT next_id uuid, OUT segments bigint, OUT missing bigint, OUT is_full boolean,
+                                   OUT is_held boolean, OUT expired uuid[])
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_take_messages';
+COMMENT ON FUNCTION byoc.take_messages(uuid, uuid, uuid, uuid, integer, timestamptz, uuid, integer, double precision, double precision) IS
+    'Internal: moves at most `size` of a lane''s messages, from_id and those behind it, from byoc.queue to byoc.messages as being sent by the sender. '
+    'have: segments that its limit leaves, with `burst` a full bucket, by which one goes whatever its size; NULL: no limit. taken, segments: what was '
+    'moved; next_id: where to go on; missing: segments that it takes to send one more, NULL unless the limit kept it back; is_full: there may be more; '
+    'is_held: somebody has one locked that would have been moved; expired: those whose time is over at that time, which stay where they are.';
+
+CREATE FUNCTION byoc.finish_claim(claim_id uuid, dispatcher uuid, lease_until timestamptz)
+RETURNS TABLE (claim_id uuid, org_id uuid, id uuid, provider text, credential_id uuid, credential_version integer, to_number text,
+               body text, attempt integer, validity_seconds integer, lane uuid)
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_finish_claim';
+COMMENT ON FUNCTION byoc.finish_claim(uuid, uuid, timestamptz) IS
+    'Internal: stores the claim with what byoc.take_messages() moved for it in this transaction, and returns that.';
+
+CREATE FUNCTION byoc.lock_lane(org_id uuid, lane uuid) RETURNS byoc.lanes
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    locked byoc.lanes;
+BEGIN
+    IF byoc.lane_state(lock_lane.org_id, lock_lane.lane) IS NULL THEN
+        INSERT INTO byoc.lanes (org_id, lane, busy, next_at) VALUES (lock_lane.org_id, lock_lane.lane, false, now()) ON CONFLICT DO NOTHING;
+    END IF;
+    SELECT l.* INTO locked FROM byoc.lanes l WHERE l.org_id = lock_lane.org_id AND l.lane = lock_lane.lane FOR UPDATE SKIP LOCKED;
+    RETURN locked;
+END
+$$;
+COMMENT ON FUNCTION byoc.lock_lane(uuid, uuid) IS
+    'Internal: the lane''s row, locked, and made when it has none; NULL when somebody else has it: who waits for more than one lane can wait for ever.';
+
+CREATE FUNCTION byoc.bar_lane(org_id uuid, lane uuid, from_id uuid, size integer, at timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET jit = off
+AS $$
+DECLARE
+    ids CONSTANT uuid[] := ARRAY(
+        SELECT q.id FROM byoc.queue q
+        WHERE q.org_id = bar_lane.org_id AND q.lane = bar_lane.lane AND q.id >= from_id ORDER BY q.id LIMIT size);
+BEGIN
+    -- What may not be sent waits, but not past its time.
+    PERFORM byoc.expire_queued(org_id, lane, ids);
+    UPDATE byoc.lanes l SET barred = true, busy = ids <> '{}', cursor = from_id, next_at = at + interval '10 seconds'
+    WHERE l.org_id = bar_lane.org_id AND l.lane = bar_lane.lane;
+END
+$$;
+COMMENT ON FUNCTION byoc.bar_lane(uuid, uuid, uuid, integer, timestamptz) IS
+    'Internal: lets a locked lane wait whose credential may not send, and ends those of its next messages whose time is over.';
+
+CREATE FUNCTION byoc.leave_to_fallback(org_id uuid, from_id uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET jit = off
+AS $$
+DECLARE
+    none CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
+BEGIN
+    IF byoc.lock_lane(org_id, none) IS NULL THEN
+        PERFORM byoc.pass_on_lane(org_id, none, from_id);
+        RETURN;
+    END IF;
+    UPDATE byoc.lanes l SET busy = true, cursor = CASE WHEN l.busy THEN least(l.cursor, from_id) ELSE from_id END
+    WHERE l.org_id = leave_to_fallback.org_id AND l.lane = none;
+    PERFORM byoc.wake_dispatcher(org_id);
+END
+$$;
+COMMENT ON FUNCTION byoc.leave_to_fallback(uuid, uuid) IS
+    'Internal: lets messages queued without a credential wait where byocds with an account in their environment find them (byoc.is_left_to_fallback).';
 
 CREATE FUNCTION byoc.claim_jobs(dispatcher uuid, slots integer, lease interval, lanes_in_use uuid[] DEFAULT '{}', rooms integer[] DEFAULT '{}',
                                 room integer DEFAULT NULL)
@@ -76,205 +164,141 @@ SET search_path = pg_catalog, pg_temp
 -- Plans are made once, and one made while the tables are empty must not read them as a whole when they are full.
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
 SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
     lanes_at_once CONSTANT integer := 32;
     has_slept CONSTANT boolean := byoc.end_sleep();
-    -- Who just slept has looked everywhere before: what woke it comes first, and the next claim follows at once.
-    in_haste boolean := has_slept AND slots > 0;
+    -- Who just slept has looked everywhere before.
     once_a_second CONSTANT boolean := NOT has_slept AND byoc.is_sweep_due();
     new_claim CONSTANT uuid := byoc.uuid_v7();
     none CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
     fallback CONSTANT integer := byoc.session_fallback();
-    started timestamptz := clock_timestamp();
-    is_alone boolean;
-    is_any_due boolean;
-    is_any_woken boolean;
-    is_any_ready boolean;
-    woken_orgs uuid[];
-    woken_lanes uuid[];
-    woken_ids uuid[];
-    turns refcursor;
-    turn record;
+    started timestamptz;
+    full_lanes uuid[] := '{}';
+    around record;
+    ready record;
+    share integer;
+    of_org uuid;
+    of_lane uuid;
+    from_id uuid;
+    state byoc.lanes;
+    sender record;
+    is_half_open boolean;
+    is_trial boolean;
+    is_written boolean;
     rate double precision;
     burst double precision;
     have double precision;
-    missing bigint;
-    fitting integer;
-    places tid[];
-    senders uuid[];
-    versions integer[];
+    got record;
+    taken integer := 0;
 BEGIN
     IF fallback IS NOT NULL THEN
         PERFORM byoc.keep_fallback();
     END IF;
-    -- To start a statement, and each node of its plan, is most of what a claim of one message costs: few of both.
-    LOOP
-        IF in_haste THEN
-            -- The lane of one wake-up, when it is idle and need not wait.
-            SELECT ARRAY[w.org_id], ARRAY[w.lane], ARRAY[w.from_id] INTO woken_orgs, woken_lanes, woken_ids
-            FROM byoc.take_wakeup() AS w WHERE w.lane IS NOT NULL;
-            SELECT r.*, c.id AS sender, c.version, c.fields, c.verification_status AS state, EXISTS (SELECT FROM byoc.sender_limits) AS is_any_limited, p.*
-            INTO turn
-            FROM (SELECT l.ctid AS lane_row, l.org_id, l.lane, least(l.cursor, woken_ids[1]) AS cursor, l.tokens, l.tokens_at,
-                         false AS is_half_open, least(slots, coalesce(rooms[array_position(lanes_in_use, l.lane)], claim_jobs.room)) AS room
-                  FROM byoc.lanes l
-                  WHERE l.org_id = woken_orgs[1] AND l.lane = woken_lanes[1] AND l.lane <> none
-                    AND NOT l.busy AND l.next_at <= started AND l.failures < byoc.breaker_threshold()
-                    AND coalesce(rooms[array_position(lanes_in_use, l.lane)], claim_jobs.room, slots) > 0
-                    AND (SELECT count(*) = 1 FROM byoc.installation)
-                  FOR UPDATE OF l SKIP LOCKED) AS r
-            LEFT JOIN byoc.organization_api_credentials c
-                ON c.org_id = r.org_id AND c.id = r.lane AND c.is_active AND c.credential_type = 'twilio'
-            CROSS JOIN LATERAL byoc.next_of_lane(r.org_id, r.lane, r.cursor, r.room, started) AS p;
-        ELSE
-            SELECT (SELECT count(*) = 1 FROM byoc.installation), EXISTS (SELECT FROM byoc.schedule s WHERE s.due_at <= started),
-                   woken_orgs IS NOT NULL OR byoc.has_wakeups(), EXISTS (SELECT FROM byoc.lanes l WHERE l.busy AND l.next_at <= started)
-            INTO is_alone, is_any_due, is_any_woken, is_any_ready;
-            -- A restore may begin under a running dispatcher: its second row shows at once.
-            IF once_a_second OR NOT is_alone THEN
-                PERFORM byoc.require_adopted();
-            END IF;
-            IF slots < 1 THEN
-                RETURN;
-            END IF;
-            IF is_any_due THEN
-                SELECT woken_orgs || d.org_ids, woken_lanes || d.lanes, woken_ids || d.from_ids INTO woken_orgs, woken_lanes, woken_ids
-                FROM byoc.promote_due(500) AS d;
-            END IF;
-            IF is_any_due OR is_any_woken OR once_a_second THEN
-                is_any_ready := byoc.take_wakeups(woken_orgs, woken_lanes, woken_ids, once_a_second) > 0 OR is_any_ready;
-            END IF;
-            IF NOT is_any_ready THEN
-                RETURN;
-            END IF;
-            started := clock_timestamp();
-            OPEN turns FOR
-                SELECT r.*, c.id AS sender, c.version, c.fields, c.verification_status AS state, EXISTS (SELECT FROM byoc.sender_limits) AS is_any_limited, p.*
-                FROM (SELECT k.*, greatest(1, slots / count(*) OVER ())::integer AS share
-                      FROM (SELECT l.ctid AS lane_row, l.org_id, l.lane, l.cursor, l.tokens, l.tokens_at,
-                                   l.failures >= byoc.breaker_threshold() AS is_half_open,
-                                   coalesce(rooms[array_position(lanes_in_use, l.lane)], claim_jobs.room, slots) AS room
-                            FROM byoc.lanes l
-                            WHERE l.busy AND l.next_at <= started
-                              AND coalesce(rooms[array_position(lanes_in_use, l.lane)], claim_jobs.room, slots) > 0
-                              AND NOT (l.lane = none AND byoc.is_left_to_fallback(l.org_id))
-                            ORDER BY l.next_at LIMIT least(lanes_at_once, slots) FOR UPDATE SKIP LOCKED) AS k) AS r
-                LEFT JOIN byoc.organization_api_credentials c
-                    ON c.org_id = r.org_id AND c.id = r.lane AND c.is_active AND c.credential_type = 'twilio'
-                CROSS JOIN LATERAL byoc.next_of_lane(r.org_id, r.lane, r.cursor, CASE WHEN r.is_half_open THEN 1 ELSE least(r.share, r.room) END,
-                                                     started) AS p;
-            FETCH turns INTO turn;
-        END IF;
-        WHILE FOUND LOOP
-            IF turn.sender IS NULL THEN
-                -- The current default takes the messages that did not ask for the lane's credential, and this session's own account
-                -- those of an organization that never had a credential.
-                SELECT c.id, c.version, c.fields, c.verification_status INTO turn.sender, turn.version, turn.fields, turn.state
-                FROM byoc.organization_api_credentials c
-                WHERE c.org_id = turn.org_id AND c.is_default AND c.credential_type = 'twilio';
-                IF turn.sender IS NULL AND turn.lane = none AND fallback IS NOT NULL THEN
-                    SELECT none, f.version, f.fields INTO turn.sender, turn.version, turn.fields
-                    FROM byoc.fallback_senders f WHERE f.version = fallback AND byoc.falls_back(turn.org_id);
-                END IF;
-            END IF;
-            -- Looked at again now that the lane is locked: byoc.release_lanes() may have had it just before.
-            IF byoc.is_barred(turn.state) AND byoc.is_barred((SELECT c.verification_status FROM byoc.organization_api_credentials c
-                                                              WHERE c.org_id = turn.org_id AND c.id = turn.sender)) THEN
-                -- What may not be sent waits, but not past its time.
-                IF turn.is_any_expired THEN
-                    PERFORM byoc.expire_queued(turn.org_id, turn.lane, turn.ids);
-                END IF;
-                UPDATE byoc.lanes l
-                SET barred = true, busy = turn.ids[1] IS NOT NULL OR turn.is_held, next_at = started + interval '10 seconds'
-                WHERE l.ctid = turn.lane_row;
-                EXIT WHEN in_haste;
-                FETCH turns INTO turn;
-                CONTINUE;
-            END IF;
-            IF turn.is_any_limited THEN
-                SELECT m.segments_per_second, m.burst INTO rate, burst FROM byoc.sender_limit(turn.org_id, turn.fields) AS m;
-            ELSE
-                rate := byoc.default_sender_rate(byoc.sender_kind(byoc.limited_sender(turn.fields)));
-                burst := byoc.default_sender_burst(rate);
-            END IF;
-            missing := NULL;
-            IF rate IS NOT NULL THEN
-                have := least(burst, coalesce(turn.tokens + rate * extract(epoch FROM started - turn.tokens_at), burst));
-                IF turn.total > have THEN
-                    fitting := 0;
-                    missing := turn.segments[1];
-                    turn.total := 0;
-                    -- By a full bucket one goes out, whatever its size.
-                    WHILE missing <= have OR (fitting = 0 AND have >= burst) LOOP
-                        fitting := fitting + 1;
-                        turn.total := missing;
-                        missing := missing + turn.segments[fitting + 1];
-                    END LOOP;
-                    turn.places := turn.places[:fitting];
-                    turn.ids := turn.ids[:fitting];
-                END IF;
-            END IF;
-            IF NOT turn.is_held THEN
-                turn.cursor := coalesce(turn.ids[cardinality(turn.ids)], turn.cursor);
-            END IF;
-            IF turn.is_any_expired THEN
-                PERFORM byoc.expire_queued(turn.org_id, turn.lane, turn.ids);
-                SELECT array_agg(q.ctid), array_agg(q.id) INTO turn.places, turn.ids
-                FROM byoc.queue q WHERE q.ctid = ANY (turn.places);
-            END IF;
-            UPDATE byoc.lanes l
-            SET cursor = turn.cursor, barred = false, busy = turn.is_full OR turn.is_held OR missing IS NOT NULL,
-                next_at = CASE WHEN turn.is_half_open AND turn.ids[1] IS NOT NULL THEN started + claim_jobs.lease
-                               WHEN turn.is_held THEN started + interval '1 second'
-                               WHEN missing IS NULL THEN started
-                               ELSE started + (least(missing, burst + turn.total) - have) / rate * interval '1 second' END,
-                trial = CASE WHEN turn.is_half_open THEN coalesce(turn.ids[1], l.trial) ELSE l.trial END,
-                tokens = CASE WHEN rate IS NOT NULL THEN have - coalesce(turn.total, 0) END,
-                tokens_at = CASE WHEN rate IS NOT NULL THEN started END
-            WHERE l.ctid = turn.lane_row;
-            IF turn.ids[1] IS NOT NULL THEN
-                places := places || turn.places;
-                senders := senders || array_fill(turn.sender, ARRAY[cardinality(turn.places)]);
-                versions := versions || array_fill(turn.version, ARRAY[cardinality(turn.places)]);
-            END IF;
-            EXIT WHEN in_haste;
-            FETCH turns INTO turn;
-        END LOOP;
-        EXIT WHEN NOT in_haste OR places IS NOT NULL;
-        -- Its lane is locked by now, and who waits for more with a lock can wait for ever: the next claim looks further.
-        IF turn.lane_row IS NOT NULL THEN
-            RETURN;
-        END IF;
-        in_haste := false;
-    END LOOP;
-    IF places IS NULL THEN
+    around := byoc.look_around();
+    -- A restore may begin under a running dispatcher: its second row shows at once.
+    IF once_a_second OR NOT around.is_alone THEN
+        PERFORM byoc.require_adopted();
+    END IF;
+    IF slots < 1 THEN
         RETURN;
     END IF;
-    RETURN QUERY
-    WITH moved AS (
-        DELETE FROM byoc.queue q USING unnest(places, senders, versions) AS p (place, sender, version)
-        WHERE q.ctid = p.place
-        RETURNING q.*, CASE WHEN p.sender = q.lane OR q.credential_id IS NULL THEN p.sender END AS sender,
-                  CASE WHEN p.sender = q.lane OR q.credential_id IS NULL THEN p.version END AS version
-    ), claimed AS (
-        INSERT INTO byoc.claims (id, dispatcher, lease_until, org_ids, message_ids, unsettled)
-        SELECT new_claim, claim_jobs.dispatcher, started + claim_jobs.lease, array_agg(m.org_id), array_agg(m.id), count(*) FROM moved m
-    ), stored AS (
-        INSERT INTO byoc.messages (
-            org_id, id, to_number, body, status, credential_id, used_credential_id, used_credential_version, claim_id, claimed_at, attempts, segments,
-            source_table, idempotency_key, created_at, send_at, expires_at)
-        SELECT m.org_id, m.id, m.to_number, m.body, 'sending', m.credential_id, m.sender, m.version, new_claim, started, least(m.attempts + 1, 32767),
-               m.segments, m.source_table, m.idempotency_key, m.created_at, m.send_at, m.expires_at
-        FROM moved m
-    )
-    SELECT new_claim, m.org_id, m.id, 'twilio', m.sender, m.version, m.to_number, m.body, m.attempts + 1,
-           CASE WHEN isfinite(m.expires_at) THEN least(86400, ceil(extract(epoch FROM m.expires_at - clock_timestamp())))::integer END, m.lane
-    FROM moved m ORDER BY m.id;
+    IF 0 >= ANY (rooms) THEN
+        full_lanes := ARRAY(SELECT u.lane FROM unnest(lanes_in_use, rooms) AS u (lane, room) WHERE u.room <= 0);
+    END IF;
+    IF around.is_any_due THEN
+        PERFORM byoc.promote_due(500);
+    END IF;
+    IF around.is_any_wait_over THEN
+        PERFORM byoc.end_waits(lanes_at_once, full_lanes);
+    END IF;
+    IF once_a_second THEN
+        PERFORM byoc.sweep_lanes();
+    END IF;
+    ready := byoc.take_lanes(least(lanes_at_once, slots), full_lanes);
+    IF ready.overflowed AND NOT once_a_second THEN
+        PERFORM byoc.sweep_lanes();
+    END IF;
+    started := clock_timestamp();
+    FOR i IN 1 .. cardinality(ready.lanes) LOOP
+        of_org := ready.org_ids[i];
+        of_lane := ready.lanes[i];
+        from_id := ready.from_ids[i];
+        -- Each has the same; what lanes before it did not need goes around.
+        share := (slots - taken) / (cardinality(ready.lanes) - i + 1);
+        state := byoc.lane_state(of_org, of_lane);
+        sender := byoc.sender_of(of_org, of_lane);
+        IF of_lane = none AND sender.id IS NULL THEN
+            IF byoc.is_left_to_fallback(of_org) THEN
+                PERFORM byoc.leave_to_fallback(of_org, from_id);
+                CONTINUE;
+            END IF;
+            -- This session's own account takes those of an organization that never had a credential.
+            IF fallback IS NOT NULL AND byoc.falls_back(of_org) THEN
+                SELECT none AS id, f.version, f.fields, NULL::text AS state INTO sender FROM byoc.fallback_senders f WHERE f.version = fallback;
+            END IF;
+        END IF;
+        IF around.is_any_limit THEN
+            SELECT m.segments_per_second, m.burst INTO rate, burst FROM byoc.sender_limit(of_org, sender.fields) AS m;
+        ELSE
+            rate := byoc.default_sender_rate(byoc.sender_kind(byoc.limited_sender(sender.fields)));
+            burst := byoc.default_sender_burst(rate);
+        END IF;
+        is_half_open := coalesce(state.failures >= byoc.breaker_threshold(), false);
+        -- A lane that is as most are needs no lock: nobody else serves it, and nothing about it is to be remembered.
+        is_written := state.lane IS NULL OR state.busy OR state.next_at > started OR is_half_open OR state.barred OR byoc.is_barred(sender.state)
+                      OR rate IS NOT NULL OR state.tokens IS NOT NULL;
+        IF is_written THEN
+            state := byoc.lock_lane(of_org, of_lane);
+            is_half_open := state.failures >= byoc.breaker_threshold();
+            IF state.lane IS NULL THEN
+                PERFORM byoc.pass_on_lane(of_org, of_lane, from_id);
+                CONTINUE;
+            ELSIF state.next_at > started THEN
+                UPDATE byoc.lanes l SET busy = true, cursor = CASE WHEN l.busy THEN least(l.cursor, from_id) ELSE from_id END
+                WHERE l.org_id = of_org AND l.lane = of_lane AND NOT (l.busy AND l.cursor <= from_id);
+                CONTINUE;
+            -- Looked at again now that the lane is locked: byoc.release_lanes() may have had it just before.
+            ELSIF byoc.is_barred(sender.state) AND byoc.is_barred((byoc.sender_of(of_org, of_lane)).state) THEN
+                PERFORM byoc.bar_lane(of_org, of_lane, from_id, share, started);
+                CONTINUE;
+            END IF;
+        END IF;
+        have := CASE WHEN rate IS NOT NULL THEN least(burst, coalesce(state.tokens + rate * extract(epoch FROM started - state.tokens_at), burst)) END;
+        got := byoc.take_messages(new_claim, of_org, of_lane, from_id,
+                                  CASE WHEN is_half_open THEN 1
+                                       ELSE least(share, coalesce(rooms[array_position(lanes_in_use, of_lane)], claim_jobs.room, slots)) END,
+                                  started, sender.id, sender.version, have, burst);
+        taken := taken + got.taken;
+        is_trial := is_half_open AND got.taken > 0;
+        IF got.expired IS NOT NULL THEN
+            PERFORM byoc.expire_queued(of_org, of_lane, got.expired);
+        END IF;
+        IF got.is_held AND NOT is_written THEN
+            state := byoc.lock_lane(of_org, of_lane);
+            is_written := state.lane IS NOT NULL;
+        END IF;
+        IF is_written THEN
+            UPDATE byoc.lanes l
+            SET cursor = got.next_id, barred = false, busy = is_trial OR got.is_held OR got.missing IS NOT NULL,
+                next_at = CASE WHEN is_trial THEN started + claim_jobs.lease
+                               WHEN got.is_held THEN started + interval '1 second'
+                               WHEN got.missing IS NULL THEN l.next_at
+                               ELSE started + (least(got.missing, burst + got.segments) - have) / rate * interval '1 second' END,
+                trial = CASE WHEN is_trial THEN got.next_id ELSE l.trial END,
+                tokens = have - got.segments, tokens_at = CASE WHEN rate IS NOT NULL THEN started END
+            WHERE l.org_id = of_org AND l.lane = of_lane;
+        END IF;
+        IF got.is_full AND NOT is_trial OR got.is_held AND NOT is_written THEN
+            PERFORM byoc.pass_on_lane(of_org, of_lane, got.next_id);
+        END IF;
+    END LOOP;
+    IF taken = 0 THEN
+        RETURN;
+    END IF;
+    RETURN QUERY SELECT f.* FROM byoc.finish_claim(new_claim, claim_jobs.dispatcher, started + claim_jobs.lease) AS f;
     IF fallback IS NOT NULL THEN
         PERFORM byoc.audit_fallback(new_claim);
     END IF;
@@ -296,7 +320,7 @@ DECLARE
 BEGIN
     PERFORM byoc.announce_sleep();
     -- Each statement from here on has a snapshot that sees everything committed before the announcement.
-    IF byoc.has_wakeups() OR byoc.sweep_lanes() > 0 THEN
+    IF byoc.has_wakeups(full_lanes) OR byoc.sweep_lanes() > 0 THEN
         RETURN 0;
     END IF;
     SELECT least((SELECT min(l.next_at) FROM byoc.lanes l WHERE l.busy AND l.lane <> ALL (full_lanes)

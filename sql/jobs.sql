@@ -1,5 +1,6 @@
 -- The job engine's tables. A claim moves whole messages from the queue to byoc.messages, so that no message can be claimed
--- twice; a lane (organization and credential) keeps a cursor, so that claims do not walk over dead rows.
+-- twice. It goes on in a lane (organization and credential) where the last one ended, so that it does not walk over dead rows; that
+-- and the lanes' turns stand in shared memory (extension/wakeup.h): rows that every claim changed would be dead ones before long.
 
 CREATE TABLE byoc.queue (
     org_id uuid NOT NULL,
@@ -59,11 +60,11 @@ CREATE TABLE byoc.lanes (
     tokens_at timestamptz,
     PRIMARY KEY (org_id, lane)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE byoc.lanes IS 'Where the dispatchers are in each lane. Not dumped: it says nothing about messages.';
-COMMENT ON COLUMN byoc.lanes.busy IS 'Claims look at the lane; an idle lane needs byoc.wake_lanes() to become busy.';
-COMMENT ON COLUMN byoc.lanes.next_at IS 'Last service, which makes claims go round; later, when the lane has to wait.';
-COMMENT ON COLUMN byoc.lanes.cursor IS
-    'Where the next claim begins: the last id claimed. A wake-up for a message that was committed late sets it back.';
+COMMENT ON TABLE byoc.lanes IS
+    'What is to be remembered about lanes that were served: waits, failures and limits. Not dumped: it says nothing about messages.';
+COMMENT ON COLUMN byoc.lanes.busy IS 'It has work that waits for next_at; claims look at it then.';
+COMMENT ON COLUMN byoc.lanes.next_at IS 'Not to be served before; it may have passed.';
+COMMENT ON COLUMN byoc.lanes.cursor IS 'Of a busy lane: the message that the next claim begins with, or one that went before it.';
 COMMENT ON COLUMN byoc.lanes.failures IS
     'Failures of the provider in a row (no answer, 5xx, 429). From byoc.breaker_threshold() on one message at a time tries the way.';
 COMMENT ON COLUMN byoc.lanes.trial IS 'The message that tries the way, or did so last; no other follows before its outcome, or its claim''s lease, ends.';
@@ -71,7 +72,7 @@ COMMENT ON COLUMN byoc.lanes.paused_until IS 'Until then the provider asked to s
 COMMENT ON COLUMN byoc.lanes.barred IS
     'The last claim found a credential that may not send (byoc.is_barred). It is looked at again at next_at, or when it was verified.';
 COMMENT ON COLUMN byoc.lanes.tokens IS 'Segments that the sender could send at tokens_at (token bucket); NULL: not limited, or never used.';
-CREATE INDEX lanes_ready ON byoc.lanes (next_at) WHERE busy;
+CREATE INDEX lanes_waiting ON byoc.lanes (next_at) WHERE busy;
 CREATE INDEX lanes_failing ON byoc.lanes (org_id, lane) WHERE failures > 0;
 ALTER TABLE byoc.lanes ENABLE ROW LEVEL SECURITY;
 

@@ -1,32 +1,15 @@
--- Which lanes have work: woken by transactions that left some, by messages whose time has come, and by a sweep for what both missed.
+-- Which lanes have work. Those that can be served stand in shared memory (byoc.take_lanes): transactions that left some note them, and
+-- so do messages whose time has come, waits that are over, and a sweep for what was missed. Those that have to wait stand in byoc.lanes.
 
-CREATE FUNCTION byoc.wake_lanes(org_ids uuid[], lanes uuid[], from_ids uuid[]) RETURNS integer
+CREATE FUNCTION byoc.promote_due(max_count integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET jit = off
 AS $$
 DECLARE
-    woken integer;
-BEGIN
-    INSERT INTO byoc.lanes AS l (org_id, lane, busy, next_at, cursor)
-    SELECT DISTINCT ON (w.org_id, w.lane) w.org_id, w.lane, true, clock_timestamp(), w.from_id
-    FROM unnest(org_ids, wake_lanes.lanes, from_ids) AS w (org_id, lane, from_id)
-    WHERE NOT EXISTS (SELECT FROM byoc.lanes b WHERE b.org_id = w.org_id AND b.lane = w.lane AND b.busy AND b.cursor <= w.from_id)
-    ORDER BY w.org_id, w.lane, w.from_id
-    ON CONFLICT (org_id, lane) DO UPDATE
-    SET busy = true, next_at = CASE WHEN l.busy THEN l.next_at ELSE greatest(l.next_at, excluded.next_at) END,
-        cursor = least(l.cursor, excluded.cursor);
-    GET DIAGNOSTICS woken = ROW_COUNT;
-    RETURN woken;
-END
-$$;
-COMMENT ON FUNCTION byoc.wake_lanes(uuid[], uuid[], uuid[]) IS
-    'Internal: makes these lanes busy from these messages on; returns how many were not yet. It waits for locked lanes, so a transaction '
-    'calls it once, before it locks others: then no two can wait for each other.';
-
-CREATE FUNCTION byoc.promote_due(max_count integer, OUT org_ids uuid[], OUT lanes uuid[], OUT from_ids uuid[])
-LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
+    promoted integer;
 BEGIN
     WITH due AS (
         DELETE FROM byoc.schedule s
@@ -42,15 +25,35 @@ BEGIN
         FROM due d
         RETURNING org_id, lane, id
     )
-    SELECT array_agg(q.org_id), array_agg(q.lane), array_agg(q.id) INTO org_ids, lanes, from_ids FROM queued q;
+    SELECT count(byoc.pass_on_lane(q.org_id, q.lane, q.id)) INTO promoted FROM queued q;
+    RETURN promoted;
 END
 $$;
-COMMENT ON FUNCTION byoc.promote_due(integer) IS 'Internal: moves messages whose time has come into the queue; tells what byoc.wake_lanes() has to be told.';
+COMMENT ON FUNCTION byoc.promote_due(integer) IS 'Internal: moves messages whose time has come into the queue; returns how many.';
+
+CREATE FUNCTION byoc.end_waits(max_count integer, full_lanes uuid[]) RETURNS integer
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET jit = off
+AS $$
+BEGIN
+    RETURN (SELECT byoc.note_lanes(array_agg(w.org_id), array_agg(w.lane), array_agg(w.cursor))
+            FROM (SELECT l.org_id, l.lane, l.cursor FROM byoc.lanes l
+                  WHERE l.busy AND l.next_at <= clock_timestamp() AND l.lane <> ALL (full_lanes)
+                    AND NOT (l.lane = '00000000-0000-0000-0000-000000000000' AND byoc.is_left_to_fallback(l.org_id))
+                  ORDER BY l.next_at LIMIT max_count) AS w);
+END
+$$;
+COMMENT ON FUNCTION byoc.end_waits(integer, uuid[]) IS
+    'Internal: notes lanes, but none of full_lanes, that waited for a time that has come; returns of how many that is news. Whoever serves them takes them from byoc.lanes.';
 
 CREATE FUNCTION byoc.lane_starts(OUT org_ids uuid[], OUT lanes uuid[], OUT from_ids uuid[])
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
+SET jit = off
 AS $$
 BEGIN
     -- Steps from lane to lane through the queue's primary key instead of reading every message.
@@ -70,31 +73,17 @@ COMMENT ON FUNCTION byoc.lane_starts() IS 'Internal: the first message of each l
 CREATE FUNCTION byoc.sweep_lanes() RETURNS integer
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET jit = off
 AS $$
 BEGIN
-    RETURN (SELECT byoc.wake_lanes(s.org_ids, s.lanes, s.from_ids) FROM byoc.lane_starts() AS s);
+    RETURN coalesce((
+        SELECT byoc.note_lanes(array_agg(w.org_id), array_agg(w.lane), array_agg(w.from_id))
+        FROM byoc.lane_starts() AS s CROSS JOIN unnest(s.org_ids, s.lanes, s.from_ids) AS w (org_id, lane, from_id)
+        WHERE NOT EXISTS (SELECT FROM byoc.lanes b WHERE b.org_id = w.org_id AND b.lane = w.lane AND b.busy AND b.cursor <= w.from_id)), 0);
 END
 $$;
 COMMENT ON FUNCTION byoc.sweep_lanes() IS
-    'Internal: wakes lanes that went idle, or whose cursor went by, while a message was not committed yet; returns how many. Run before '
-    'sleeping; a claim does the same once a second.';
-
-CREATE FUNCTION byoc.take_wakeups(org_ids uuid[], lanes uuid[], from_ids uuid[], sweep boolean) RETURNS integer
-LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    told record;
-    swept record;
-BEGIN
-    SELECT d.* INTO told FROM byoc.drain_wakeups() AS d;
-    IF NOT (sweep OR told.overflowed) THEN
-        RETURN byoc.wake_lanes(take_wakeups.org_ids || told.org_ids, take_wakeups.lanes || told.lanes, take_wakeups.from_ids || told.from_ids);
-    END IF;
-    SELECT s.* INTO swept FROM byoc.lane_starts() AS s;
-    RETURN byoc.wake_lanes(take_wakeups.org_ids || told.org_ids || swept.org_ids, take_wakeups.lanes || told.lanes || swept.lanes,
-                           take_wakeups.from_ids || told.from_ids || swept.from_ids);
-END
-$$;
-COMMENT ON FUNCTION byoc.take_wakeups(uuid[], uuid[], uuid[], boolean) IS
-    'Internal: makes the lanes busy that transactions left work in, these too, and with `sweep` all that have some; returns how many were not yet.';
+    'Internal: notes every lane that has messages and does not wait: those whose note was lost, and those whose note went by a message that was not '
+    'committed yet. Returns of how many that is news. Run before sleeping; a claim does the same once a second.';

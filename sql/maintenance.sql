@@ -74,7 +74,7 @@ BEGIN
     DELETE FROM byoc.lanes;
     DELETE FROM byoc.oauth_states;
     DELETE FROM byoc.provider_revocations;
-    PERFORM byoc.drain_wakeups();
+    PERFORM byoc.take_lanes();
     DELETE FROM byoc.installation;
     PERFORM byoc.record_installation();
     PERFORM byoc.audit_if_possible('installation.adopted', jsonb_build_object('paused', paused));

@@ -138,20 +138,27 @@ LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'byoc_sleeping_dispatche
 COMMENT ON FUNCTION byoc.sleeping_dispatchers() IS
     'Internal: how many sessions wait for a NOTIFY on byoc_jobs; NULL in a database beyond the 64 that the server keeps count of.';
 
-CREATE FUNCTION byoc.has_wakeups() RETURNS boolean
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_has_wakeups';
-COMMENT ON FUNCTION byoc.has_wakeups() IS 'Internal: true while byoc.drain_wakeups() has something to tell.';
+CREATE FUNCTION byoc.has_wakeups(full_lanes uuid[] DEFAULT '{}') RETURNS boolean
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_has_wakeups';
+COMMENT ON FUNCTION byoc.has_wakeups(uuid[]) IS 'Internal: true while a lane waits for byoc.take_lanes() that is none of full_lanes.';
 
-CREATE FUNCTION byoc.take_wakeup(OUT org_id uuid, OUT lane uuid, OUT from_id uuid)
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_take_wakeup';
-COMMENT ON FUNCTION byoc.take_wakeup() IS
-    'Internal: takes one of what byoc.drain_wakeups() takes; NULL when there is none, which does not say that no lane has work.';
+CREATE FUNCTION byoc.take_lanes(most integer DEFAULT 2147483647, full_lanes uuid[] DEFAULT '{}',
+                                OUT org_ids uuid[], OUT lanes uuid[], OUT from_ids uuid[], OUT overflowed boolean)
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_take_lanes';
+COMMENT ON FUNCTION byoc.take_lanes(integer, uuid[]) IS
+    'Internal: takes lanes that have work, none of full_lanes and at most so many: those that have waited longest, each with the first message '
+    'meant. Until this transaction ends no other gets them, then they are idle unless byoc.pass_on_lane() says otherwise; they come back when it fails. '
+    'overflowed: there were more than the 2048 that fit, so byoc.sweep_lanes() has to look for the rest.';
 
-CREATE FUNCTION byoc.drain_wakeups(OUT org_ids uuid[], OUT lanes uuid[], OUT from_ids uuid[], OUT overflowed boolean)
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_drain_wakeups';
-COMMENT ON FUNCTION byoc.drain_wakeups() IS
-    'Internal: takes the lanes that committed transactions, and this one, left work in, each with the first message meant; they come back '
-    'when this transaction fails. overflowed: there were more than fit, so byoc.sweep_lanes() has to look.';
+CREATE FUNCTION byoc.pass_on_lane(org_id uuid, lane uuid, from_id uuid) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_pass_on_lane';
+COMMENT ON FUNCTION byoc.pass_on_lane(uuid, uuid, uuid) IS
+    'Internal: the lane has work from this message on, as will be known when this transaction commits.';
+
+CREATE FUNCTION byoc.note_lanes(org_ids uuid[], lanes uuid[], from_ids uuid[]) RETURNS integer
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_note_lanes';
+COMMENT ON FUNCTION byoc.note_lanes(uuid[], uuid[], uuid[]) IS
+    'Internal: these lanes have work from these messages on, as everybody can see already; returns of how many that is news.';
 
 CREATE FUNCTION byoc.is_sweep_due() RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_is_sweep_due';

@@ -14,10 +14,10 @@ before(async () => {
   [writer, dispatcher] = [await cluster.connect(), await cluster.connect()];
   await writer.query(`CREATE EXTENSION pg_byoc; SELECT byoc.create_organization('Organization', '${ORGANIZATION}')`);
 });
-beforeEach(() => dispatcher.query('DELETE FROM byoc.queue; DELETE FROM byoc.lanes; SELECT byoc.drain_wakeups()'));
+beforeEach(() => dispatcher.query('DELETE FROM byoc.queue; DELETE FROM byoc.lanes; SELECT byoc.take_lanes()'));
 
 const send = (body) => writer.query(`SELECT byoc.send_sms('+15005550006', $1, org_id => $2)`, [body, ORGANIZATION]);
-const drain = () => dispatcher.value('SELECT cardinality(lanes) FROM byoc.drain_wakeups()');
+const drain = () => dispatcher.value('SELECT cardinality(lanes) FROM byoc.take_lanes()');
 const hasWakeups = () => dispatcher.value('SELECT byoc.has_wakeups()');
 
 test('a lane is told of at commit', async () => {
@@ -55,7 +55,7 @@ test('a claim that fails after it took the note gives it back', async () => {
 test('a dispatcher that dies after it took the note gives it back', async () => {
   await send('one');
   const other = await cluster.connect();
-  await other.query('BEGIN; SELECT byoc.drain_wakeups()');
+  await other.query('BEGIN; SELECT byoc.take_lanes()');
   assert.equal(await hasWakeups(), false);
   await other.end();
   await until('the note to be back', hasWakeups);
@@ -68,5 +68,59 @@ test('a prepared transaction loses the note and not the message', async () => {
   await writer.query(`COMMIT PREPARED 'two'`);
   assert.equal(await hasWakeups(), false);
   assert.equal(await dispatcher.value('SELECT byoc.dispatcher_sleep()'), 0);
-  assert.equal(await dispatcher.value('SELECT busy FROM byoc.lanes'), true);
+  assert.equal(await hasWakeups(), true);
+});
+
+// Lanes that others noted: [{ lane, from }]. `take` answers those that it gets.
+const lane = (number) => `00000000-0000-4000-8000-00000000000${number}`;
+const note = (number, from) => writer.value('SELECT byoc.note_lanes(ARRAY[$1::uuid], ARRAY[$2::uuid], ARRAY[$3::uuid])', [ORGANIZATION, lane(number), lane(from)]);
+const take = (connection, most = 10) => connection.rows(`
+  SELECT right(u.lane::text, 1)::int AS lane, right(u.id::text, 1)::int AS from FROM byoc.take_lanes($1::int) AS t, unnest(t.lanes, t.from_ids) AS u (lane, id)`, [most]);
+
+test('two dispatchers never have the same lane', async () => {
+  for (const number of [1, 2, 3]) await note(number, 1);
+  await dispatcher.query('BEGIN');
+  assert.deepEqual(await take(dispatcher, 2), [{ lane: 1, from: 1 }, { lane: 2, from: 1 }]);
+  assert.deepEqual(await take(writer), [{ lane: 3, from: 1 }]);
+  await dispatcher.query('COMMIT');
+  assert.deepEqual(await take(writer), []);
+});
+
+test('a lane that is woken while it is served is served again, from the message that woke it', async () => {
+  await note(1, 1);
+  await dispatcher.query('BEGIN');
+  await take(dispatcher);
+  await note(1, 5);
+  await note(1, 4);
+  assert.deepEqual(await take(writer), []);
+  await dispatcher.query('COMMIT');
+  assert.deepEqual(await take(writer), [{ lane: 1, from: 4 }]);
+});
+
+test('a lane that is passed on takes its turn behind the others', async () => {
+  for (const number of [1, 2]) await note(number, 1);
+  await dispatcher.query('BEGIN');
+  await take(dispatcher, 1);
+  await dispatcher.query('SELECT byoc.pass_on_lane($1, $2, $3)', [ORGANIZATION, lane(1), lane(7)]);
+  await dispatcher.query('COMMIT');
+  assert.deepEqual(await take(writer), [{ lane: 2, from: 1 }, { lane: 1, from: 7 }]);
+});
+
+test('a claim that fails gives its lanes back as they were', async () => {
+  await note(1, 3);
+  await dispatcher.query('BEGIN');
+  await take(dispatcher);
+  await dispatcher.query('SELECT byoc.pass_on_lane($1, $2, $3)', [ORGANIZATION, lane(1), lane(7)]);
+  await note(1, 5);
+  await dispatcher.query('ROLLBACK');
+  assert.deepEqual(await take(writer), [{ lane: 1, from: 3 }]);
+});
+
+test('more lanes than there are places for are all served', async () => {
+  await writer.query(`SELECT byoc.enqueue_sms(gen_random_uuid(), '+15005550006', n::text, NULL, NULL, NULL, NULL) FROM generate_series(1, 3000) AS n`);
+  await until('all of them to be served', async () => {
+    await dispatcher.query(`SELECT byoc.claim_jobs(gen_random_uuid(), 500, '1 minute')`);
+    return dispatcher.value('SELECT NOT EXISTS (SELECT FROM byoc.queue)');
+  });
+  assert.equal(await dispatcher.value('SELECT count(*)::int FROM byoc.messages'), 3000);
 });

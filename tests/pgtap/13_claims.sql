@@ -76,7 +76,7 @@ SELECT is((SELECT count(DISTINCT id) FROM byoc_test.thousand), 1000::bigint, 'ea
 SELECT is((SELECT count(*) FROM byoc.messages m JOIN byoc_test.thousand t USING (id) WHERE m.status = 'sending' AND m.attempts = 1 AND m.claim_id IS NOT NULL), 1000::bigint, 'each is being sent, on its first attempt');
 SELECT is_empty($$SELECT m.id FROM byoc.messages m WHERE m.status = 'sending' AND NOT EXISTS (SELECT FROM byoc.claims c WHERE m.org_id = ANY (c.org_ids) AND c.id = m.claim_id AND m.id = ANY (c.message_ids))$$,
     'each stands in the claim that it names');
-DO $$ BEGIN DELETE FROM byoc.claims; DELETE FROM byoc.messages; DELETE FROM byoc.lanes; PERFORM byoc.drain_wakeups(); END $$;
+DO $$ BEGIN DELETE FROM byoc.claims; DELETE FROM byoc.messages; DELETE FROM byoc.lanes; PERFORM byoc.take_lanes(); END $$;
 
 -- Which credential
 CREATE FUNCTION byoc_test.claimed_by(id uuid) RETURNS text LANGUAGE plpgsql AS $$
@@ -136,14 +136,14 @@ SELECT is(byoc_test.error_of($$SELECT * FROM byoc_test.claim(10)$$), 'no error',
 ROLLBACK TO far;
 
 -- Lanes that went idle while a message was not committed yet
-DO $$ BEGIN DELETE FROM byoc.lanes; PERFORM byoc.drain_wakeups(); END $$;
+DO $$ BEGIN DELETE FROM byoc.lanes; PERFORM byoc.take_lanes(); END $$;
 SELECT byoc.send_sms('+15005550006', 'swept', org_id => byoc_test.org_b()) AS m \gset
-DO $$ BEGIN PERFORM byoc.drain_wakeups(); END $$;
+DO $$ BEGIN PERFORM byoc.take_lanes(); END $$;
 SELECT is(byoc.sweep_lanes(), 1, 'a message without a wake-up: byoc.sweep_lanes finds its lane');
 SELECT is((SELECT count(*) FROM byoc.claim_jobs(byoc_test.dispatcher(), 10, '1 minute')), 1::bigint, 'and the next claim gives it');
 SELECT is(byoc.sweep_lanes(), 0, 'with nothing waiting it finds nothing');
 SELECT byoc.send_sms('+15005550006', 'x', org_id => byoc_test.org_b()) AS m \gset
-DO $$ BEGIN PERFORM byoc.drain_wakeups(); DELETE FROM byoc.lanes; END $$;
+DO $$ BEGIN PERFORM byoc.take_lanes(); DELETE FROM byoc.lanes; END $$;
 SELECT ok((SELECT bool_and(due IN (true, false)) AND NOT bool_and(due) FROM (SELECT byoc.is_sweep_due() AS due FROM generate_series(1, 50)) AS calls),
           'a busy dispatcher sweeps now and then, not at every claim');
 SELECT is(byoc.dispatcher_sleep(), 0, 'byoc.dispatcher_sleep sweeps before it lets anybody sleep');

@@ -1,7 +1,7 @@
 -- How a message gets into the queue, whichever statement brings its row, and what the dispatcher is told of it.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(34);
+SELECT plan(39);
 
 CREATE TABLE byoc_test.leads (id int PRIMARY KEY, org_id uuid, phone text, body text);
 SELECT byoc.create_sms_trigger('byoc_test.leads', '{{phone}}', '{{body}}');
@@ -12,7 +12,7 @@ CREATE FUNCTION byoc_test.queued() RETURNS text[] LANGUAGE sql AS $$ SELECT arra
 CREATE FUNCTION byoc_test.forget() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM byoc.queue; DELETE FROM byoc.lanes; DELETE FROM byoc_test.leads;
-    PERFORM byoc.drain_wakeups();
+    PERFORM byoc.take_lanes();
 END $$;
 
 -- Statements
@@ -125,27 +125,39 @@ BEGIN
     PERFORM byoc.send_sms('+15005550006', 'later', send_at => now() + interval '1 day', org_id => byoc_test.org_b());
 END $$;
 SELECT ok(byoc.has_wakeups(), 'with some there is');
-CREATE TABLE byoc_test.told AS SELECT u.* FROM byoc.drain_wakeups() d, unnest(d.org_ids, d.lanes, d.from_ids) AS u (org_id, lane, id);
+CREATE TABLE byoc_test.told AS SELECT u.* FROM byoc.take_lanes() d, unnest(d.org_ids, d.lanes, d.from_ids) AS u (org_id, lane, id);
 SELECT set_eq('SELECT org_id, lane, id FROM byoc_test.told', 'SELECT DISTINCT ON (org_id, lane) org_id, lane, id FROM byoc.queue ORDER BY org_id, lane, id',
     'each lane once, with its first message');
 SELECT ok(NOT byoc.has_wakeups(), 'that is told once');
-SELECT is((SELECT d::text FROM byoc.drain_wakeups() AS d), '({},{},{},f)', 'then there is nothing');
+SELECT is((SELECT d::text FROM byoc.take_lanes() AS d), '({},{},{},f)', 'then there is nothing');
 SELECT byoc_test.forget();
-DO $$ BEGIN PERFORM byoc.enqueue_sms(gen_random_uuid(), '+15005550006', n::text, NULL, NULL, NULL, NULL) FROM generate_series(1, 1000) AS n; END $$;
-SAVEPOINT crowd;
-SELECT ok((SELECT d.overflowed AND cardinality(d.lanes) BETWEEN 100 AND 999 FROM byoc.drain_wakeups() AS d), 'of a crowd of lanes it says that there are more');
-SELECT is((SELECT d::text FROM byoc.drain_wakeups() AS d), '({},{},{},f)', 'once');
-DO $$ BEGIN PERFORM byoc.enqueue_sms(gen_random_uuid(), '+15005550006', n::text, NULL, NULL, NULL, NULL) FROM generate_series(1, 300) AS n; END $$;
-SELECT is((SELECT count(DISTINCT (t.w).org_id) FROM (SELECT byoc.take_wakeup() AS w FROM generate_series(1, 300) OFFSET 0) AS t), 300::bigint, 'they can be taken one by one');
-SELECT is((SELECT w::text FROM byoc.take_wakeup() AS w), '(,,)', 'until none is left');
-DO $$ BEGIN DELETE FROM byoc.lanes; DELETE FROM byoc.queue; END $$;
-DO $$ BEGIN PERFORM byoc.enqueue_sms(gen_random_uuid(), '+15005550006', n::text, NULL, NULL, NULL, NULL) FROM generate_series(1, 1000) AS n; END $$;
-DO $$ BEGIN PERFORM byoc.end_sleep(); PERFORM byoc.is_sweep_due(); PERFORM byoc.take_wakeups('{}', '{}', '{}', false); END $$;
-SELECT is((SELECT count(*) FROM byoc.lanes WHERE busy), 1000::bigint, 'and all of them are woken');
-SELECT is(byoc.wake_lanes(ARRAY[byoc_test.org_a(), byoc_test.org_a()], ARRAY[:'first', :'first']::uuid[],
-                          ARRAY['00000000-0000-7000-8000-000000000002', '00000000-0000-7000-8000-000000000001']::uuid[]), 1,
-    'a lane that is named twice is woken once');
-SELECT is((SELECT cursor FROM byoc.lanes WHERE lane = :'first'), '00000000-0000-7000-8000-000000000001', 'from the earlier message on');
+
+-- Turns
+CREATE FUNCTION byoc_test.lane(number integer) RETURNS uuid LANGUAGE sql AS $$ SELECT format('%s-0000-4000-8000-000000000000', to_char(number, 'FM00000000'))::uuid $$;
+CREATE FUNCTION byoc_test.note(number integer, from_id integer DEFAULT 1) RETURNS integer LANGUAGE sql AS $$
+    SELECT byoc.note_lanes(ARRAY[byoc_test.org_a()], ARRAY[byoc_test.lane(number)], ARRAY[byoc_test.lane(from_id)]);
+$$;
+CREATE FUNCTION byoc_test.taken(most integer, full_lanes uuid[] DEFAULT '{}') RETURNS text LANGUAGE sql AS $$
+    SELECT coalesce(string_agg(format('%s from %s', left(u.lane::text, 8)::integer, left(u.id::text, 8)::integer), ', ' ORDER BY u.n), '-')
+    FROM byoc.take_lanes(most, full_lanes) AS t, unnest(t.lanes, t.from_ids) WITH ORDINALITY AS u (lane, id, n);
+$$;
+SELECT is(byoc_test.note(3) + byoc_test.note(1) + byoc_test.note(2), 3, 'three lanes have work');
+SELECT is(byoc_test.note(1), 0, 'which is no news the second time');
+SELECT is(byoc_test.note(1, 0), 1, 'an earlier message is');
+SELECT is(byoc_test.taken(2), '3 from 1, 1 from 0', 'those that have waited longest come first, from the first message on');
+SELECT ok(byoc.has_wakeups() AND NOT byoc.has_wakeups(ARRAY[byoc_test.lane(2)]), 'one waits');
+SELECT is(byoc_test.taken(5, ARRAY[byoc_test.lane(2)]), '-', 'and goes on waiting while it is full');
+SELECT byoc.pass_on_lane(byoc_test.org_a(), byoc_test.lane(1), byoc_test.lane(7));
+SELECT is(byoc_test.taken(5), '1 from 7, 2 from 1', 'then it gets its turn, and so does one that was passed on');
+SELECT is(byoc_test.taken(5), '-', 'others are done');
+SELECT is(byoc_test.note(3, 4), 1, 'until they are woken again');
+SELECT is(byoc_test.taken(5), '3 from 4', 'which is told');
+
+-- More lanes than places
+SELECT byoc_test.forget();
+DO $$ BEGIN PERFORM byoc.enqueue_sms(gen_random_uuid(), '+15005550006', n::text, NULL, NULL, NULL, NULL) FROM generate_series(1, 3000) AS n; END $$;
+SELECT ok((SELECT d.overflowed AND cardinality(d.lanes) = 2048 FROM byoc.take_lanes() AS d), 'of a crowd of lanes it says that there are more');
+SELECT is((SELECT d::text FROM byoc.take_lanes() AS d), '({},{},{},f)', 'once');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -31,7 +31,7 @@ CREATE FUNCTION byoc_test.pass(lane uuid, period interval) RETURNS void LANGUAGE
 $$;
 CREATE FUNCTION byoc_test.clear() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM byoc.queue; DELETE FROM byoc.schedule; DELETE FROM byoc.messages; DELETE FROM byoc.claims; DELETE FROM byoc.lanes; PERFORM byoc.drain_wakeups();
+    DELETE FROM byoc.queue; DELETE FROM byoc.schedule; DELETE FROM byoc.messages; DELETE FROM byoc.claims; DELETE FROM byoc.lanes; PERFORM byoc.take_lanes();
     DELETE FROM byoc.reconciliations; DELETE FROM byoc.sender_limits;
 END $$;
 

@@ -76,7 +76,7 @@ SELECT is(byoc.prune('10 days'), 0::bigint, 'nor while a claim of that time is n
 DELETE FROM byoc.claims;
 SELECT is(byoc.prune('10 days'), 1::bigint, 'then they go');
 SELECT is(byoc.prune('0'), 7::bigint, 'an interval of 0 means everything that was finished before now');
-DO $$ BEGIN DELETE FROM byoc.messages; DELETE FROM byoc.lanes; PERFORM byoc.drain_wakeups(); END $$;
+DO $$ BEGIN DELETE FROM byoc.messages; DELETE FROM byoc.lanes; PERFORM byoc.take_lanes(); END $$;
 
 -- Lanes
 SELECT is_empty($$SELECT * FROM byoc.queue_health$$, 'with nothing to do no lane is shown');

@@ -4,6 +4,8 @@
 SET LOCAL client_min_messages = warning;
 SET LOCAL search_path = public;
 
+DO $$ BEGIN PERFORM byoc.take_lanes(); END $$; -- what other files left: their ROLLBACK does not reach shared memory
+
 CREATE SCHEMA byoc_test;
 GRANT USAGE ON SCHEMA byoc_test TO PUBLIC;
 
