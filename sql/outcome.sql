@@ -6,8 +6,16 @@ RETURN interval '24 hours';
 COMMENT ON FUNCTION byoc.retry_window() IS
     'How long after its creation (or send_at) a message without expires_at is tried, and how long a message list that cannot be read is asked for.';
 
-CREATE FUNCTION byoc.settle_accepted(org_ids uuid[], ids uuid[], claim_ids uuid[], provider_sids text[], from_numbers text[], segments smallint[],
-                                     http_statuses smallint[], durations_ms integer[]) RETURNS integer
+CREATE FUNCTION byoc.store_sent(org_ids uuid[], ids uuid[], claim_ids uuid[], provider_sids text[], from_numbers text[], segments smallint[],
+                                http_statuses smallint[], durations_ms integer[], OUT claims uuid[], OUT messages integer[])
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_store_sent';
+COMMENT ON FUNCTION byoc.store_sent(uuid[], uuid[], uuid[], text[], text[], smallint[], smallint[], integer[]) IS
+    'Internal: stores without statements that the provider took these messages, with their history, of claims that are locked; returns how many '
+    'messages of which claim were still theirs. NULLs, and nothing done: only a statement may write to these tables, as somebody gave them a trigger, say.';
+
+CREATE FUNCTION byoc.store_sent_by_statement(
+    org_ids uuid[], ids uuid[], claim_ids uuid[], provider_sids text[], from_numbers text[], segments smallint[],
+    http_statuses smallint[], durations_ms integer[], OUT claims uuid[], OUT messages integer[])
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -16,35 +24,50 @@ SET enable_hashjoin = off
 SET enable_mergejoin = off
 SET jit = off
 AS $$
-DECLARE
-    recorded integer;
 BEGIN
-    -- The claim's id fences off a dispatcher that was taken for dead. Claims are locked first, as byoc.rescue_expired() does:
-    -- whoever comes first wins, and neither waits for the other in a circle.
-    WITH told AS MATERIALIZED (
-        SELECT t.* FROM unnest(org_ids, ids, claim_ids, provider_sids, from_numbers, settle_accepted.segments, http_statuses, durations_ms)
-            AS t (org_id, id, claim_id, provider_sid, from_number, segments, http_status, duration_ms)
-    ), held AS MATERIALIZED (
-        SELECT c.id FROM byoc.claims c WHERE c.id IN (SELECT t.claim_id FROM told t) ORDER BY c.id FOR UPDATE
-    ), sent AS (
+    WITH sent AS (
         UPDATE byoc.messages m
         SET status = 'sent', claim_id = NULL, finished_at = clock_timestamp(), sent_at = clock_timestamp(), provider_sid = t.provider_sid,
             from_number = t.from_number, segments = coalesce(nullif(t.segments, 0), m.segments), error_code = NULL, error_message = NULL
-        FROM (SELECT told.* FROM told WHERE (SELECT count(*) FROM held) >= 0) AS t
+        FROM unnest(org_ids, ids, claim_ids, provider_sids, from_numbers, store_sent_by_statement.segments, http_statuses, durations_ms)
+            AS t (org_id, id, claim_id, provider_sid, from_number, segments, http_status, duration_ms)
         WHERE m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id
         RETURNING m.org_id, m.id, m.attempts, t.claim_id, t.http_status, t.provider_sid, t.duration_ms
     ), noted AS (
         INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, http_status, provider_sid, duration_ms)
         SELECT s.org_id, s.id, byoc.uuid_v7(), 'accepted', s.attempts, s.http_status, s.provider_sid, s.duration_ms FROM sent s
-    ), settled AS MATERIALIZED (
-        SELECT s.claim_id, count(*) AS messages FROM sent s GROUP BY s.claim_id
-    ), ended AS (
-        DELETE FROM byoc.claims c USING settled s WHERE c.id = s.claim_id AND c.unsettled <= s.messages
-    ), shrunk AS (
-        UPDATE byoc.claims c SET unsettled = c.unsettled - s.messages FROM settled s WHERE c.id = s.claim_id AND c.unsettled > s.messages
     )
-    SELECT sum(s.messages) INTO recorded FROM settled s;
-    RETURN coalesce(recorded, 0);
+    SELECT array_agg(s.claim_id), array_agg(s.messages) INTO claims, messages
+    FROM (SELECT s.claim_id, count(*)::integer AS messages FROM sent s GROUP BY s.claim_id) AS s;
+END
+$$;
+COMMENT ON FUNCTION byoc.store_sent_by_statement(uuid[], uuid[], uuid[], text[], text[], smallint[], smallint[], integer[]) IS
+    'Internal: byoc.store_sent() for tables that only a statement may write to.';
+
+CREATE FUNCTION byoc.settle_accepted(org_ids uuid[], ids uuid[], claim_ids uuid[], provider_sids text[], from_numbers text[], segments smallint[],
+                                     http_statuses smallint[], durations_ms integer[]) RETURNS integer
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET jit = off
+AS $$
+DECLARE
+    settled record;
+BEGIN
+    -- The claim's id fences off a dispatcher that was taken for dead. Claims are locked first, as byoc.rescue_expired() does:
+    -- whoever comes first wins, and neither waits for the other in a circle.
+    PERFORM FROM byoc.claims c WHERE c.id = ANY (claim_ids) ORDER BY c.id FOR UPDATE;
+    settled := byoc.store_sent(org_ids, ids, claim_ids, provider_sids, from_numbers, segments, http_statuses, durations_ms);
+    IF settled.claims IS NULL THEN
+        settled := byoc.store_sent_by_statement(org_ids, ids, claim_ids, provider_sids, from_numbers, segments, http_statuses, durations_ms);
+    END IF;
+    WITH less AS (
+        UPDATE byoc.claims c SET unsettled = c.unsettled - s.messages
+        FROM unnest(settled.claims, settled.messages) AS s (claim, messages) WHERE c.id = s.claim AND c.unsettled > s.messages
+    )
+    DELETE FROM byoc.claims c USING unnest(settled.claims, settled.messages) AS s (claim, messages) WHERE c.id = s.claim AND c.unsettled <= s.messages;
+    RETURN coalesce((SELECT sum(n) FROM unnest(settled.messages) AS n), 0);
 END
 $$;
 COMMENT ON FUNCTION byoc.settle_accepted(uuid[], uuid[], uuid[], text[], text[], smallint[], smallint[], integer[]) IS

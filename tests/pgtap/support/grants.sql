@@ -181,6 +181,8 @@ INSERT INTO byoc_test.functions VALUES
 ('lock_lanes(jsonb)', '', NULL),
 ('take_back(jsonb)', '', NULL),
 ('record_setbacks(jsonb)', '', NULL),
+('store_sent(uuid[],uuid[],uuid[],text[],text[],smallint[],smallint[],integer[])', '', NULL),
+('store_sent_by_statement(uuid[],uuid[],uuid[],text[],text[],smallint[],smallint[],integer[])', '', NULL),
 ('settle_accepted(uuid[],uuid[],uuid[],text[],text[],smallint[],smallint[],integer[])', '', NULL),
 ('open_breakers(jsonb)', '', NULL),
 ('close_breakers(jsonb)', '', NULL),
