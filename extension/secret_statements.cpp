@@ -24,8 +24,8 @@ const char* const secret_names[] = {"credentials", "request.headers"};
 // Not secret though it ends in one of them: the storage holds ciphertext and masks, and a slow claim, which reads it,
 // should show its text.
 const char storage_prefix[] = "organization_api_";
-// The secret fields of the providers: a name that a value follows, as in JSON or in jsonb_build_object.
-const char* const secret_fields[] = {"auth_token", "api_key_secret", "client_secret", "refresh_token", "secret_key"};
+// How the names of the providers' secret fields end: a name that a value follows, as in JSON or in jsonb_build_object.
+const char* const secret_fields[] = {"auth_token", "refresh_token", "secret", "secret_key"};
 
 post_parse_analyze_hook_type previous_hook = nullptr;
 
