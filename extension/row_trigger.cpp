@@ -160,21 +160,8 @@ extern "C" {
 PG_FUNCTION_INFO_V1(byoc_follow_row_trigger);
 // byoc.follow_row_trigger(): AFTER ROW trigger for INSERT, UPDATE and DELETE made by byoc.create_calendar_trigger.
 Datum byoc_follow_row_trigger(PG_FUNCTION_ARGS) {
-  if (!CALLED_AS_TRIGGER(fcinfo)) elog(ERROR, "byoc.follow_row_trigger is a trigger function");
+  const RowPair rows = rows_of_call(fcinfo, "byoc.follow_row_trigger", "the function that makes such triggers");
   const auto* trigger = reinterpret_cast<TriggerData*>(fcinfo->context);
-  if (!TRIGGER_FIRED_AFTER(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event)) {
-    ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-                    errmsg("byoc.follow_row_trigger must be an AFTER ROW trigger"),
-                    errhint("Create it with the function that makes such triggers.")));
-  }
-  RowPair rows = {RelationGetDescr(trigger->tg_relation), trigger->tg_trigtuple, nullptr};
-  if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event)) {
-    rows.new_row = trigger->tg_newtuple;
-    rows.old_row = trigger->tg_trigtuple;
-  } else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event)) {
-    rows.new_row = nullptr;
-    rows.old_row = trigger->tg_trigtuple;
-  }
   RowDefinition definition = {};
   if (!read_definition(trigger, definition)) {
     ereport(WARNING, (errcode(ERRCODE_UNDEFINED_OBJECT),

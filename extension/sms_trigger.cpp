@@ -192,21 +192,8 @@ extern "C" {
 PG_FUNCTION_INFO_V1(byoc_enqueue_sms_trigger);
 // byoc.enqueue_sms_trigger(): AFTER ROW trigger made by byoc.create_sms_trigger.
 Datum byoc_enqueue_sms_trigger(PG_FUNCTION_ARGS) {
-  if (!CALLED_AS_TRIGGER(fcinfo)) elog(ERROR, "byoc.enqueue_sms_trigger is a trigger function");
+  const RowPair rows = rows_of_call(fcinfo, "byoc.enqueue_sms_trigger", "byoc.create_sms_trigger()");
   const auto* trigger = reinterpret_cast<TriggerData*>(fcinfo->context);
-  if (!TRIGGER_FIRED_AFTER(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event)) {
-    ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-                    errmsg("byoc.enqueue_sms_trigger must be an AFTER ROW trigger"),
-                    errhint("Create it with byoc.create_sms_trigger().")));
-  }
-  RowPair rows = {RelationGetDescr(trigger->tg_relation), trigger->tg_trigtuple, nullptr};
-  if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event)) {
-    rows.new_row = trigger->tg_newtuple;
-    rows.old_row = trigger->tg_trigtuple;
-  } else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event)) {
-    rows.new_row = nullptr;
-    rows.old_row = trigger->tg_trigtuple;
-  }
   CacheEntry* entry = find_entry(trigger);
   if (entry == nullptr) {
     // It was renamed or made by hand. The application's statement goes on, as after any other fault of ours.

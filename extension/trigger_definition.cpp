@@ -190,6 +190,19 @@ void release_definition(ReadyDefinition& ready) {
   ready.org_column = org_column;
 }
 
+RowPair rows_of_call(FunctionCallInfo fcinfo, const char* function, const char* maker) {
+  if (!CALLED_AS_TRIGGER(fcinfo)) elog(ERROR, "%s is a trigger function", function);
+  const auto* trigger = reinterpret_cast<TriggerData*>(fcinfo->context);
+  if (!TRIGGER_FIRED_AFTER(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event)) {
+    ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+                    errmsg("%s must be an AFTER ROW trigger", function), errhint("Create it with %s.", maker)));
+  }
+  const TupleDesc columns = RelationGetDescr(trigger->tg_relation);
+  if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event)) return {columns, trigger->tg_newtuple, trigger->tg_trigtuple};
+  if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event)) return {columns, nullptr, trigger->tg_trigtuple};
+  return {columns, trigger->tg_trigtuple, nullptr};
+}
+
 bool meets_condition(const ReadyDefinition& ready, const RowPair& rows) {
   if (ready.condition == nullptr) return true;
   Datum values[2] = {0, 0};

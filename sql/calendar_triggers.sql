@@ -185,13 +185,7 @@ AS $$
 DECLARE
     d byoc.calendar_trigger_definitions := jsonb_populate_record(NULL::byoc.calendar_trigger_definitions, definition);
 BEGIN
-    IF has_table_privilege(byoc.invoking_role()::oid, d.target, 'TRIGGER') IS NOT TRUE THEN
-        RAISE EXCEPTION 'permission denied to define triggers on %', d.target USING ERRCODE = 'insufficient_privilege';
-    END IF;
-    -- TRIGGER lets a role add to another's table, never change what its owner or others put there.
-    IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = d.target AND t.tgname = d.name) THEN
-        RAISE EXCEPTION 'trigger "%" of % exists already', d.name, d.target USING ERRCODE = 'duplicate_object';
-    END IF;
+    PERFORM byoc.require_new_trigger(d.target, d.name);
     DELETE FROM byoc.calendar_trigger_definitions o
     WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = o.target AND t.tgname = o.name) OR (o.target = d.target AND o.name = d.name);
     d.created_by := byoc.invoking_role()::text;
@@ -207,9 +201,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = target AND pg_has_role(byoc.invoking_role()::oid, c.relowner, 'USAGE')) THEN
-        RAISE EXCEPTION 'must be owner of table %', target USING ERRCODE = 'insufficient_privilege';
-    END IF;
+    PERFORM byoc.require_table_owner(target);
     DELETE FROM byoc.calendar_trigger_definitions d
     WHERE d.target = unregister_calendar_trigger.target AND d.name = unregister_calendar_trigger.name;
     RETURN FOUND;
@@ -228,16 +220,12 @@ LANGUAGE plpgsql VOLATILE SECURITY INVOKER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    trigger_name name := name;
-    number integer := 0;
+    trigger_name CONSTANT name := coalesce(name::name, byoc.free_trigger_name(target, 'byoc_calendar'));
     key_columns text[];
     place record;
 BEGIN
     IF target IS NULL OR summary IS NULL OR starts_at IS NULL OR time_zone IS NULL OR org_id IS NULL THEN
         RAISE EXCEPTION 'target, summary, starts_at, time_zone and org_id must not be null' USING ERRCODE = 'null_value_not_allowed';
-    ELSIF on_error IS NULL OR on_error NOT IN ('record', 'raise') THEN
-        RAISE EXCEPTION 'on_error must be record or raise, not "%"', on_error
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'record: a bad row becomes a failed event. raise: it aborts the statement.';
     ELSIF send_updates IS NULL OR send_updates NOT IN ('all', 'externalOnly', 'none') THEN
         RAISE EXCEPTION 'send_updates must be all, externalOnly or none, not "%"', send_updates USING ERRCODE = 'invalid_parameter_value';
     ELSIF ends_at IS NULL AND (duration IS NULL OR duration <= interval '0') THEN
@@ -246,6 +234,7 @@ BEGIN
         RAISE EXCEPTION 'time_zone "%" is no IANA time zone', time_zone
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Such as Europe/Berlin, or a template: {{time_zone}}, {{org.time_zone}}.';
     END IF;
+    PERFORM byoc.require_on_error(on_error, 'event');
     PERFORM byoc.rehearse_row_trigger(target, ARRAY['summary', 'description', 'location', 'attendees', 'time_zone', 'recurrence'],
                                       ARRAY[summary, description, location, attendees, time_zone, recurrence], org_id, condition, search_path);
     FOR place IN SELECT p.what, p.column_name, format_type(a.atttypid, NULL) AS kind
@@ -265,13 +254,6 @@ BEGIN
     IF key_columns IS NULL THEN
         RAISE EXCEPTION 'table % has no primary key, by which an event follows its row', target USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
-    WHILE trigger_name IS NULL LOOP
-        number := number + 1;
-        trigger_name := format('byoc_calendar_%s', number);
-        IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = target AND t.tgname = trigger_name) THEN
-            trigger_name := NULL;
-        END IF;
-    END LOOP;
     PERFORM byoc.register_calendar_trigger(jsonb_build_object(
         'target', target::oid, 'name', trigger_name, 'summary', summary, 'starts_at', starts_at, 'ends_at', ends_at, 'duration', duration,
         'attendees', attendees, 'time_zone', time_zone, 'description', description, 'location', location, 'recurrence', recurrence,

@@ -95,13 +95,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF NOT has_table_privilege(byoc.invoking_role()::oid, target, 'TRIGGER') THEN
-        RAISE EXCEPTION 'permission denied to define triggers on %', target USING ERRCODE = 'insufficient_privilege';
-    END IF;
-    -- TRIGGER lets a role add to another's table, never change what its owner or others put there.
-    IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = register_sms_trigger.target AND t.tgname = register_sms_trigger.name) THEN
-        RAISE EXCEPTION 'trigger "%" of % exists already', name, target USING ERRCODE = 'duplicate_object';
-    END IF;
+    PERFORM byoc.require_new_trigger(target, name);
     DELETE FROM byoc.sms_trigger_definitions d
     WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = d.target AND t.tgname = d.name)
        OR (d.target = register_sms_trigger.target AND d.name = register_sms_trigger.name);
@@ -120,43 +114,13 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = target AND pg_has_role(byoc.invoking_role()::oid, c.relowner, 'USAGE')) THEN
-        RAISE EXCEPTION 'must be owner of table %', target USING ERRCODE = 'insufficient_privilege';
-    END IF;
+    PERFORM byoc.require_table_owner(target);
     DELETE FROM byoc.sms_trigger_definitions d
     WHERE d.target = unregister_sms_trigger.target AND d.name = unregister_sms_trigger.name;
     RETURN FOUND;
 END
 $$;
 COMMENT ON FUNCTION byoc.unregister_sms_trigger(regclass, name) IS 'Internal: removes a definition for the table''s owner; false when there was none.';
-
--- Turns 'INSERT OR UPDATE OF status, score' into the clause of CREATE TRIGGER, with every word checked.
-CREATE FUNCTION byoc.trigger_events_clause(events text) RETURNS text
-LANGUAGE plpgsql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    event text;
-    columns text[];
-    clauses text[] := '{}';
-BEGIN
-    FOREACH event IN ARRAY regexp_split_to_array(btrim(events), '[[:space:]]+or[[:space:]]+', 'i') LOOP
-        columns := regexp_match(event, '^update[[:space:]]+of[[:space:]]+(.+)$', 'i');
-        IF columns IS NOT NULL THEN
-            clauses := clauses || ('UPDATE OF ' || (SELECT string_agg(quote_ident((parse_ident(c))[1]), ', ')
-                                                    FROM regexp_split_to_table(columns[1], ',') AS c));
-        ELSIF lower(event) IN ('insert', 'update', 'delete') THEN
-            clauses := clauses || upper(event);
-        ELSE
-            RAISE EXCEPTION 'unknown trigger event "%"', event
-                USING ERRCODE = 'invalid_parameter_value',
-                      HINT = 'Events are INSERT, UPDATE, UPDATE OF column, ... and DELETE, joined by OR.';
-        END IF;
-    END LOOP;
-    RETURN array_to_string(clauses, ' OR ');
-END
-$$;
-COMMENT ON FUNCTION byoc.trigger_events_clause(text) IS 'Internal: the events clause of CREATE TRIGGER, every word checked.';
 
 -- search_path is a parameter because its default is evaluated for the caller, before the function's own is set.
 CREATE FUNCTION byoc.create_sms_trigger(target regclass, to_number text, body text, org_id text DEFAULT 'org_id',
@@ -167,25 +131,13 @@ LANGUAGE plpgsql VOLATILE SECURITY INVOKER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    trigger_name name := name;
-    number integer := 0;
+    trigger_name CONSTANT name := coalesce(name::name, byoc.free_trigger_name(target, 'byoc_sms'));
 BEGIN
     IF target IS NULL OR to_number IS NULL OR body IS NULL OR org_id IS NULL THEN
         RAISE EXCEPTION 'target, to_number, body and org_id must not be null' USING ERRCODE = 'null_value_not_allowed';
     END IF;
-    IF on_error NOT IN ('record', 'raise') THEN
-        RAISE EXCEPTION 'on_error must be record or raise, not "%"', on_error
-            USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'record: a bad row becomes a failed message. raise: it aborts the statement.';
-    END IF;
+    PERFORM byoc.require_on_error(on_error, 'message');
     PERFORM byoc.rehearse_sms_trigger(target, to_number, body, org_id, condition, search_path);
-    WHILE trigger_name IS NULL LOOP
-        number := number + 1;
-        trigger_name := format('byoc_sms_%s', number);
-        IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = target AND t.tgname = trigger_name) THEN
-            trigger_name := NULL;
-        END IF;
-    END LOOP;
     PERFORM byoc.register_sms_trigger(target, trigger_name, to_number, body, org_id, condition, on_error, search_path);
     EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s FOR EACH ROW EXECUTE FUNCTION byoc.enqueue_sms_trigger()',
                    trigger_name, byoc.trigger_events_clause(events), target);

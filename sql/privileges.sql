@@ -53,6 +53,7 @@ BEGIN
         'GRANT EXECUTE ON FUNCTION byoc.set_org(uuid, text, text, boolean), byoc.create_organization(text, uuid), '
         'byoc.create_sms_trigger(regclass, text, text, text, text, text, text, text, text), byoc.drop_sms_trigger(regclass, text), '
         'byoc.enqueue_sms_trigger(), byoc.rehearse_sms_trigger(regclass, text, text, text, text, text), byoc.trigger_events_clause(text), '
+        'byoc.require_on_error(text, text), byoc.free_trigger_name(regclass, text), '
         'byoc.register_sms_trigger(regclass, name, text, text, text, text, text, text), byoc.unregister_sms_trigger(regclass, name), '
         'byoc.create_calendar_trigger(regclass, text, text, text, text, text, text, text, text, interval, text, text, text, text, text, text), '
         'byoc.drop_calendar_trigger(regclass, text), byoc.follow_row_trigger(), byoc.rehearse_row_trigger(regclass, text[], text[], text, text, text), '

@@ -58,13 +58,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF has_table_privilege(byoc.invoking_role()::oid, target, 'TRIGGER') IS NOT TRUE THEN
-        RAISE EXCEPTION 'permission denied to define triggers on %', target USING ERRCODE = 'insufficient_privilege';
-    END IF;
-    -- TRIGGER lets a role add to another's table, never change what its owner or others put there.
-    IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = register_webhook_trigger.target AND t.tgname = register_webhook_trigger.name) THEN
-        RAISE EXCEPTION 'trigger "%" of % exists already', name, target USING ERRCODE = 'duplicate_object';
-    END IF;
+    PERFORM byoc.require_new_trigger(target, name);
     DELETE FROM byoc.webhook_trigger_definitions d
     WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = d.target AND t.tgname = d.name)
        OR (d.target = register_webhook_trigger.target AND d.name = register_webhook_trigger.name);
@@ -82,9 +76,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = target AND pg_has_role(byoc.invoking_role()::oid, c.relowner, 'USAGE')) THEN
-        RAISE EXCEPTION 'must be owner of table %', target USING ERRCODE = 'insufficient_privilege';
-    END IF;
+    PERFORM byoc.require_table_owner(target);
     DELETE FROM byoc.webhook_trigger_definitions d
     WHERE d.target = unregister_webhook_trigger.target AND d.name = unregister_webhook_trigger.name;
     RETURN FOUND;
@@ -101,8 +93,7 @@ LANGUAGE plpgsql VOLATILE SECURITY INVOKER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    trigger_name name := name;
-    number integer := 0;
+    trigger_name CONSTANT name := coalesce(name::name, byoc.free_trigger_name(target, 'byoc_webhook'));
     problem CONSTANT text := byoc.webhook_problem(event_type, '{}');
     missing text;
 BEGIN
@@ -110,9 +101,6 @@ BEGIN
         RAISE EXCEPTION 'target and org_id must not be null' USING ERRCODE = 'null_value_not_allowed';
     ELSIF problem IS NOT NULL THEN
         RAISE EXCEPTION '%', problem USING ERRCODE = 'invalid_parameter_value';
-    ELSIF on_error IS NULL OR on_error NOT IN ('record', 'raise') THEN
-        RAISE EXCEPTION 'on_error must be record or raise, not "%"', on_error
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'record: a bad row becomes a failed event. raise: it aborts the statement.';
     ELSIF columns = '{}' THEN
         RAISE EXCEPTION 'columns must name at least one column' USING ERRCODE = 'invalid_parameter_value', HINT = 'NULL means all.';
     END IF;
@@ -121,14 +109,8 @@ BEGIN
     IF FOUND THEN
         RAISE EXCEPTION 'table % has no column "%"', target, missing USING ERRCODE = 'undefined_column';
     END IF;
+    PERFORM byoc.require_on_error(on_error, 'event');
     PERFORM byoc.rehearse_row_trigger(target, '{}', '{}', org_id, condition, search_path);
-    WHILE trigger_name IS NULL LOOP
-        number := number + 1;
-        trigger_name := format('byoc_webhook_%s', number);
-        IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = target AND t.tgname = trigger_name) THEN
-            trigger_name := NULL;
-        END IF;
-    END LOOP;
     PERFORM byoc.register_webhook_trigger(target, trigger_name, event_type, columns, org_id, condition, on_error, search_path);
     EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s FOR EACH ROW EXECUTE FUNCTION byoc.follow_row_trigger()',
                    trigger_name, byoc.trigger_events_clause(events), target);
