@@ -5,8 +5,10 @@
 # CMake the programs, under a lock, because several people or tests may share one checkout.
 
 # The SQL sources in the order in which they make up the extension's script.
-SQL_PARTS = schema providers organizations keys credential_fields credentials messages jobs limits fallback verification triggers enqueue lanes claim outcome \
-            calls call_outcomes webhooks webhook_triggers calendar_events calendar_triggers commands resend reconcile settle receipts inbound oauth audit maintenance health monitoring views call_health calendar_views api api_messages availability check key_rotation privileges
+SQL_PARTS = schema providers organizations keys credential_fields credentials messages jobs limits fallback verification triggers enqueue \
+            lanes claim outcome calls call_outcomes webhooks webhook_triggers calendar_events calendar_triggers commands resend reconcile settle \
+            receipts inbound oauth audit maintenance health monitoring credential_views views call_health calendar_views api api_messages \
+            availability check key_rotation privileges
 
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" extension/pg_byoc.control)
 PG_CONFIG  ?= $(firstword $(wildcard /usr/lib/postgresql/15/bin/pg_config) pg_config)

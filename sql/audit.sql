@@ -242,6 +242,11 @@ SELECT h.org_id, h.n, h.digest, h.last_entry, h.sealed_at FROM byoc.audit_chain_
 COMMENT ON VIEW byoc.audit_heads IS
     'Where each organization''s chain ends. Keep copies outside of the database: byoc.verify_audit_log(org_id, n, digest) proves that '
     'the chain still holds what it held then.';
+COMMENT ON COLUMN byoc.audit_heads.org_id IS 'The organization; the nil UUID for the installation itself.';
+COMMENT ON COLUMN byoc.audit_heads.n IS 'How many seals the chain has.';
+COMMENT ON COLUMN byoc.audit_heads.digest IS 'Of its last seal: covers all entries up to it.';
+COMMENT ON COLUMN byoc.audit_heads.last_entry IS 'Id of the last entry that it covers.';
+COMMENT ON COLUMN byoc.audit_heads.sealed_at IS 'When that was sealed.';
 
 -- WITH barrier: see views.sql.
 CREATE VIEW byoc.audit_log WITH (security_barrier) AS
@@ -267,6 +272,12 @@ COMMENT ON COLUMN byoc.audit_log.role IS 'The database role in force, as SET ROL
 COMMENT ON COLUMN byoc.audit_log.session_role IS 'The database role that logged in.';
 COMMENT ON COLUMN byoc.audit_log.user_id IS 'The application''s user, as the tenant context proved it.';
 COMMENT ON COLUMN byoc.audit_log.client_addr IS 'NULL for a Unix-domain socket.';
+COMMENT ON COLUMN byoc.audit_log.id IS 'The entry.';
+COMMENT ON COLUMN byoc.audit_log.at IS 'When it was done.';
+COMMENT ON COLUMN byoc.audit_log.action IS 'What was done: see doc/audit.md.';
+COMMENT ON COLUMN byoc.audit_log.org_role IS 'The user''s role in the organization, as the tenant context proved it.';
+COMMENT ON COLUMN byoc.audit_log.application_name IS 'The session''s application_name.';
+COMMENT ON COLUMN byoc.audit_log.pid IS 'Process id of the session.';
 
 CREATE FUNCTION byoc.decrypted_fields(org_id uuid, id uuid, version integer, envelope bytea) RETURNS jsonb
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_decrypted_fields';

@@ -290,3 +290,20 @@ FROM byoc.calendar_trigger_definitions d
 JOIN pg_trigger t ON t.tgrelid = d.target AND t.tgname = d.name
 WHERE has_table_privilege(d.target, 'SELECT, TRIGGER');
 COMMENT ON VIEW byoc.calendar_triggers IS 'Triggers made by byoc.create_calendar_trigger on tables that the current role can read or put triggers on.';
+COMMENT ON COLUMN byoc.calendar_triggers.target IS 'Table that it is on.';
+COMMENT ON COLUMN byoc.calendar_triggers.name IS 'The trigger''s name.';
+COMMENT ON COLUMN byoc.calendar_triggers.summary IS 'Template.';
+COMMENT ON COLUMN byoc.calendar_triggers.starts_at IS 'Column with the beginning; of type date: whole days.';
+COMMENT ON COLUMN byoc.calendar_triggers.ends_at IS 'Column with the end; NULL: duration counts.';
+COMMENT ON COLUMN byoc.calendar_triggers.duration IS 'How long an event lasts where there is no ends_at.';
+COMMENT ON COLUMN byoc.calendar_triggers.attendees IS 'Template: e-mail addresses, separated by commas.';
+COMMENT ON COLUMN byoc.calendar_triggers.time_zone IS 'Template: an IANA zone.';
+COMMENT ON COLUMN byoc.calendar_triggers.description IS 'Template.';
+COMMENT ON COLUMN byoc.calendar_triggers.location IS 'Template.';
+COMMENT ON COLUMN byoc.calendar_triggers.recurrence IS 'Template: RRULE lines, separated by blanks.';
+COMMENT ON COLUMN byoc.calendar_triggers.send_updates IS 'Whom the provider writes to: all attendees, externalOnly or none.';
+COMMENT ON COLUMN byoc.calendar_triggers.org_id IS 'Column of the table that holds a row''s organization.';
+COMMENT ON COLUMN byoc.calendar_triggers.condition IS 'SQL over NEW and OLD, true for the rows that count; NULL: all of them.';
+COMMENT ON COLUMN byoc.calendar_triggers.on_error IS 'record: a bad row becomes a failed event. raise: it is an error.';
+COMMENT ON COLUMN byoc.calendar_triggers.created_by IS 'Database role that made it.';
+COMMENT ON COLUMN byoc.calendar_triggers.created_at IS 'When it was made.';

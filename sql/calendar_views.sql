@@ -39,6 +39,23 @@ COMMENT ON COLUMN byoc.calendar_events.time_zone IS
 COMMENT ON COLUMN byoc.calendar_events.recurrence IS 'RRULE, EXRULE, RDATE and EXDATE lines (RFC 5545).';
 COMMENT ON COLUMN byoc.calendar_events.send_updates IS 'Whom the provider writes to about changes: all attendees, externalOnly or none.';
 COMMENT ON COLUMN byoc.calendar_events.waiting_reason IS 'Why it is pending although its time has come: its credential may not be used; NULL: nothing stands in its way.';
+COMMENT ON COLUMN byoc.calendar_events.id IS 'The event.';
+COMMENT ON COLUMN byoc.calendar_events.org_id IS 'The organization.';
+COMMENT ON COLUMN byoc.calendar_events.summary IS 'Its title.';
+COMMENT ON COLUMN byoc.calendar_events.starts_at IS 'Beginning; NULL: it takes whole days.';
+COMMENT ON COLUMN byoc.calendar_events.ends_at IS 'End; NULL: it takes whole days.';
+COMMENT ON COLUMN byoc.calendar_events.starts_on IS 'First of whole days; NULL: it has a time.';
+COMMENT ON COLUMN byoc.calendar_events.attendees IS 'E-mail addresses.';
+COMMENT ON COLUMN byoc.calendar_events.description IS 'What the calendar shows below the title.';
+COMMENT ON COLUMN byoc.calendar_events.location IS 'Where it takes place.';
+COMMENT ON COLUMN byoc.calendar_events.credential_id IS 'Credential of the calendar; NULL: the organization''s default.';
+COMMENT ON COLUMN byoc.calendar_events.provider_event_id IS 'Its id in the calendar; NULL: it never stood there.';
+COMMENT ON COLUMN byoc.calendar_events.html_link IS 'Its page in the calendar.';
+COMMENT ON COLUMN byoc.calendar_events.error_code IS 'Why it failed: the provider''s code, or a word.';
+COMMENT ON COLUMN byoc.calendar_events.error_message IS 'The same as a sentence.';
+COMMENT ON COLUMN byoc.calendar_events.source_table IS 'Table whose row it follows; NULL: it was inserted here.';
+COMMENT ON COLUMN byoc.calendar_events.created_at IS 'When it was made.';
+COMMENT ON COLUMN byoc.calendar_events.updated_at IS 'When it was last changed.';
 
 CREATE FUNCTION byoc.save_calendar_event(org_id uuid, event jsonb, id uuid DEFAULT NULL) RETURNS uuid
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER

@@ -27,3 +27,7 @@ COMMENT ON COLUMN byoc.call_health.retrying IS 'Calls that failed and wait for t
 COMMENT ON COLUMN byoc.call_health.paused_until IS 'Until then none is made: the provider asked for it, or failed too often; NULL: no such pause.';
 COMMENT ON COLUMN byoc.call_health.failures IS 'Failures of the provider in a row.';
 COMMENT ON COLUMN byoc.call_health.paused IS 'Why none is made before somebody does something; NULL: nothing stands in the way.';
+COMMENT ON COLUMN byoc.call_health.org_id IS 'The organization.';
+COMMENT ON COLUMN byoc.call_health.credential_type IS 'What kind of call: the provider.';
+COMMENT ON COLUMN byoc.call_health.waiting IS 'Calls that wait for their turn or time.';
+COMMENT ON COLUMN byoc.call_health.running IS 'Calls that are being made.';

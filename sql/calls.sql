@@ -5,7 +5,7 @@
 CREATE DOMAIN byoc.call_status AS text
     CHECK (VALUE IN ('available', 'running', 'retryable', 'completed', 'discarded', 'cancelled', 'paused'));
 COMMENT ON DOMAIN byoc.call_status IS
-    'State of a call. available: waits for its turn. running: a dispatcher has it. retryable: failed, and is tried again. completed: the provider '
+    'Internal: state of a call. available: waits for its turn. running: a dispatcher has it. retryable: failed, and is tried again. completed: the provider '
     'took it. discarded: refused, or failed for too long. cancelled: not wanted any more. paused: came with a restored database.';
 
 CREATE TABLE byoc.calls (

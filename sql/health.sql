@@ -216,6 +216,7 @@ COMMENT ON COLUMN byoc.queue_health.failures IS 'Failures of the provider in a r
 COMMENT ON COLUMN byoc.queue_health.limited IS 'The lane waits until next_at: its sender''s limit is reached, or the provider asked for a pause.';
 COMMENT ON COLUMN byoc.queue_health.next_at IS 'When the next message may go out, or when it is looked at again whether one may; NULL: now.';
 COMMENT ON COLUMN byoc.queue_health.paused IS 'Why nothing is sent until the credential is verified; NULL: it may send.';
+COMMENT ON COLUMN byoc.queue_health.org_id IS 'The organization.';
 
 -- Totals
 
@@ -310,3 +311,12 @@ COMMENT ON COLUMN byoc.stats.fallback_senders IS
     'Accounts in the environments of byocds that were told to use them for organizations without a credential; 0: nobody falls back.';
 COMMENT ON COLUMN byoc.stats.fallback_last_hour IS 'Messages whose last attempt was made with one of them, whatever became of it.';
 COMMENT ON COLUMN byoc.stats.credentials_pending IS 'Active credentials that were not verified yet.';
+COMMENT ON COLUMN byoc.stats.waiting IS 'Messages in the queue, those of paused lanes included.';
+COMMENT ON COLUMN byoc.stats.sending IS 'Messages that dispatchers are sending.';
+COMMENT ON COLUMN byoc.stats.reconciling IS 'Messages that were perhaps sent and are looked for in the accounts'' message lists.';
+COMMENT ON COLUMN byoc.stats.unknown IS 'Messages that wait for byoc.resolve_unknown_sms().';
+COMMENT ON COLUMN byoc.stats.failed_last_hour IS 'Failed or undelivered.';
+COMMENT ON COLUMN byoc.stats.expired_last_hour IS 'Not sent before their time ran out.';
+COMMENT ON COLUMN byoc.stats.unknown_last_hour IS 'Nobody knows whether they were sent.';
+COMMENT ON COLUMN byoc.stats.credentials_verified IS 'Active credentials that may send.';
+COMMENT ON COLUMN byoc.stats.credentials_failed IS 'Active credentials that the provider refused: their messages wait.';

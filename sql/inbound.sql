@@ -18,6 +18,13 @@ COMMENT ON TABLE byoc.inbound_messages IS
     'function should be SECURITY DEFINER and the application''s: it runs with the rights of the extension''s owner otherwise.';
 COMMENT ON COLUMN byoc.inbound_messages.credential_id IS 'Credential whose webhook it came by.';
 COMMENT ON COLUMN byoc.inbound_messages.keyword IS 'stop, start or help when that is all it says, or what the provider made of it; else NULL.';
+COMMENT ON COLUMN byoc.inbound_messages.org_id IS 'The organization.';
+COMMENT ON COLUMN byoc.inbound_messages.id IS 'The message.';
+COMMENT ON COLUMN byoc.inbound_messages.provider_sid IS 'The provider''s id of it.';
+COMMENT ON COLUMN byoc.inbound_messages.from_number IS 'Who sent it, E.164.';
+COMMENT ON COLUMN byoc.inbound_messages.to_number IS 'The organization''s number that it came to.';
+COMMENT ON COLUMN byoc.inbound_messages.body IS 'Its text.';
+COMMENT ON COLUMN byoc.inbound_messages.received_at IS 'When it came in.';
 ALTER TABLE byoc.inbound_messages ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON byoc.inbound_messages FOR SELECT USING (org_id = (SELECT byoc.current_org_id()));
 SELECT pg_extension_config_dump('byoc.inbound_messages', '');
@@ -34,6 +41,9 @@ COMMENT ON TABLE byoc.opt_outs IS
     'Numbers that an organization must not text: what it sends them fails at once, with code 21610 and without a request. START from the '
     'number lifts it, or byoc.lift_opt_out().';
 COMMENT ON COLUMN byoc.opt_outs.source IS 'inbound: the recipient''s own word came by webhook. provider: it refused a message with 21610.';
+COMMENT ON COLUMN byoc.opt_outs.org_id IS 'The organization.';
+COMMENT ON COLUMN byoc.opt_outs.number IS 'E.164.';
+COMMENT ON COLUMN byoc.opt_outs.opted_out_at IS 'When it was first heard of.';
 ALTER TABLE byoc.opt_outs ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON byoc.opt_outs FOR SELECT USING (org_id = (SELECT byoc.current_org_id()));
 SELECT pg_extension_config_dump('byoc.opt_outs', '');

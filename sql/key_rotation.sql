@@ -9,6 +9,9 @@ FULL JOIN (SELECT k.wrapping_key_id AS id, count(*) AS data_keys FROM byoc.organ
 COMMENT ON VIEW byoc.master_keys IS
     'Master keys: active, retired (may leave the key ring once data_keys is 0 in every database) or missing from the key ring.';
 COMMENT ON COLUMN byoc.master_keys.data_keys IS 'How many of this database''s data keys it wraps.';
+COMMENT ON COLUMN byoc.master_keys.id IS 'Its name in the key ring.';
+COMMENT ON COLUMN byoc.master_keys.state IS 'active: wraps new data keys. retired: still unwraps. missing: what it wrapped cannot be opened.';
+COMMENT ON COLUMN byoc.master_keys.created IS 'When it was made, as the key ring says.';
 
 CREATE VIEW byoc.key_status AS
 SELECT k.org_id, k.key_id, k.state, k.created_at, CASE WHEN k.wrapped_key IS NOT NULL THEN k.wrapping_key_id END AS master_key_id,
@@ -27,6 +30,12 @@ COMMENT ON VIEW byoc.key_status IS
 COMMENT ON COLUMN byoc.key_status.state IS 'active: encrypts. retired: still decrypts. destroyed: what it encrypted is lost.';
 COMMENT ON COLUMN byoc.key_status.master_key_state IS 'active, retired, or missing from the key ring; NULL once the data key is destroyed.';
 COMMENT ON COLUMN byoc.key_status.credentials IS 'Credentials that it encrypts.';
+COMMENT ON COLUMN byoc.key_status.org_id IS 'The organization; the nil UUID for the installation itself.';
+COMMENT ON COLUMN byoc.key_status.key_id IS 'Counts from 1 within the organization.';
+COMMENT ON COLUMN byoc.key_status.created_at IS 'When it was made.';
+COMMENT ON COLUMN byoc.key_status.master_key_id IS 'Master key that wraps it; NULL: destroyed.';
+COMMENT ON COLUMN byoc.key_status.needs_rewrap IS 'byoc.rewrap_keys() has it still to do.';
+COMMENT ON COLUMN byoc.key_status.credentials_to_reencrypt IS 'Credentials that byoc.reencrypt() has still to do.';
 
 CREATE FUNCTION byoc.reload_keyring() RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -172,7 +181,7 @@ END
 $$;
 COMMENT ON FUNCTION byoc.reencrypt(uuid, integer) IS
     'Encrypts up to `batch` of the organization''s credentials with its active key and returns how many remain: call it until 0. '
-    'For your own columns: UPDATE ... SET c = byoc.encrypt(org_id, byoc.decrypt(org_id, c)) WHERE byoc.envelope_key_id(c) < the active key''s id.';
+    'For your own columns: `UPDATE ... SET c = byoc.encrypt(org_id, byoc.decrypt(org_id, c)) WHERE byoc.envelope_key_id(c) < active_key_id`.';
 
 CREATE FUNCTION byoc.destroy_unused_key(org_id uuid, key_id integer) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER

@@ -19,6 +19,7 @@ COMMENT ON TABLE byoc.sender_limits IS
 COMMENT ON COLUMN byoc.sender_limits.sender IS 'Phone number in E.164, short code, Messaging Service SID, or a kind of sender.';
 COMMENT ON COLUMN byoc.sender_limits.segments_per_second IS 'NULL: no limit.';
 COMMENT ON COLUMN byoc.sender_limits.burst IS 'Segments that may go at once after a pause.';
+COMMENT ON COLUMN byoc.sender_limits.org_id IS 'The organization; the nil UUID: all.';
 ALTER TABLE byoc.sender_limits ENABLE ROW LEVEL SECURITY;
 CREATE POLICY by_grant ON byoc.sender_limits USING (true); -- only administrators have it
 SELECT pg_extension_config_dump('byoc.sender_limits', '');

@@ -10,6 +10,9 @@ CREATE TABLE byoc.organizations (
 COMMENT ON TABLE byoc.organizations IS 'The tenants. Create them with byoc.create_organization, which also makes their key.';
 COMMENT ON COLUMN byoc.organizations.settings IS 'What templates read as {{org.name}}, for example {"alert_phone": "+14155550100"}.';
 COMMENT ON COLUMN byoc.organizations.shredded_at IS 'When the organization''s keys were destroyed; NULL while it lives.';
+COMMENT ON COLUMN byoc.organizations.id IS 'The organization.';
+COMMENT ON COLUMN byoc.organizations.name IS '1 to 200 characters.';
+COMMENT ON COLUMN byoc.organizations.created_at IS 'When it was created.';
 SELECT pg_extension_config_dump('byoc.organizations', '');
 
 CREATE FUNCTION byoc.create_organization(name text, id uuid DEFAULT gen_random_uuid()) RETURNS uuid

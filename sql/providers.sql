@@ -20,6 +20,9 @@ CREATE TABLE byoc.provider_overrides (
 );
 COMMENT ON TABLE byoc.provider_overrides IS
     'The DBA''s changes to shipped providers: switched off, or other fields. NULL fields: as shipped.';
+COMMENT ON COLUMN byoc.provider_overrides.name IS 'The provider.';
+COMMENT ON COLUMN byoc.provider_overrides.enabled IS 'false: no credential of it can be added.';
+COMMENT ON COLUMN byoc.provider_overrides.fields IS 'Instead of the shipped ones, in the form of byoc.providers; NULL: as shipped.';
 ALTER TABLE byoc.provider_overrides ENABLE ROW LEVEL SECURITY;
 CREATE POLICY by_grant ON byoc.provider_overrides USING (true); -- they belong to no organization
 SELECT pg_extension_config_dump('byoc.provider_overrides', '');
@@ -29,6 +32,11 @@ SELECT s.name, coalesce(o.fields, s.fields) AS fields, s.alternatives, coalesce(
 FROM byoc.shipped_providers s
 LEFT JOIN byoc.provider_overrides o ON o.name = s.name;
 COMMENT ON VIEW byoc.providers IS 'Providers as shipped, with byoc.provider_overrides applied.';
+COMMENT ON COLUMN byoc.providers.name IS 'What credential_type says.';
+COMMENT ON COLUMN byoc.providers.fields IS 'By field: title, required, secret, and pattern (a regular expression), which must_be puts in words.';
+COMMENT ON COLUMN byoc.providers.alternatives IS
+    'List of choices; of each choice exactly one list of fields must be given in full, and nothing of the others.';
+COMMENT ON COLUMN byoc.providers.enabled IS 'false: switched off by byoc.provider_overrides; no credential of it can be added.';
 
 INSERT INTO byoc.shipped_providers (name, fields, alternatives) VALUES
 ('twilio', '{
@@ -96,6 +104,10 @@ CREATE TABLE byoc.provider_error_overrides (
     PRIMARY KEY (provider, code)
 );
 COMMENT ON TABLE byoc.provider_error_overrides IS 'The DBA''s own classes: for codes that are not shipped, or instead of the shipped class.';
+COMMENT ON COLUMN byoc.provider_error_overrides.provider IS 'The provider.';
+COMMENT ON COLUMN byoc.provider_error_overrides.code IS 'The provider''s error code.';
+COMMENT ON COLUMN byoc.provider_error_overrides.class IS 'What is made of it.';
+COMMENT ON COLUMN byoc.provider_error_overrides.title IS 'What people are told; NULL: as shipped.';
 ALTER TABLE byoc.provider_error_overrides ENABLE ROW LEVEL SECURITY;
 CREATE POLICY by_grant ON byoc.provider_error_overrides USING (true); -- they belong to no organization
 SELECT pg_extension_config_dump('byoc.provider_error_overrides', '');
@@ -106,6 +118,10 @@ SELECT coalesce(o.provider, s.provider) AS provider, coalesce(o.code, s.code) AS
 FROM byoc.shipped_provider_errors s
 FULL JOIN byoc.provider_error_overrides o ON o.provider = s.provider AND o.code = s.code;
 COMMENT ON VIEW byoc.provider_errors IS 'Error codes and their class as shipped, with byoc.provider_error_overrides applied.';
+COMMENT ON COLUMN byoc.provider_errors.provider IS 'The provider.';
+COMMENT ON COLUMN byoc.provider_errors.code IS 'The provider''s error code.';
+COMMENT ON COLUMN byoc.provider_errors.class IS 'What is made of it: see doc/errors.md.';
+COMMENT ON COLUMN byoc.provider_errors.title IS 'What it means.';
 
 INSERT INTO byoc.shipped_provider_errors (provider, code, class, title) VALUES
 ('twilio', '20429', 'retry_later', 'too many requests'),

@@ -4,80 +4,6 @@
 -- WITH is there to keep the barrier: PostgreSQL pulls a view that is a plain UNION ALL up into the query, security_barrier or
 -- not, and runs a cheap function of the query on all rows before it compares org_id. With a WITH it leaves the view alone.
 
-CREATE VIEW byoc.credentials WITH (security_barrier) AS
-WITH barrier AS (SELECT)
-SELECT c.id, c.org_id, c.credential_type, c.display_name, c.fields, c.is_active, c.is_default, c.verification_status,
-       c.verification_error, c.last_verified_at, c.created_by, c.created_at, c.updated_at, c.verification_note
-FROM byoc.organization_api_credentials c WHERE c.org_id = (SELECT byoc.current_org_id())
-UNION ALL
-SELECT c.id, c.org_id, c.credential_type, c.display_name, c.fields, c.is_active, c.is_default, c.verification_status,
-       c.verification_error, c.last_verified_at, c.created_by, c.created_at, c.updated_at, c.verification_note
-FROM byoc.organization_api_credentials c WHERE (SELECT byoc.sees_all_organizations());
-COMMENT ON VIEW byoc.credentials IS
-    'The organization''s credentials, secrets masked. INSERT adds, UPDATE changes display_name, fields and is_default, DELETE revokes.';
-
-COMMENT ON COLUMN byoc.credentials.verification_error IS 'failed: what to do about it. pending: why it could not be checked yet; NULL: it was not tried.';
-COMMENT ON COLUMN byoc.credentials.verification_note IS 'verified: what could not be checked, and why; NULL: everything was.';
-
-CREATE FUNCTION byoc.credentials_insert() RETURNS trigger
-LANGUAGE plpgsql VOLATILE SECURITY INVOKER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    new_id uuid;
-BEGIN
-    new_id := byoc.add_credential(NEW.credential_type, NEW.fields, NEW.display_name, coalesce(NEW.org_id, byoc.current_org_id()));
-    IF NEW.is_default THEN
-        PERFORM byoc.change_credential(coalesce(NEW.org_id, byoc.current_org_id()), new_id, NULL, NULL, true);
-    END IF;
-    SELECT * INTO NEW FROM byoc.credentials c WHERE c.id = new_id;
-    RETURN NEW;
-END
-$$;
-COMMENT ON FUNCTION byoc.credentials_insert() IS 'Internal: INSERT on byoc.credentials.';
-CREATE TRIGGER credentials_insert INSTEAD OF INSERT ON byoc.credentials FOR EACH ROW EXECUTE FUNCTION byoc.credentials_insert();
-
-CREATE FUNCTION byoc.credentials_update() RETURNS trigger
-LANGUAGE plpgsql VOLATILE SECURITY INVOKER
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF (NEW.id, NEW.org_id, NEW.credential_type, NEW.is_active, NEW.verification_status, NEW.verification_error, NEW.last_verified_at,
-        NEW.created_by, NEW.created_at, NEW.updated_at, NEW.verification_note)
-       IS DISTINCT FROM
-       (OLD.id, OLD.org_id, OLD.credential_type, OLD.is_active, OLD.verification_status, OLD.verification_error, OLD.last_verified_at,
-        OLD.created_by, OLD.created_at, OLD.updated_at, OLD.verification_note) THEN
-        RAISE EXCEPTION 'only display_name, fields and is_default of a credential can be changed'
-            USING ERRCODE = 'insufficient_privilege',
-                  HINT = 'Use byoc.verify_credential() and byoc.revoke_credential(); a credential never changes its organization or type.';
-    END IF;
-    IF OLD.is_default AND NOT NEW.is_default THEN
-        RAISE EXCEPTION 'make another credential the default instead' USING ERRCODE = 'object_not_in_prerequisite_state';
-    END IF;
-    PERFORM byoc.change_credential(OLD.org_id, OLD.id, CASE WHEN NEW.fields IS DISTINCT FROM OLD.fields THEN NEW.fields END,
-                                   NEW.display_name, CASE WHEN NEW.is_default AND NOT OLD.is_default THEN true END);
-    SELECT * INTO NEW FROM byoc.credentials c WHERE c.id = OLD.id;
-    RETURN NEW;
-END
-$$;
-COMMENT ON FUNCTION byoc.credentials_update() IS 'Internal: UPDATE on byoc.credentials.';
-CREATE TRIGGER credentials_update INSTEAD OF UPDATE ON byoc.credentials FOR EACH ROW EXECUTE FUNCTION byoc.credentials_update();
-
-CREATE FUNCTION byoc.credentials_delete() RETURNS trigger
-LANGUAGE plpgsql VOLATILE SECURITY INVOKER
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF NOT OLD.is_active THEN
-        RETURN NULL;
-    END IF;
-    PERFORM byoc.revoke_credential(OLD.id);
-    RETURN OLD;
-END
-$$;
-COMMENT ON FUNCTION byoc.credentials_delete() IS 'Internal: DELETE on byoc.credentials revokes.';
-CREATE TRIGGER credentials_delete INSTEAD OF DELETE ON byoc.credentials FOR EACH ROW EXECUTE FUNCTION byoc.credentials_delete();
-
 -- All messages of all organizations, wherever they are. Internal: only the view below reads it.
 CREATE VIEW byoc.all_sms_messages AS
 SELECT m.id, m.org_id, m.to_number, m.from_number, m.body, m.status::text AS status, m.provider_sid, m.error_code, m.error_message,
@@ -108,6 +34,26 @@ COMMENT ON VIEW byoc.sms_messages IS
     'The organization''s SMS with their status. INSERT (to_number, body, and optionally send_at, expires_at, credential_id, idempotency_key) queues one.';
 
 COMMENT ON COLUMN byoc.sms_messages.waiting_reason IS 'Why a queued message is not sent although its time has come: its credential may not send; NULL: nothing stands in its way.';
+COMMENT ON COLUMN byoc.sms_messages.id IS 'The message; what byoc.send_sms() returned.';
+COMMENT ON COLUMN byoc.sms_messages.org_id IS 'The organization.';
+COMMENT ON COLUMN byoc.sms_messages.to_number IS 'The recipient, E.164; NULL: the row that it was made of had none.';
+COMMENT ON COLUMN byoc.sms_messages.from_number IS 'The sender, as the provider says; NULL: it did not say yet.';
+COMMENT ON COLUMN byoc.sms_messages.body IS 'The text.';
+COMMENT ON COLUMN byoc.sms_messages.status IS
+    'A state of byoc.message_status. scheduled: for later. queued: its turn is to come, also for another attempt.';
+COMMENT ON COLUMN byoc.sms_messages.provider_sid IS 'The provider''s id of it; NULL: not accepted.';
+COMMENT ON COLUMN byoc.sms_messages.error_code IS 'Why it failed: the provider''s code (byoc.provider_errors), or a word.';
+COMMENT ON COLUMN byoc.sms_messages.error_message IS 'The same as a sentence.';
+COMMENT ON COLUMN byoc.sms_messages.attempts IS 'How often a request was made.';
+COMMENT ON COLUMN byoc.sms_messages.segments IS 'Segments that the provider billed, or our own count until it says; NULL: not tried yet.';
+COMMENT ON COLUMN byoc.sms_messages.source_table IS 'Table whose trigger made it; NULL: none did.';
+COMMENT ON COLUMN byoc.sms_messages.created_at IS 'When it was queued.';
+COMMENT ON COLUMN byoc.sms_messages.sent_at IS 'When the provider took it.';
+COMMENT ON COLUMN byoc.sms_messages.delivered_at IS 'When the provider reported it delivered.';
+COMMENT ON COLUMN byoc.sms_messages.send_at IS 'Not sent before.';
+COMMENT ON COLUMN byoc.sms_messages.expires_at IS 'Not sent after; NULL: tried for byoc.retry_window().';
+COMMENT ON COLUMN byoc.sms_messages.credential_id IS 'Credential that the sender asked for; NULL: the organization''s default.';
+COMMENT ON COLUMN byoc.sms_messages.idempotency_key IS 'As the sender gave it.';
 
 CREATE FUNCTION byoc.sms_messages_insert() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY INVOKER
@@ -143,6 +89,17 @@ COMMENT ON VIEW byoc.sms_events IS
     'History of the organization''s SMS: one row for each attempt''s outcome (accepted, rejected, throttled, unavailable, unknown, returned) '
     'and each other change (refused, rescued, found, not_found, late, expired, cancelled, retried, resent, resolved, resumed), what the '
     'provider reported later (sent, delivered, undelivered, failed, ...), and settled: a report that proved an attempt whose answer was lost.';
+COMMENT ON COLUMN byoc.sms_events.id IS 'Rises with time, within a session.';
+COMMENT ON COLUMN byoc.sms_events.org_id IS 'The organization.';
+COMMENT ON COLUMN byoc.sms_events.message_id IS 'The message.';
+COMMENT ON COLUMN byoc.sms_events.at IS 'When it happened.';
+COMMENT ON COLUMN byoc.sms_events.event IS 'What happened: see above.';
+COMMENT ON COLUMN byoc.sms_events.attempt IS 'Attempt that it is about, counted from 1; 0: none was made.';
+COMMENT ON COLUMN byoc.sms_events.http_status IS 'Of the provider''s answer; NULL: there was none.';
+COMMENT ON COLUMN byoc.sms_events.error_code IS 'The provider''s code, or a word.';
+COMMENT ON COLUMN byoc.sms_events.error_message IS 'The same as a sentence.';
+COMMENT ON COLUMN byoc.sms_events.provider_sid IS 'The provider''s id of the message.';
+COMMENT ON COLUMN byoc.sms_events.duration_ms IS 'From the request''s start to its outcome, in milliseconds.';
 
 CREATE VIEW byoc.sms_triggers AS
 SELECT d.target, d.name::text AS name, d.to_number, d.body, d.org_column AS org_id, d.condition, d.on_error,
@@ -151,6 +108,16 @@ FROM byoc.sms_trigger_definitions d
 JOIN pg_trigger t ON t.tgrelid = d.target AND t.tgname = d.name
 WHERE has_table_privilege(d.target, 'SELECT, TRIGGER');
 COMMENT ON VIEW byoc.sms_triggers IS 'Triggers made by byoc.create_sms_trigger on tables that the current role can read or put triggers on.';
+COMMENT ON COLUMN byoc.sms_triggers.target IS 'Table that it is on.';
+COMMENT ON COLUMN byoc.sms_triggers.name IS 'The trigger''s name.';
+COMMENT ON COLUMN byoc.sms_triggers.to_number IS 'Template: the recipient.';
+COMMENT ON COLUMN byoc.sms_triggers.body IS 'Template: the text.';
+COMMENT ON COLUMN byoc.sms_triggers.definition IS 'Its CREATE TRIGGER statement.';
+COMMENT ON COLUMN byoc.sms_triggers.org_id IS 'Column of the table that holds a row''s organization.';
+COMMENT ON COLUMN byoc.sms_triggers.condition IS 'SQL over NEW and OLD, true for the rows that count; NULL: all of them.';
+COMMENT ON COLUMN byoc.sms_triggers.on_error IS 'record: a bad row becomes a failed message. raise: it is an error.';
+COMMENT ON COLUMN byoc.sms_triggers.created_by IS 'Database role that made it.';
+COMMENT ON COLUMN byoc.sms_triggers.created_at IS 'When it was made.';
 
 -- Row estimates of EXPLAIN are made from statistics of all organizations: without these nobody can ask whether a number, a
 -- name or an organization is among them. The primary keys decide every plan that matters.

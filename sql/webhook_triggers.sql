@@ -143,3 +143,13 @@ FROM byoc.webhook_trigger_definitions d
 JOIN pg_trigger t ON t.tgrelid = d.target AND t.tgname = d.name
 WHERE has_table_privilege(d.target, 'SELECT, TRIGGER');
 COMMENT ON VIEW byoc.webhook_triggers IS 'Triggers made by byoc.create_webhook_trigger on tables that the current role can read or put triggers on.';
+COMMENT ON COLUMN byoc.webhook_triggers.target IS 'Table that it is on.';
+COMMENT ON COLUMN byoc.webhook_triggers.name IS 'The trigger''s name.';
+COMMENT ON COLUMN byoc.webhook_triggers.event_type IS 'Type of its events.';
+COMMENT ON COLUMN byoc.webhook_triggers.columns IS 'What of the row is sent; NULL: all of it.';
+COMMENT ON COLUMN byoc.webhook_triggers.definition IS 'Its CREATE TRIGGER statement.';
+COMMENT ON COLUMN byoc.webhook_triggers.org_id IS 'Column of the table that holds a row''s organization.';
+COMMENT ON COLUMN byoc.webhook_triggers.condition IS 'SQL over NEW and OLD, true for the rows that count; NULL: all of them.';
+COMMENT ON COLUMN byoc.webhook_triggers.on_error IS 'record: a bad row becomes a failed event. raise: it is an error.';
+COMMENT ON COLUMN byoc.webhook_triggers.created_by IS 'Database role that made it.';
+COMMENT ON COLUMN byoc.webhook_triggers.created_at IS 'When it was made.';

@@ -95,6 +95,18 @@ COMMENT ON COLUMN byoc.webhook_calls.status IS
     'scheduled: for later. queued: its turn is to come. sending: on its way. retrying: the receiver did not take it, and is asked again at next_at. delivered: the '
     'receiver answered 2xx. failed: refused for good, or for 24 hours; byoc.retry_webhook sends it again. cancelled: by byoc.cancel_webhook.';
 COMMENT ON COLUMN byoc.webhook_calls.waiting_reason IS 'Why it waits although its time has come: its credential may not be used; NULL: nothing stands in its way.';
+COMMENT ON COLUMN byoc.webhook_calls.org_id IS 'The organization.';
+COMMENT ON COLUMN byoc.webhook_calls.event_type IS 'As it was given to byoc.call_webhook() or the trigger.';
+COMMENT ON COLUMN byoc.webhook_calls.payload IS 'What the event is about: data in the body that is sent.';
+COMMENT ON COLUMN byoc.webhook_calls.credential_id IS 'Credential that was asked for; NULL: the default one.';
+COMMENT ON COLUMN byoc.webhook_calls.attempts IS 'How often it was tried.';
+COMMENT ON COLUMN byoc.webhook_calls.http_status IS 'Of the last answer; NULL: there was none.';
+COMMENT ON COLUMN byoc.webhook_calls.error_code IS 'Why the last attempt failed, as a word or number.';
+COMMENT ON COLUMN byoc.webhook_calls.error_message IS 'The same as a sentence.';
+COMMENT ON COLUMN byoc.webhook_calls.source_table IS 'Table whose trigger made it; NULL: byoc.call_webhook().';
+COMMENT ON COLUMN byoc.webhook_calls.created_at IS 'When it was made.';
+COMMENT ON COLUMN byoc.webhook_calls.next_at IS 'When it is tried next; NULL: it is not waiting.';
+COMMENT ON COLUMN byoc.webhook_calls.finished_at IS 'When it was delivered, given up or cancelled; NULL: not yet.';
 
 CREATE FUNCTION byoc.change_webhook(id uuid, from_status text[], to_status text) RETURNS void
 LANGUAGE plpgsql VOLATILE
