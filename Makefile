@@ -26,7 +26,7 @@ build = @mkdir -p build && flock build/.lock $(MAKE) -s --no-print-directory -j$
 
 .PHONY: deps packages npm chromium all install uninstall clean stage demo demo-stop installcheck check \
         check-version check-pgtap check-unit check-e2e check-browser check-faults check-attacks check-asan check-tsan check-valgrind \
-        campaign bench fuzz fuzz-api format
+        campaign bench fuzz fuzz-api reference format
 
 # Everything that any target below installs by itself, once it needs it; but not what the slow ones need.
 deps: packages npm chromium
@@ -117,6 +117,10 @@ fuzz-api: export FUZZ_REQUESTS = $(or $(REQUESTS),20000)
 fuzz-api: export FUZZ_SEED = $(or $(SEED),1)
 fuzz-api: stage
 	@node --test --test-reporter=spec tests/e2e/api_fuzz.test.mjs
+
+# doc/reference.md, from the catalog's comments; `make check` compares them.
+reference: stage
+	@node scripts/reference.mjs
 
 format:
 	@scripts/deps clang-format
