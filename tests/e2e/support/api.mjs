@@ -15,8 +15,9 @@ export function exchange(url, method, target, { headers = {}, body, agent = fals
   const json = body !== undefined && typeof body !== 'string' && !Buffer.isBuffer(body);
   const bytes = json ? JSON.stringify(body) : body;
   return new Promise((resolve, reject) => {
-    const request = client(url).request(url, {
-      method, path: target, agent, headers: { ...(json ? { 'content-type': 'application/json' } : {}), ...(bytes === undefined ? {} : { 'content-length': Buffer.byteLength(bytes) }), ...headers },
+    const { hostname: host, port } = new URL(url); // not the URL itself: with it, an https agent of Node.js 18 repeats its first path
+    const request = client(url).request({
+      host, port, method, path: target, agent, headers: { ...(json ? { 'content-type': 'application/json' } : {}), ...(bytes === undefined ? {} : { 'content-length': Buffer.byteLength(bytes) }), ...headers },
     }, (response) => {
       let text = '';
       response.setEncoding('utf8').on('data', (chunk) => { text += chunk; })
