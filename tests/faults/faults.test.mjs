@@ -49,7 +49,8 @@ test('the same text to the same few numbers', () => campaign('identical', {
 
 test('a message list that hides the texts, and what is not sent yet from filters by date', async () => assertRescues(await campaign('veiled', {
   messages: part(0.1), steps: { kill: 3 * some, provider: some },
-  knobs: { lists: { delay_ms: 200, redact_bodies: true, date_filters_skip_unsent: true }, delivery: { sending_ms: null } },
+  // So slow that each of the few kills finds requests on their way.
+  knobs: { latency: { ms: 400, jitter_ms: 300, seed }, lists: { delay_ms: 200, redact_bodies: true, date_filters_skip_unsent: true }, delivery: { sending_ms: null } },
 })));
 
 test('clocks that jump by seconds to days, with kills and lost answers', () => campaign('clocks', {
