@@ -54,7 +54,9 @@ WakeupSet& shared_lanes() {
 }
 
 void copy(const WakeupSet& from, WakeupSet& to) {
-  for (uint16 place = from.first; place != 0; place = from.at(place).next) add(to, from.at(place).wakeup);
+  for (uint16 place = from.first; place != 0; place = from.at(place).next) {
+    if (is_woken(from.at(place))) add(to, from.at(place).wakeup);
+  }
   to.overflowed |= from.overflowed;
 }
 
@@ -138,36 +140,53 @@ Uuids read_uuids(const ArrayType* array) {
   return {reinterpret_cast<const pg_uuid_t*>(ARR_DATA_PTR(array)), ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array))};
 }
 
+// Whether it waits, or will when who serves it is done: nobody notifies of that, so who sleeps has to look before.
+bool has_work(const WakeupSet::Place& place) {
+  return place.owner == 0 || is_woken(place);
+}
+
 // Whether this transaction may serve it.
 bool waits(const WakeupSet::Place& place) {
   return place.owner == 0 || (place.owner == MyProcPid && is_woken(place));
 }
 
-// Takes lanes out of what this transaction noted, into `to`, until there are so many.
-void take_noted(WakeupSet& to, int most, const Uuids& full_lanes) {
+// Lets this transaction own a lane that waits, and adds it to `to`.
+void take(WakeupSet& lanes, uint16 place, WakeupSet& to) {
+  const LaneWakeup wakeup = own(lanes, place, MyProcPid);
+  add(taken, wakeup);
+  add(to, wakeup);
+}
+
+// Takes lanes that others left, into `to`, until there are so many.
+void take_shared(WakeupSet& lanes, WakeupSet& to, int most, const Uuids& full_lanes) {
+  for (uint16 place = lanes.first, next; place != 0 && to.count < most; place = next) {
+    next = lanes.at(place).next;
+    if (waits(lanes.at(place)) && !full_lanes.contains(lanes.at(place).wakeup.lane)) take(lanes, place, to);
+  }
+}
+
+// The same of what this transaction noted, such as messages whose time has come. A lane that others serve stays noted:
+// they would not see what is not committed yet.
+void take_noted(WakeupSet& lanes, WakeupSet& to, int most, const Uuids& full_lanes) {
   for (uint16 place = noted.first, next; place != 0 && to.count < most; place = next) {
     next = noted.at(place).next;
     const LaneWakeup wakeup = noted.at(place).wakeup;
-    if (full_lanes.contains(wakeup.lane)) continue;
+    const uint16 known = find(lanes, wakeup);
+    const bool is_served = known != 0 && lanes.at(known).owner != 0 && lanes.at(known).owner != MyProcPid;
+    if (is_served || full_lanes.contains(wakeup.lane)) continue;
+    // Only that it is served: should this transaction fail, its notes are as little as what they are about.
+    if (known == 0) add(lanes, {wakeup.organization, wakeup.lane, nothing()});
+    const uint16 there = find(lanes, wakeup);  // 0: no place is left
+    if (there != 0) take(lanes, there, to);
     add(to, wakeup);
     remove(noted, place);
   }
 }
 
-// The same of what others left: this transaction owns them from now on.
-void take_shared(WakeupSet& lanes, WakeupSet& to, int most, const Uuids& full_lanes) {
-  for (uint16 place = lanes.first, next; place != 0 && to.count < most; place = next) {
-    next = lanes.at(place).next;
-    if (!waits(lanes.at(place)) || full_lanes.contains(lanes.at(place).wakeup.lane)) continue;
-    const LaneWakeup wakeup = own(lanes, place, MyProcPid);
-    add(taken, wakeup);
-    add(to, wakeup);
-  }
-}
-
-// Whether lanes were left out for want of places, and there are places now.
-bool take_overflow(WakeupSet& lanes) {
-  if (find_wakeup() == nullptr && lanes.count == 0) return true;
+// Whether lanes were left out for want of places, and there are places now. Of a set that is this session's own only a
+// sweep knows.
+bool take_overflow(WakeupSet& lanes, bool is_own) {
+  if (is_own && lanes.count == 0) return true;
   if (!noted.overflowed && !(lanes.overflowed && lanes.count < wakeup_places / 2)) return false;
   noted.overflowed = lanes.overflowed = false;
   taken.overflowed = true;  // should this transaction fail
@@ -241,7 +260,7 @@ Datum byoc_has_wakeups(PG_FUNCTION_ARGS) {
   const WakeupSet& lanes = shared_lanes();
   LWLockAcquire(shared_state()->lock, LW_SHARED);
   for (uint16 place = lanes.first; place != 0 && !found; place = lanes.at(place).next)
-    found = waits(lanes.at(place)) && !full_lanes.contains(lanes.at(place).wakeup.lane);
+    found = has_work(lanes.at(place)) && !full_lanes.contains(lanes.at(place).wakeup.lane);
   LWLockRelease(shared_state()->lock);
   PG_RETURN_BOOL(found);
 }
@@ -254,11 +273,12 @@ Datum byoc_take_lanes(PG_FUNCTION_ARGS) {
   const int most = PG_GETARG_INT32(0);
   const Uuids full_lanes = read_uuids(PG_GETARG_ARRAYTYPE_P(1));
   clear(batch);
-  take_noted(batch, most, full_lanes);
   WakeupSet& lanes = shared_lanes();
+  const bool is_own = find_wakeup() == nullptr;  // asked before the lock, which it takes itself
   LWLockAcquire(shared_state()->lock, LW_EXCLUSIVE);
   take_shared(lanes, batch, most, full_lanes);
-  const bool overflowed = take_overflow(lanes);
+  take_noted(lanes, batch, most, full_lanes);
+  const bool overflowed = take_overflow(lanes, is_own);
   LWLockRelease(shared_state()->lock);
   Datum columns[3][wakeup_places];
   int count = 0;
@@ -302,7 +322,7 @@ Datum byoc_note_lanes(PG_FUNCTION_ARGS) {
     const bool changed = add(lanes, wakeup);
     const uint16 place = find(lanes, wakeup);
     if (place == 0) break;
-    if (changed && waits(lanes.at(place))) ++woken;
+    if (changed) ++woken;
   }
   LWLockRelease(shared_state()->lock);
   PG_RETURN_INT32(woken);

@@ -29,14 +29,13 @@ void unlink(WakeupSet& set, uint16 place) {
   (there.next == 0 ? set.last : set.at(there.next).previous) = there.previous;
 }
 
-// The largest UUID stands for: nothing since.
+}  // namespace
+
 pg_uuid_t nothing() {
   pg_uuid_t id;
   memset(&id, 0xff, sizeof id);
   return id;
 }
-
-}  // namespace
 
 bool add(WakeupSet& set, const LaneWakeup& wakeup) {
   if (const uint16 there = find(set, wakeup); there != 0) {
@@ -73,7 +72,12 @@ uint16 find(const WakeupSet& set, const LaneWakeup& wakeup) {
 
 bool holds(const WakeupSet& set, const LaneWakeup& wakeup) {
   const uint16 place = find(set, wakeup);
-  return place != 0 && set.at(place).owner == 0 && !is_before(wakeup.from_id, set.at(place).wakeup.from_id);
+  if (place == 0) return false;
+  const WakeupSet::Place& there = set.at(place);
+  const bool says_so = there.owner == 0 && !is_before(wakeup.from_id, there.wakeup.from_id);
+  // Without the lock another lane may have come into the place meanwhile.
+  pg_read_barrier();
+  return says_so && is_same_lane(there.wakeup, wakeup);
 }
 
 LaneWakeup own(WakeupSet& set, uint16 place, int owner) {

@@ -12,6 +12,9 @@ struct LaneWakeup {
   pg_uuid_t from_id;  // the first message that is meant
 };
 
+// The from_id that stands for no message: the largest UUID.
+pg_uuid_t nothing();
+
 constexpr uint16 wakeup_places = 2048;
 
 // All zero: empty. It may stand in shared memory. Places are counted from 1; 0 is none.
@@ -49,7 +52,7 @@ bool holds(const WakeupSet& set, const LaneWakeup& wakeup);
 
 // Gives the lane to a process: it goes behind all others, and is kept until release(). Answers what it was woken for.
 LaneWakeup own(WakeupSet& set, uint16 place, int owner);
-// True when an owned lane was woken anew.
+// False when nothing is meant, as of an owned lane that was not woken anew.
 bool is_woken(const WakeupSet::Place& place);
 // Ends that: the lane goes, unless it was woken anew.
 void release(WakeupSet& set, uint16 place);

@@ -240,6 +240,8 @@ BEGIN
                 SELECT none AS id, f.version, f.fields, NULL::text AS state INTO sender FROM byoc.fallback_senders f WHERE f.version = fallback;
             END IF;
         END IF;
+        -- It waits, for these messages too.
+        CONTINUE WHEN state.busy AND state.next_at > started AND state.cursor <= from_id;
         IF around.is_any_limit THEN
             SELECT m.segments_per_second, m.burst INTO rate, burst FROM byoc.sender_limit(of_org, sender.fields) AS m;
         ELSE
@@ -256,7 +258,12 @@ BEGIN
             IF state.lane IS NULL THEN
                 PERFORM byoc.pass_on_lane(of_org, of_lane, from_id);
                 CONTINUE;
-            ELSIF state.next_at > started THEN
+            END IF;
+            -- What it waited with is behind nothing that came later.
+            IF state.busy THEN
+                from_id := least(from_id, state.cursor);
+            END IF;
+            IF state.next_at > started THEN
                 UPDATE byoc.lanes l SET busy = true, cursor = CASE WHEN l.busy THEN least(l.cursor, from_id) ELSE from_id END
                 WHERE l.org_id = of_org AND l.lane = of_lane AND NOT (l.busy AND l.cursor <= from_id);
                 CONTINUE;

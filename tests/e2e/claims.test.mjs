@@ -108,3 +108,28 @@ test('a lane that another dispatcher has in its claim is left to it', async () =
   await x.query('COMMIT');
   assert.deepEqual(await y.claim(10), []);
 });
+
+test('who goes to sleep beside a claim is told of the work that it leaves', async () => {
+  const [x, y] = await Promise.all([7, 8].map((number) => Dispatcher.connect(number)));
+  for (const body of ['p', 'q', 'r']) await send(db, organization, body);
+  await x.query('BEGIN');
+  assert.deepEqual(await x.claim(1), ['p']);
+  assert.deepEqual(await y.claim(10), []);
+  assert.equal(await y.sleep(), 0, 'nobody would wake it when the other commits');
+  await x.query('COMMIT');
+  assert.deepEqual(await y.claim(10), ['q', 'r']);
+});
+
+test('messages whose time has come wait for the claim that serves their lane', async () => {
+  const [x, y] = await Promise.all([1, 2].map((number) => Dispatcher.connect(number)));
+  for (const body of ['s', 't']) await send(db, organization, body);
+  await db.query(`INSERT INTO byoc.schedule (org_id, id, due_at, to_number, body) VALUES ($1, byoc.uuid_v7(), now(), '+15005550006', 'due')`, [organization]);
+  await x.query('BEGIN');
+  await x.query(`UPDATE byoc.schedule SET due_at = due_at`); // so that the other promotes nothing
+  await y.query('BEGIN');
+  assert.deepEqual(await y.claim(1), ['s']);
+  await x.query('COMMIT');
+  assert.deepEqual(await x.claim(10), [], 'it has promoted the message, but not taken those beside it');
+  await y.query('COMMIT');
+  assert.deepEqual((await x.claim(10)).sort(), ['due', 't']);
+});

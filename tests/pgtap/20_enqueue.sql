@@ -148,7 +148,7 @@ SELECT is(byoc_test.taken(2), '3 from 1, 1 from 0', 'those that have waited long
 SELECT ok(byoc.has_wakeups() AND NOT byoc.has_wakeups(ARRAY[byoc_test.lane(2)]), 'one waits');
 SELECT is(byoc_test.taken(5, ARRAY[byoc_test.lane(2)]), '-', 'and goes on waiting while it is full');
 SELECT byoc.pass_on_lane(byoc_test.org_a(), byoc_test.lane(1), byoc_test.lane(7));
-SELECT is(byoc_test.taken(5), '1 from 7, 2 from 1', 'then it gets its turn, and so does one that was passed on');
+SELECT is(byoc_test.taken(5), '2 from 1, 1 from 7', 'then it gets its turn, and after it one that was passed on');
 SELECT is(byoc_test.taken(5), '-', 'others are done');
 SELECT is(byoc_test.note(3, 4), 1, 'until they are woken again');
 SELECT is(byoc_test.taken(5), '3 from 4', 'which is told');
