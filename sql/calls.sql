@@ -125,33 +125,41 @@ BEGIN
             SELECT c.org_id, c.credential_type, c.credential_id FROM byoc.calls c
             WHERE c.due_at IS NOT NULL AND (c.org_id, c.credential_type, c.credential_id) > (l.org_id, l.credential_type, l.credential_id)
             ORDER BY c.org_id, c.credential_type, c.credential_id LIMIT 1) AS n
+    ), busy AS MATERIALIZED (
+        SELECT l.org_id, l.credential_type, l.credential_id, r.running, sum(r.running) OVER (PARTITION BY l.org_id)::integer AS org_running,
+               -- No organization has more than two thirds of what there is room for: an address that never answers leaves slots to the others.
+               ceil((max_count + sum(r.running) OVER ()) * 2 / 3.0)::integer AS org_most
+        FROM lanes l CROSS JOIN LATERAL (
+            SELECT count(*)::integer AS running FROM byoc.calls c
+            WHERE c.org_id = l.org_id AND c.credential_type = l.credential_type AND c.credential_id = l.credential_id
+              AND c.claim_id IS NOT NULL AND c.due_at > started) AS r
     ), open AS MATERIALIZED (
-        SELECT l.org_id, l.credential_type, l.credential_id, k.id AS sender, k.version,
-               CASE WHEN b.failures IS NULL OR b.failures < byoc.breaker_threshold() THEN per_credential ELSE 1 END - r.running AS room
-        FROM lanes l
+        SELECT l.org_id, l.credential_type, l.credential_id, l.running, l.org_running, l.org_most, k.id AS sender, k.version,
+               least(CASE WHEN b.failures IS NULL OR b.failures < byoc.breaker_threshold() THEN per_credential ELSE 1 END - l.running,
+                     l.org_most - l.org_running, max_count) AS room
+        FROM busy l
         LEFT JOIN byoc.organization_api_credentials k
             ON k.org_id = l.org_id AND k.credential_type = l.credential_type AND k.is_active
            AND CASE l.credential_id WHEN '00000000-0000-0000-0000-000000000000' THEN k.is_default ELSE k.id = l.credential_id END
         LEFT JOIN byoc.call_breakers b
             ON b.org_id = l.org_id AND b.credential_type = l.credential_type AND b.credential_id = l.credential_id
-        CROSS JOIN LATERAL (
-            SELECT count(*)::integer AS running FROM byoc.calls c
-            WHERE c.org_id = l.org_id AND c.credential_type = l.credential_type AND c.credential_id = l.credential_id
-              AND c.claim_id IS NOT NULL AND c.due_at > started) AS r
         WHERE NOT byoc.is_barred(k.verification_status) AND coalesce(b.paused_until <= started, true)
     ), ready AS MATERIALIZED (
-        -- The first of each credential before the second of any.
-        SELECT o.org_id, d.id, d.is_outdated, o.sender, o.version
-        FROM open o CROSS JOIN LATERAL (
-            SELECT f.*, row_number() OVER (ORDER BY f.due_at) AS turn
-            FROM (SELECT c.id, c.due_at, EXISTS (SELECT FROM byoc.calls n WHERE n.org_id = c.org_id AND n.subject = c.subject
-                                                                          AND n.revision > c.revision) AS is_outdated
-                  FROM byoc.calls c
-                  WHERE c.org_id = o.org_id AND c.credential_type = o.credential_type AND c.credential_id = o.credential_id AND c.due_at <= started
-                    AND NOT EXISTS (SELECT FROM byoc.calls n WHERE n.org_id = c.org_id AND n.subject = c.subject AND n.id <> c.id
-                                                               AND n.claim_id IS NOT NULL AND n.due_at > started)
-                  ORDER BY c.due_at LIMIT least(greatest(o.room, 0), max_count) FOR UPDATE OF c SKIP LOCKED) AS f) AS d
-        ORDER BY d.turn, d.due_at LIMIT max_count
+        -- Whoever has least on the way comes first: of the organizations, and within each of its credentials.
+        SELECT t.* FROM (
+            SELECT o.org_id, d.id, d.due_at, d.is_outdated, o.sender, o.version, o.org_most,
+                   o.org_running + row_number() OVER (PARTITION BY o.org_id ORDER BY o.running + d.turn, d.due_at) AS turn
+            FROM open o CROSS JOIN LATERAL (
+                SELECT f.*, row_number() OVER (ORDER BY f.due_at) AS turn
+                FROM (SELECT c.id, c.due_at, EXISTS (SELECT FROM byoc.calls n WHERE n.org_id = c.org_id AND n.subject = c.subject
+                                                                              AND n.revision > c.revision) AS is_outdated
+                      FROM byoc.calls c
+                      WHERE c.org_id = o.org_id AND c.credential_type = o.credential_type AND c.credential_id = o.credential_id AND c.due_at <= started
+                        AND NOT EXISTS (SELECT FROM byoc.calls n WHERE n.org_id = c.org_id AND n.subject = c.subject AND n.id <> c.id
+                                                                   AND n.claim_id IS NOT NULL AND n.due_at > started)
+                      ORDER BY c.due_at LIMIT greatest(o.room, 0) FOR UPDATE OF c SKIP LOCKED) AS f) AS d) AS t
+        WHERE t.turn <= t.org_most
+        ORDER BY t.turn, t.due_at LIMIT max_count
     ), outdated AS (
         UPDATE byoc.calls c
         SET status = 'cancelled', due_at = NULL, claim_id = NULL, finished_at = started, error_code = 'superseded'
@@ -166,5 +174,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION byoc.claim_calls(integer, interval, integer) IS
-    'For byocd: at most max_count calls to make now, fairly between credentials and at most per_credential of each at a time. A call comes up again '
-    'after the lease unless its outcome is recorded. credential_id NULL: the organization has none.';
+    'For byocd: at most max_count calls to make now, fairly between organizations and between credentials of each; at most per_credential of a credential '
+    'at a time, and of an organization two thirds of max_count and what is being made. A call comes up again after the lease unless its '
+    'outcome is recorded. credential_id NULL: the organization has none.';

@@ -1,7 +1,7 @@
 -- Calls: enqueued, claimed fairly and one at a time for a subject, recorded, tried again; breakers and failing credentials.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(70);
+SELECT plan(74);
 
 SELECT byoc_test.add_stripe(byoc_test.org_a()) AS one \gset
 SELECT byoc_test.add_stripe(byoc_test.org_b()) AS two \gset
@@ -122,6 +122,16 @@ SELECT is(byoc_test.shares(100, 10), NULL, 'and no more before an outcome');
 SELECT byoc.record_calls(jsonb_agg(jsonb_build_object('org_id', c.org_id, 'id', c.id, 'claim_id', c.claim_id, 'outcome', 'accepted')))
 FROM (SELECT * FROM byoc.calls c WHERE c.status = 'running' AND c.operation LIKE 'a%' LIMIT 4) AS c;
 SELECT is(byoc_test.shares(100, 10), 'a4', 'each outcome makes room for one');
+DELETE FROM byoc.calls;
+SELECT byoc_test.call('a' || i) FROM generate_series(1, 20) AS i;
+SELECT byoc_test.call('z' || i, credential => :'other') FROM generate_series(1, 20) AS i;
+SELECT is(byoc_test.shares(9, 10), 'a3 z3', 'all credentials of an organization together leave a third of the slots');
+SELECT is(byoc_test.shares(3, 10), NULL, 'also to those that come later');
+SELECT byoc_test.call('b' || i, byoc_test.org_b()) FROM generate_series(1, 5) AS i;
+SELECT is(byoc_test.shares(3, 10), 'b3', 'who can have them');
+SELECT byoc.record_calls(jsonb_agg(jsonb_build_object('org_id', c.org_id, 'id', c.id, 'claim_id', c.claim_id, 'outcome', 'accepted')))
+FROM (SELECT * FROM byoc.calls c WHERE c.status = 'running' AND c.operation LIKE 'a%' LIMIT 2) AS c;
+SELECT is(byoc_test.shares(1, 10), 'b1', 'an organization that has less on the way comes first, whatever is due longer');
 DELETE FROM byoc.calls;
 
 -- One subject
