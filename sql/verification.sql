@@ -36,14 +36,18 @@ LANGUAGE sql VOLATILE SECURITY DEFINER
 BEGIN ATOMIC
     UPDATE byoc.organization_api_credentials c
     SET verification_due_at = clock_timestamp() + lease
-    FROM (SELECT d.org_id, d.id FROM byoc.organization_api_credentials d
+    -- The first of each organization before the second of any.
+    FROM (SELECT d.org_id, d.id
+          FROM (SELECT w.org_id, w.id, row_number() OVER (PARTITION BY w.org_id ORDER BY w.verification_due_at) AS turn
+                FROM byoc.organization_api_credentials w WHERE w.verification_due_at <= clock_timestamp() AND w.is_active) AS t
+          JOIN byoc.organization_api_credentials d ON d.org_id = t.org_id AND d.id = t.id
           WHERE d.verification_due_at <= clock_timestamp() AND d.is_active
-          ORDER BY d.verification_due_at LIMIT max_count FOR UPDATE SKIP LOCKED) AS due
+          ORDER BY t.turn, d.verification_due_at LIMIT max_count FOR UPDATE OF d SKIP LOCKED) AS due
     WHERE c.org_id = due.org_id AND c.id = due.id
     RETURNING c.org_id, c.id, c.credential_type, c.version;
 END;
 COMMENT ON FUNCTION byoc.claim_verifications(uuid, integer, interval) IS
-    'For byocd: credentials to check with their provider; they come up again after the lease unless their result is recorded.';
+    'For byocd: credentials to check with their provider, organizations taking turns; they come up again after the lease unless their result is recorded.';
 
 CREATE FUNCTION byoc.verification_backoff(failures integer) RETURNS interval
 LANGUAGE sql VOLATILE PARALLEL SAFE

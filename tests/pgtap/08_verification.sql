@@ -1,7 +1,7 @@
 -- Verification of credentials: asked for, claimed by a dispatcher, its result, and who may send meanwhile.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(73);
+SELECT plan(74);
 
 SELECT byoc_test.add_twilio(byoc_test.org_a(), 1, 'pending') AS one \gset
 SELECT byoc_test.add_twilio(byoc_test.org_b(), 2, 'pending') AS two \gset
@@ -175,6 +175,13 @@ SELECT byoc_test.no_context();
 DO $$ BEGIN PERFORM byoc_test.add_twilio(byoc_test.org_b(), n, 'pending') FROM generate_series(10, 39) AS n; END $$;
 SELECT is((SELECT count(*) FROM byoc_test.claimed(7)), 7::bigint, 'of thirty new ones exactly the seven asked for are claimed');
 SELECT is((SELECT count(*) FROM byoc_test.claimed(100)), 23::bigint, 'the next claim gives the other 23');
+
+-- Turns
+UPDATE byoc.organization_api_credentials SET verification_due_at = NULL;
+SELECT byoc_test.add_twilio(byoc_test.org_a(), n, 'pending') FROM generate_series(3, 6) AS n;
+SELECT byoc_test.add_twilio(byoc_test.org_b(), 7, 'pending') AS last \gset
+UPDATE byoc.organization_api_credentials SET verification_due_at = CASE id WHEN :'last' THEN clock_timestamp() ELSE '-infinity' END WHERE verification_due_at IS NOT NULL;
+SELECT is((SELECT count(*) FROM byoc_test.claimed(2) AS c WHERE c LIKE '%' || :'last'), 1::bigint, 'organizations take turns, however many one has asked for');
 
 SELECT * FROM finish();
 ROLLBACK;
