@@ -10,9 +10,10 @@ FROM (SELECT c.org_id, c.credential_type, c.credential_id, count(*) FILTER (WHER
              clock_timestamp() - min(c.due_at) FILTER (WHERE c.status = 'available' AND c.due_at <= clock_timestamp()) AS oldest_waiting,
              count(*) FILTER (WHERE c.status = 'retryable') AS retrying, count(*) FILTER (WHERE c.status = 'running') AS running
       FROM byoc.calls c WHERE c.due_at IS NOT NULL GROUP BY c.org_id, c.credential_type, c.credential_id) AS w
-LEFT JOIN byoc.call_breakers b ON b.org_id = w.org_id AND b.credential_type = w.credential_type AND b.credential_id = w.credential_id
 LEFT JOIN byoc.organization_api_credentials k ON k.org_id = w.org_id AND k.credential_type = w.credential_type
-    AND CASE w.credential_id WHEN '00000000-0000-0000-0000-000000000000' THEN k.is_default ELSE k.id = w.credential_id END;
+    AND CASE w.credential_id WHEN '00000000-0000-0000-0000-000000000000' THEN k.is_default ELSE k.id = w.credential_id END
+LEFT JOIN byoc.call_breakers b ON b.org_id = w.org_id AND b.credential_type = w.credential_type AND b.credential_id = w.credential_id
+    AND (b.used_credential_id, b.used_credential_version) IS NOT DISTINCT FROM (k.id, k.version);
 COMMENT ON VIEW byoc.all_call_health IS 'Internal: byoc.call_health of all organizations.';
 
 CREATE VIEW byoc.call_health WITH (security_barrier) AS

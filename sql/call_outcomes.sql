@@ -6,6 +6,11 @@ RETURN least(interval '15 minutes', interval '1 second' * 2 ^ least(greatest(att
 COMMENT ON FUNCTION byoc.call_backoff(integer) IS
     'Internal: how long after so many attempts the next one is made: 1 second, doubling up to 15 minutes, give or take a fifth.';
 
+CREATE FUNCTION byoc.asked_wait(retry_ms bigint) RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN least(greatest(retry_ms, 0), 3600000) * interval '1 millisecond';
+COMMENT ON FUNCTION byoc.asked_wait(bigint) IS 'Internal: how long to wait that a provider asked for so many milliseconds (NULL: 0): an hour at most.';
+
 CREATE FUNCTION byoc.move_call_breakers(outcomes jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -17,20 +22,26 @@ DECLARE
 BEGIN
     -- One after the other, in the order in which everybody locks them.
     FOR told IN
-        SELECT c.org_id, c.credential_type, c.credential_id, count(*) FILTER (WHERE t.outcome = 'unavailable')::integer AS failures,
+        SELECT c.org_id, c.credential_type, c.credential_id, c.used_credential_id, c.used_credential_version, count(*) FILTER (WHERE t.outcome = 'unavailable')::integer AS failures,
                max(c.claimed_at) AS claimed_at, bool_or(t.outcome = 'throttled') AS is_throttled,
-               coalesce(max(t.retry_ms) FILTER (WHERE t.outcome = 'throttled'), 0) * interval '1 millisecond' AS asked,
+               byoc.asked_wait(max(t.retry_ms) FILTER (WHERE t.outcome = 'throttled')) AS asked,
                bool_or(t.outcome = 'accepted' OR (t.outcome IN ('rejected', 'bad_credential') AND t.http_status IS NOT NULL)) AS is_answered
         FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, claim_id uuid, outcome text, http_status integer, retry_ms bigint)
         JOIN byoc.calls c ON c.org_id = t.org_id AND c.id = t.id AND c.claim_id = t.claim_id
-        GROUP BY c.org_id, c.credential_type, c.credential_id
-        ORDER BY c.org_id, c.credential_type, c.credential_id
+        GROUP BY c.org_id, c.credential_type, c.credential_id, c.used_credential_id, c.used_credential_version
+        ORDER BY c.org_id, c.credential_type, c.credential_id, c.used_credential_version
     LOOP
         IF told.is_throttled OR (told.failures > 0 AND NOT told.is_answered) THEN
-            INSERT INTO byoc.call_breakers AS b (org_id, credential_type, credential_id, failures, paused_until, changed_at)
-            VALUES (told.org_id, told.credential_type, told.credential_id, least(threshold, greatest(told.failures, 1)), '-infinity', clock_timestamp())
+            INSERT INTO byoc.call_breakers AS b (org_id, credential_type, credential_id, used_credential_id, used_credential_version, failures, paused_until, changed_at)
+            VALUES (told.org_id, told.credential_type, told.credential_id, told.used_credential_id, told.used_credential_version,
+                    least(threshold, greatest(told.failures, 1)), '-infinity', clock_timestamp())
             ON CONFLICT ON CONSTRAINT call_breakers_pkey DO UPDATE
-            SET failures = CASE WHEN b.failures < threshold AND NOT told.is_throttled THEN least(threshold, b.failures + excluded.failures)
+            SET used_credential_id = excluded.used_credential_id, used_credential_version = excluded.used_credential_version,
+                paused_until = CASE WHEN (b.used_credential_id, b.used_credential_version) IS DISTINCT FROM (excluded.used_credential_id, excluded.used_credential_version)
+                                    THEN '-infinity' ELSE b.paused_until END,
+                failures = CASE WHEN (b.used_credential_id, b.used_credential_version) IS DISTINCT FROM (excluded.used_credential_id, excluded.used_credential_version)
+                                THEN excluded.failures
+                                WHEN b.failures < threshold AND NOT told.is_throttled THEN least(threshold, b.failures + excluded.failures)
                                 -- What was on its way when the last one failed says nothing new.
                                 ELSE b.failures + (told.claimed_at > b.changed_at)::integer END,
                 changed_at = clock_timestamp()
@@ -49,7 +60,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION byoc.move_call_breakers(jsonb) IS
-    'Internal: makes the calls of credentials wait whose provider throttles (as long as it asked, or longer each time, up to a minute), or failed '
+    'Internal: makes the calls of credentials wait whose provider throttles (as long as it asked, an hour at most, or longer each time, up to a minute), or failed '
     'byoc.breaker_threshold() times in a row (up to 10 seconds); an answer ends that.';
 
 CREATE FUNCTION byoc.record_calls(outcomes jsonb) RETURNS integer
@@ -72,7 +83,7 @@ BEGIN
     WHERE t.outcome = 'bad_credential' OR (t.outcome = 'rejected' AND e.code IS NOT NULL);
     WITH told AS (
         SELECT t.*, c.attempts, n.next,
-               CASE n.next WHEN 'retryable' THEN clock_timestamp() + greatest(t.retry_ms * interval '1 millisecond', byoc.call_backoff(c.attempts))
+               CASE n.next WHEN 'retryable' THEN clock_timestamp() + greatest(byoc.asked_wait(t.retry_ms), byoc.call_backoff(c.attempts))
                            WHEN 'available' THEN clock_timestamp() END AS due_at
         FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, claim_id uuid, outcome text, http_status smallint, error_code text,
                                                 error_message text, retry_ms bigint, result jsonb)

@@ -56,6 +56,8 @@ CREATE TABLE byoc.call_breakers (
     org_id uuid NOT NULL,
     credential_type text NOT NULL,
     credential_id uuid NOT NULL,
+    used_credential_id uuid,
+    used_credential_version integer,
     failures integer NOT NULL,
     paused_until timestamptz NOT NULL,
     changed_at timestamptz NOT NULL,
@@ -65,6 +67,8 @@ COMMENT ON TABLE byoc.call_breakers IS
     'Credentials whose calls failed or were throttled last; an answer removes the row. Not dumped: it says nothing about calls.';
 COMMENT ON COLUMN byoc.call_breakers.failures IS
     'In a row. From byoc.breaker_threshold() on one call at a time tries the way.';
+COMMENT ON COLUMN byoc.call_breakers.used_credential_version IS
+    'Says nothing about the credential once that has changed. Nobody deletes it then: the dispatcher would wait for a tenant''s transaction.';
 ALTER TABLE byoc.call_breakers ENABLE ROW LEVEL SECURITY;
 
 CREATE FUNCTION byoc.enqueue_call(org_id uuid, credential_type text, operation text, payload jsonb, subject uuid DEFAULT NULL,
@@ -143,6 +147,7 @@ BEGIN
            AND CASE l.credential_id WHEN '00000000-0000-0000-0000-000000000000' THEN k.is_default ELSE k.id = l.credential_id END
         LEFT JOIN byoc.call_breakers b
             ON b.org_id = l.org_id AND b.credential_type = l.credential_type AND b.credential_id = l.credential_id
+           AND (b.used_credential_id, b.used_credential_version) IS NOT DISTINCT FROM (k.id, k.version)
         WHERE NOT byoc.is_barred(k.verification_status) AND coalesce(b.paused_until <= started, true)
     ), ready AS MATERIALIZED (
         -- Whoever has least on the way comes first: of the organizations, and within each of its credentials.

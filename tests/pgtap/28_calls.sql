@@ -1,7 +1,7 @@
 -- Calls: enqueued, claimed fairly and one at a time for a subject, recorded, tried again; breakers and failing credentials.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(74);
+SELECT plan(79);
 
 SELECT byoc_test.add_stripe(byoc_test.org_a()) AS one \gset
 SELECT byoc_test.add_stripe(byoc_test.org_b()) AS two \gset
@@ -192,6 +192,20 @@ SELECT byoc_test.pass_time();
 SELECT byoc_test.shares(100, 10);
 SELECT byoc_test.end_calls('rejected', '{"http_status": 400}');
 SELECT is(byoc_test.breaker(), NULL, 'an answer ends it');
+DELETE FROM byoc.calls;
+SELECT byoc_test.call('a7') AS seventh \gset
+SELECT byoc_test.called(1);
+SELECT byoc_test.end_calls('throttled', '{"retry_ms": 9223372036854775807, "http_status": 429}');
+SELECT ok(byoc_test.pause() BETWEEN interval '59 minutes' AND interval '60 minutes', 'an hour is the most that a provider can ask for');
+SELECT ok((SELECT max(c.due_at) BETWEEN clock_timestamp() + interval '59 minutes' AND clock_timestamp() + interval '60 minutes' FROM byoc.calls c), 'of a call, too');
+UPDATE byoc.calls SET due_at = clock_timestamp() WHERE due_at IS NOT NULL;
+SELECT is(byoc_test.called(), NULL, 'until then it waits');
+SELECT byoc.update_credential(c.id, '{"secret_key": "sk_test_1111111111111111"}'::jsonb) FROM byoc.credentials c WHERE c.org_id = byoc_test.org_a() AND c.is_default;
+SELECT byoc_test.verified(byoc_test.org_a());
+SELECT isnt(byoc_test.called(), NULL, 'a changed credential waits for nothing that its last fields have done');
+SELECT byoc_test.end_calls('unavailable');
+SELECT is(byoc_test.breaker(), '1', 'and is counted anew');
+DELETE FROM byoc.call_breakers;
 DELETE FROM byoc.calls;
 
 -- Health

@@ -97,6 +97,7 @@ INSERT INTO byoc_test.functions VALUES
 ('fail_credential(uuid,uuid,integer,timestamp with time zone,text,text)', '', NULL),
 ('fail_credentials(jsonb)', '', NULL),
 ('enqueue_call(uuid,text,text,jsonb,uuid,uuid,timestamp with time zone,text,uuid)', '', NULL),
+('asked_wait(bigint)', '', NULL),
 ('call_backoff(integer)', '', NULL),
 ('calendar_event_id(uuid)', 'tenant admin', NULL),
 ('save_calendar_event(uuid,jsonb,uuid)', 'tenant admin', 'writes storage, which no role may, after checking the organization'),
