@@ -186,8 +186,7 @@ DECLARE
     d byoc.calendar_trigger_definitions := jsonb_populate_record(NULL::byoc.calendar_trigger_definitions, definition);
 BEGIN
     PERFORM byoc.require_new_trigger(d.target, d.name);
-    DELETE FROM byoc.calendar_trigger_definitions o
-    WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = o.target AND t.tgname = o.name) OR (o.target = d.target AND o.name = d.name);
+    PERFORM byoc.forget_trigger_definitions(d.target, d.name);
     d.created_by := byoc.invoking_role()::text;
     d.created_at := now();
     INSERT INTO byoc.calendar_trigger_definitions SELECT d.*;

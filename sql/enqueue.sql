@@ -96,9 +96,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM byoc.require_new_trigger(target, name);
-    DELETE FROM byoc.sms_trigger_definitions d
-    WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = d.target AND t.tgname = d.name)
-       OR (d.target = register_sms_trigger.target AND d.name = register_sms_trigger.name);
+    PERFORM byoc.forget_trigger_definitions(target, name);
     INSERT INTO byoc.sms_trigger_definitions
         (target, name, to_number, body, org_column, condition, on_error, search_path, created_by)
     VALUES (register_sms_trigger.target, register_sms_trigger.name, register_sms_trigger.to_number, register_sms_trigger.body,

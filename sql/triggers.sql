@@ -17,6 +17,22 @@ $$;
 COMMENT ON FUNCTION byoc.require_new_trigger(regclass, name) IS
     'Internal: raises 42501 unless the invoking role may create triggers on the table, 42710 when it has one of that name.';
 
+CREATE FUNCTION byoc.forget_trigger_definitions(target regclass, name name) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    definitions regclass;
+BEGIN
+    FOREACH definitions IN ARRAY '{byoc.sms_trigger_definitions,byoc.calendar_trigger_definitions,byoc.webhook_trigger_definitions}'::regclass[] LOOP
+        EXECUTE format('DELETE FROM %s d WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = d.target AND t.tgname = d.name) '
+                       'OR (d.target = $1 AND d.name = $2)', definitions) USING target, name;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION byoc.forget_trigger_definitions(regclass, name) IS
+    'Internal: deletes definitions of any kind whose trigger was dropped without us, and those that a new trigger of this name would be taken for.';
+
 CREATE FUNCTION byoc.require_table_owner(target regclass) RETURNS void
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp

@@ -59,9 +59,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM byoc.require_new_trigger(target, name);
-    DELETE FROM byoc.webhook_trigger_definitions d
-    WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = d.target AND t.tgname = d.name)
-       OR (d.target = register_webhook_trigger.target AND d.name = register_webhook_trigger.name);
+    PERFORM byoc.forget_trigger_definitions(target, name);
     INSERT INTO byoc.webhook_trigger_definitions (target, name, event_type, columns, org_column, condition, on_error, search_path, created_by)
     VALUES (register_webhook_trigger.target, register_webhook_trigger.name, register_webhook_trigger.event_type, register_webhook_trigger.columns,
             register_webhook_trigger.org_column, register_webhook_trigger.condition, register_webhook_trigger.on_error,

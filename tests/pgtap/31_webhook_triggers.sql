@@ -1,7 +1,7 @@
 -- Webhook events of an application's rows: byoc.create_webhook_trigger.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(39);
+SELECT plan(42);
 
 CREATE TABLE orders (id int, org_id uuid, total numeric, note text, divisor int DEFAULT 1);
 GRANT ALL ON orders TO byoc_test_admin, byoc_test_tenant;
@@ -108,5 +108,21 @@ SELECT byoc.drop_webhook_trigger('orders', 'paid');
 INSERT INTO orders VALUES (10, byoc_test.org_a(), 10);
 SELECT is(byoc_test.events(), NULL, 'dropped triggers make no events');
 SELECT is((SELECT count(*) FROM byoc.webhook_triggers t WHERE t.target = 'orders'::regclass), 1::bigint, 'nor are they listed');
+
+-- A name that another kind of trigger had
+CREATE TABLE renewed (id int PRIMARY KEY, org_id uuid, starts_at timestamptz DEFAULT '2026-07-01 10:00+02');
+SELECT byoc.create_calendar_trigger('renewed', 'Visit', 'starts_at', name => 'notify');
+DROP TRIGGER notify ON renewed;
+SELECT byoc.create_webhook_trigger('renewed', 'visit.created', ARRAY['id'], name => 'notify');
+INSERT INTO renewed VALUES (1, byoc_test.org_a());
+SELECT is(byoc_test.events(), 'visit.created queued {"id": 1}', 'a trigger does what it was made for, not what one of its name did before');
+DROP TRIGGER notify ON renewed;
+SELECT byoc.create_calendar_trigger('renewed', 'Visit', 'starts_at', name => 'notify');
+INSERT INTO renewed VALUES (2, byoc_test.org_a());
+SELECT is((SELECT string_agg(c.credential_type, ' ') FROM byoc.calls c), 'google_calendar', 'the other way round, too');
+DROP TRIGGER notify ON renewed;
+SELECT byoc.create_sms_trigger('renewed', '+14155550100', 'Hello', name => 'notify');
+SELECT is((SELECT count(*) FROM byoc.calendar_trigger_definitions d WHERE d.target = 'renewed'::regclass), 0::bigint, 'whatever the kinds');
+
 SELECT * FROM finish();
 ROLLBACK;
