@@ -106,8 +106,8 @@ COMMENT ON FUNCTION byoc.row_event(byoc.calendar_trigger_definitions, byoc.calen
 
 CREATE FUNCTION byoc.row_key(key_columns text[], row_image jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE
-RETURN (SELECT string_agg(coalesce(row_image ->> k.name, ''), ',' ORDER BY k.n) FROM unnest(key_columns) WITH ORDINALITY AS k (name, n));
-COMMENT ON FUNCTION byoc.row_key(text[], jsonb) IS 'Internal: which row this is: the values of its key, joined by commas.';
+RETURN (SELECT jsonb_agg(row_image -> k.name ORDER BY k.n)::text FROM unnest(key_columns) WITH ORDINALITY AS k (name, n));
+COMMENT ON FUNCTION byoc.row_key(text[], jsonb) IS 'Internal: which row this is: the values of its key, a JSON array.';
 
 CREATE FUNCTION byoc.follow_row(target oid, trigger_name name, org_id uuid, new_row jsonb, old_row jsonb, texts text[], failure text) RETURNS void
 LANGUAGE plpgsql VOLATILE

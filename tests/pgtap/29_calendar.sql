@@ -1,7 +1,7 @@
 -- Calendar events: what may be written, what becomes of it, and events that follow rows.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(109);
+SELECT plan(111);
 
 SELECT byoc_test.add_google(byoc_test.org_a()) AS google \gset
 SELECT byoc_test.add_google(byoc_test.org_b()) AS google_b \gset
@@ -207,13 +207,13 @@ SELECT is(byoc_test.next_call(), 'event.insert Local 2026-03-29T00:30:00Z 2026-0
 -- The application's statement goes on
 SELECT byoc.create_calendar_trigger('appointments', 'Risky', 'until', name => 'risky', condition => '1 / NEW.minutes > 0');
 SELECT lives_ok('INSERT INTO appointments (id, org_id, minutes, until) VALUES (10, byoc_test.org_a(), 0, now())', 'a condition that fails aborts nothing');
-SELECT is((SELECT e.refusal FROM byoc.calendar_entries e WHERE e.source_key = '10'), 'division by zero', 'the event says so');
+SELECT is((SELECT e.refusal FROM byoc.calendar_entries e WHERE e.source_key = '[10]'), 'division by zero', 'the event says so');
 SELECT byoc.create_calendar_trigger('appointments', 'Strict', 'until', name => 'strict', attendees => '{{email}}', on_error => 'raise', condition => 'NEW.until IS NOT NULL AND NEW.minutes > 1');
 SELECT byoc_test.refused($$INSERT INTO appointments (id, org_id, until, email) VALUES (11, byoc_test.org_a(), now(), 'x')$$, '22023', 'no e-mail address', 'unless it is to');
 
 ALTER TABLE appointments DROP COLUMN email;
 SELECT lives_ok('INSERT INTO appointments (id, org_id, day) VALUES (12, byoc_test.org_a(), ''2026-07-01'')', 'a definition that does not fit the table any more aborts nothing');
-SELECT matches((SELECT e.refusal FROM byoc.calendar_entries e WHERE e.source_key = '12' AND e.source_trigger = 'days'), 'no column "email"', 'the event says so, too');
+SELECT matches((SELECT e.refusal FROM byoc.calendar_entries e WHERE e.source_key = '[12]' AND e.source_trigger = 'days'), 'no column "email"', 'the event says so, too');
 ALTER TABLE appointments ADD COLUMN email text;
 
 -- Checked when it is made
@@ -250,7 +250,15 @@ INSERT INTO owned VALUES (1, byoc_test.org_a());
 SET LOCAL ROLE byoc_test_tenant;
 INSERT INTO owned VALUES (2, byoc_test.org_a());
 RESET ROLE;
-SELECT is((SELECT string_agg(e.source_key, ',') FROM byoc.calendar_entries e WHERE e.source_table = 'public.owned'), '2', 'a condition runs with the rights of who changes the row');
+SELECT is((SELECT string_agg(e.source_key, ',') FROM byoc.calendar_entries e WHERE e.source_table = 'public.owned'), '[2]', 'a condition runs with the rights of who changes the row');
+
+-- Keys of several columns
+CREATE TABLE seats (room text, number text, org_id uuid, starts_at timestamptz DEFAULT '2026-07-01 10:00+02', PRIMARY KEY (room, number));
+SELECT byoc.create_calendar_trigger('seats', '{{room}}|{{number}}', 'starts_at');
+INSERT INTO seats VALUES ('a', 'b,c', byoc_test.org_a());
+SELECT lives_ok($$INSERT INTO seats VALUES ('a,b', 'c', byoc_test.org_a())$$, 'keys that look alike when joined are two rows');
+DELETE FROM seats WHERE room = 'a';
+SELECT is((SELECT string_agg(e.summary, ' ') FROM byoc.calendar_entries e WHERE e.source_table = 'public.seats' AND e.cancelled_at IS NULL), 'a,b|c', 'each with its own event');
 
 -- Pruned
 SELECT byoc_test.act_as(byoc_test.org_a(), 'member');
