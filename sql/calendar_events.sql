@@ -16,6 +16,7 @@ CREATE TABLE byoc.calendar_entries (
     recurrence text[],
     attendees text[],
     send_updates text,
+    source regclass,
     source_table text,
     source_trigger text,
     source_key text,
@@ -26,9 +27,10 @@ CREATE TABLE byoc.calendar_entries (
     PRIMARY KEY (org_id, id)
 );
 COMMENT ON TABLE byoc.calendar_entries IS 'Events as the application wants them. Tenants and applications use the view byoc.calendar_events.';
-COMMENT ON COLUMN byoc.calendar_entries.source_key IS 'Which row of source_table it follows, by source_trigger: the values of its key, a JSON array.';
+COMMENT ON COLUMN byoc.calendar_entries.source IS 'The table that it follows a row of, whatever that is called; source_table: its name when the event was made.';
+COMMENT ON COLUMN byoc.calendar_entries.source_key IS 'Which row of source it follows, by source_trigger: the values of its key, a JSON array.';
 COMMENT ON COLUMN byoc.calendar_entries.refusal IS 'Why the row that it follows makes no event; NULL: it does.';
-CREATE UNIQUE INDEX calendar_entries_source ON byoc.calendar_entries (org_id, source_table, source_trigger, source_key)
+CREATE UNIQUE INDEX calendar_entries_source ON byoc.calendar_entries (org_id, source, source_trigger, source_key)
     WHERE source_trigger IS NOT NULL AND cancelled_at IS NULL;
 ALTER TABLE byoc.calendar_entries ENABLE ROW LEVEL SECURITY;
 SELECT pg_extension_config_dump('byoc.calendar_entries', '');

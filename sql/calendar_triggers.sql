@@ -117,7 +117,7 @@ DECLARE
     none CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
     definition byoc.calendar_trigger_definitions;
     webhook byoc.webhook_trigger_definitions;
-    source CONSTANT text := (SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target);
+    source_name CONSTANT text := (SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = target);
     old_org uuid;
     key text;
     stored byoc.calendar_entries;
@@ -125,7 +125,7 @@ DECLARE
 BEGIN
     SELECT d.* INTO webhook FROM byoc.webhook_trigger_definitions d WHERE d.target = follow_row.target AND d.name = trigger_name;
     IF FOUND THEN
-        PERFORM byoc.follow_webhook_row(webhook, source, org_id, coalesce(new_row, old_row), failure) WHERE texts IS NOT NULL OR failure IS NOT NULL;
+        PERFORM byoc.follow_webhook_row(webhook, source_name, org_id, coalesce(new_row, old_row), failure) WHERE texts IS NOT NULL OR failure IS NOT NULL;
         RETURN;
     END IF;
     SELECT d.* INTO definition FROM byoc.calendar_trigger_definitions d WHERE d.target = follow_row.target AND d.name = trigger_name;
@@ -133,7 +133,7 @@ BEGIN
     old_org := coalesce((old_row ->> definition.org_column)::uuid, none);
     IF old_row IS NOT NULL THEN
         SELECT e.* INTO stored FROM byoc.calendar_entries e
-        WHERE e.org_id = old_org AND e.source_table = source AND e.source_trigger = trigger_name
+        WHERE e.org_id = old_org AND e.source = follow_row.target AND e.source_trigger = trigger_name
           AND e.source_key = byoc.row_key(definition.key_columns, old_row) AND e.cancelled_at IS NULL
         FOR UPDATE;
     END IF;
@@ -152,7 +152,8 @@ BEGIN
     IF entry.id IS NULL THEN
         entry.org_id := coalesce(org_id, none);
         entry.id := byoc.uuid_v7();
-        entry.source_table := source;
+        entry.source := target;
+        entry.source_table := source_name;
         entry.source_trigger := trigger_name;
         entry.created_at := now();
         entry.updated_at := now();

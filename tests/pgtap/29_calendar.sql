@@ -1,7 +1,7 @@
 -- Calendar events: what may be written, what becomes of it, and events that follow rows.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(111);
+SELECT plan(112);
 
 SELECT byoc_test.add_google(byoc_test.org_a()) AS google \gset
 SELECT byoc_test.add_google(byoc_test.org_b()) AS google_b \gset
@@ -259,6 +259,12 @@ INSERT INTO seats VALUES ('a', 'b,c', byoc_test.org_a());
 SELECT lives_ok($$INSERT INTO seats VALUES ('a,b', 'c', byoc_test.org_a())$$, 'keys that look alike when joined are two rows');
 DELETE FROM seats WHERE room = 'a';
 SELECT is((SELECT string_agg(e.summary, ' ') FROM byoc.calendar_entries e WHERE e.source_table = 'public.seats' AND e.cancelled_at IS NULL), 'a,b|c', 'each with its own event');
+ALTER TABLE seats RENAME TO places;
+CREATE SCHEMA byoc_test_moved;
+ALTER TABLE places SET SCHEMA byoc_test_moved;
+UPDATE byoc_test_moved.places SET starts_at = '2026-07-02 10:00+02';
+SELECT is((SELECT string_agg(concat_ws(' ', e.summary, e.starts_at AT TIME ZONE 'UTC'), ', ') FROM byoc.calendar_entries e WHERE e.source = 'byoc_test_moved.places'::regclass AND e.cancelled_at IS NULL),
+          'a,b|c 2026-07-02 08:00:00', 'an event goes on following its row when the table is renamed');
 
 -- Pruned
 SELECT byoc_test.act_as(byoc_test.org_a(), 'member');
