@@ -63,6 +63,14 @@ RETURN CASE kind WHEN 'timestamp without time zone' THEN value::timestamp AT TIM
 COMMENT ON FUNCTION byoc.row_time(text, text, text) IS
     'Internal: a column''s time; one without a zone is meant in the event''s. NULL for a date, which is no time.';
 
+CREATE FUNCTION byoc.later_in_zone(start timestamptz, duration interval, time_zone text) RETURNS timestamptz
+LANGUAGE sql STABLE
+-- An hour is 60 minutes across a change of the clocks, a day ends when the clock shows the same.
+RETURN CASE date_trunc('day', duration) WHEN interval '0' THEN start
+       ELSE (start AT TIME ZONE time_zone + date_trunc('day', duration)) AT TIME ZONE time_zone END + (duration - date_trunc('day', duration));
+COMMENT ON FUNCTION byoc.later_in_zone(timestamptz, interval, text) IS
+    'Internal: so much later, with days and months as they pass in that zone and not in the session''s.';
+
 CREATE FUNCTION byoc.row_event(definition byoc.calendar_trigger_definitions, entry byoc.calendar_entries, new_row jsonb, texts text[])
 RETURNS byoc.calendar_entries
 LANGUAGE plpgsql STABLE
@@ -93,7 +101,7 @@ BEGIN
         entry.ends_at := NULL;
     ELSE
         entry.starts_at := byoc.row_time(kind, new_row ->> definition.starts_at, entry.time_zone);
-        entry.ends_at := CASE WHEN definition.ends_at IS NULL THEN entry.starts_at + definition.duration
+        entry.ends_at := CASE WHEN definition.ends_at IS NULL THEN byoc.later_in_zone(entry.starts_at, definition.duration, entry.time_zone)
                               ELSE byoc.row_time(ends_kind, new_row ->> definition.ends_at, entry.time_zone) END;
         entry.starts_on := NULL;
         entry.ends_on := NULL;

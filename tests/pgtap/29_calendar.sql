@@ -1,7 +1,7 @@
 -- Calendar events: what may be written, what becomes of it, and events that follow rows.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(112);
+SELECT plan(114);
 
 SELECT byoc_test.add_google(byoc_test.org_a()) AS google \gset
 SELECT byoc_test.add_google(byoc_test.org_b()) AS google_b \gset
@@ -265,6 +265,17 @@ ALTER TABLE places SET SCHEMA byoc_test_moved;
 UPDATE byoc_test_moved.places SET starts_at = '2026-07-02 10:00+02';
 SELECT is((SELECT string_agg(concat_ws(' ', e.summary, e.starts_at AT TIME ZONE 'UTC'), ', ') FROM byoc.calendar_entries e WHERE e.source = 'byoc_test_moved.places'::regclass AND e.cancelled_at IS NULL),
           'a,b|c 2026-07-02 08:00:00', 'an event goes on following its row when the table is renamed');
+
+-- Durations
+CREATE TABLE stays (id int PRIMARY KEY, org_id uuid, starts_at timestamptz);
+SELECT byoc.create_calendar_trigger('stays', 'Stay', 'starts_at', time_zone => 'Europe/Berlin', duration => '1 day 2 hours');
+INSERT INTO stays VALUES (1, byoc_test.org_a(), '2026-03-28 10:00+01');
+SET LOCAL TimeZone = 'Asia/Tokyo';
+INSERT INTO stays VALUES (2, byoc_test.org_a(), '2026-03-28 10:00+01');
+SELECT is((SELECT string_agg(DISTINCT (e.ends_at AT TIME ZONE 'Europe/Berlin')::text, ', ') FROM byoc.calendar_entries e WHERE e.source_table = 'public.stays'),
+          '2026-03-29 12:00:00', 'days pass as in the event''s zone, whatever the session''s');
+RESET TimeZone;
+SELECT is(byoc.later_in_zone('2026-10-25 00:30Z', '1 hour', 'Europe/Berlin'), '2026-10-25 01:30Z'::timestamptz, 'an hour is an hour where the clocks change');
 
 -- Pruned
 SELECT byoc_test.act_as(byoc_test.org_a(), 'member');

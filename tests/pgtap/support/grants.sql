@@ -121,6 +121,7 @@ INSERT INTO byoc_test.functions VALUES
 ('row_time(text,text,text)', '', NULL),
 ('row_event(byoc.calendar_trigger_definitions,byoc.calendar_entries,jsonb,text[])', '', NULL),
 ('row_key(text[],jsonb)', '', NULL),
+('later_in_zone(timestamp with time zone,interval,text)', '', NULL),
 ('follow_row(oid,name,uuid,jsonb,jsonb,text[],text)', '', NULL),
 ('calendar_events_write()', '', NULL),
 ('move_call_breakers(jsonb)', '', NULL),
