@@ -208,8 +208,11 @@ AS $$
 DECLARE
     entry byoc.calendar_entries;
 BEGIN
+    -- Once, but for one that could not be taken away: that is tried again.
     UPDATE byoc.calendar_entries e SET cancelled_at = clock_timestamp(), updated_at = now()
-    WHERE e.org_id = cancel_calendar_entry.org_id AND e.id = cancel_calendar_entry.id AND e.cancelled_at IS NULL
+    WHERE e.org_id = cancel_calendar_entry.org_id AND e.id = cancel_calendar_entry.id
+      AND (e.cancelled_at IS NULL OR (SELECT c.operation = 'event.delete' AND c.status = 'discarded' FROM byoc.calls c
+                                      WHERE c.org_id = e.org_id AND c.subject = e.id ORDER BY c.revision DESC LIMIT 1))
     RETURNING e.* INTO entry;
     IF NOT FOUND THEN
         RETURN;
@@ -222,7 +225,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION byoc.cancel_calendar_entry(uuid, uuid) IS 'Internal: takes an event from its calendar; once.';
+COMMENT ON FUNCTION byoc.cancel_calendar_entry(uuid, uuid) IS 'Internal: takes an event from its calendar; again only if that failed.';
 
 CREATE FUNCTION byoc.prune_calendar(org_id uuid, finished_before timestamptz, batch integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE

@@ -11,6 +11,7 @@ SELECT e.id, e.org_id, e.summary, e.starts_at, e.ends_at, e.starts_on, e.ends_on
        CASE WHEN d.result IS NOT NULL THEN byoc.calendar_event_id(e.id) END AS provider_event_id, d.result ->> 'html_link' AS html_link,
        CASE WHEN e.refusal IS NOT NULL THEN 'refused' ELSE c.error_code END AS error_code, coalesce(e.refusal, c.error_message) AS error_message,
        CASE WHEN c.status = 'paused' THEN 'paused: it came with a restored database (byoc.resume_restored)'
+            WHEN c.finished_at IS NULL AND c.id IS NOT NULL AND e.credential_id IS NULL AND k.id IS NULL THEN 'paused: the organization has no calendar connected'
             WHEN c.finished_at IS NULL AND byoc.is_barred(k.verification_status)
             THEN 'paused: ' || CASE k.verification_status WHEN 'failed' THEN 'the credential failed' ELSE 'the credential is not verified yet' END
                  || coalesce(': ' || k.verification_error, '') END AS waiting_reason,
@@ -123,7 +124,7 @@ BEGIN
     PERFORM byoc.cancel_calendar_entry(org_id, id);
 END
 $$;
-COMMENT ON FUNCTION byoc.cancel_calendar_event(uuid, uuid) IS 'Internal: DELETE on byoc.calendar_events. An event that is cancelled stays so.';
+COMMENT ON FUNCTION byoc.cancel_calendar_event(uuid, uuid) IS 'Internal: DELETE on byoc.calendar_events. An event that is cancelled stays so; one that could not be taken away is tried again.';
 
 CREATE FUNCTION byoc.calendar_events_write() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY INVOKER

@@ -3,7 +3,8 @@
 CREATE VIEW byoc.all_call_health AS
 SELECT w.org_id, w.credential_type, nullif(w.credential_id, '00000000-0000-0000-0000-000000000000') AS credential_id, w.waiting, w.oldest_waiting, w.retrying, w.running,
        CASE WHEN b.paused_until > clock_timestamp() THEN b.paused_until END AS paused_until, coalesce(b.failures, 0) AS failures,
-       CASE WHEN byoc.is_barred(k.verification_status)
+       CASE WHEN w.credential_id = '00000000-0000-0000-0000-000000000000' AND k.id IS NULL THEN 'the organization has no default credential of that type'
+            WHEN byoc.is_barred(k.verification_status)
             THEN CASE k.verification_status WHEN 'failed' THEN 'the credential failed' ELSE 'the credential is not verified yet' END
                  || coalesce(': ' || k.verification_error, '') END AS paused
 FROM (SELECT c.org_id, c.credential_type, c.credential_id, count(*) FILTER (WHERE c.status = 'available') AS waiting,

@@ -139,6 +139,8 @@ BEGIN
               AND c.claim_id IS NOT NULL AND c.due_at > started) AS r
     ), open AS MATERIALIZED (
         SELECT l.org_id, l.credential_type, l.credential_id, l.running, l.org_running, l.org_most, k.id AS sender, k.version,
+               -- Somebody may yet give the organization a default one.
+               CASE WHEN k.id IS NULL AND l.credential_id = '00000000-0000-0000-0000-000000000000' THEN byoc.retry_window() ELSE interval '0' END AS waits,
                least(CASE WHEN b.failures IS NULL OR b.failures < byoc.breaker_threshold() THEN per_credential ELSE 1 END - l.running,
                      l.org_most - l.org_running, max_count) AS room
         FROM busy l
@@ -159,7 +161,8 @@ BEGIN
                 FROM (SELECT c.id, c.due_at, EXISTS (SELECT FROM byoc.calls n WHERE n.org_id = c.org_id AND n.subject = c.subject
                                                                               AND n.revision > c.revision) AS is_outdated
                       FROM byoc.calls c
-                      WHERE c.org_id = o.org_id AND c.credential_type = o.credential_type AND c.credential_id = o.credential_id AND c.due_at <= started
+                      WHERE c.org_id = o.org_id AND c.credential_type = o.credential_type AND c.credential_id = o.credential_id
+                        AND c.due_at <= started - o.waits
                         AND NOT EXISTS (SELECT FROM byoc.calls n WHERE n.org_id = c.org_id AND n.subject = c.subject AND n.id <> c.id
                                                                    AND n.claim_id IS NOT NULL AND n.due_at > started)
                       ORDER BY c.due_at LIMIT greatest(o.room, 0) FOR UPDATE OF c SKIP LOCKED) AS f) AS d) AS t
@@ -181,4 +184,4 @@ $$;
 COMMENT ON FUNCTION byoc.claim_calls(integer, interval, integer) IS
     'For byocd: at most max_count calls to make now, fairly between organizations and between credentials of each; at most per_credential of a credential '
     'at a time, and of an organization two thirds of max_count and what is being made. A call comes up again after the lease unless its '
-    'outcome is recorded. credential_id NULL: the organization has none.';
+    'outcome is recorded. credential_id NULL: it cannot be made, as the credential was revoked, or the organization had no default one for byoc.retry_window().';

@@ -74,6 +74,7 @@ SELECT c.id, c.org_id, c.payload ->> 'type' AS event_type, c.payload -> 'data' A
                      ELSE 'queued' END AS status,
        c.attempts::integer AS attempts, c.http_status::integer AS http_status, c.error_code, c.error_message,
        CASE WHEN c.status = 'paused' THEN 'paused: it came with a restored database (byoc.resume_restored)'
+            WHEN c.finished_at IS NULL AND c.id IS NOT NULL AND c.credential_id = '00000000-0000-0000-0000-000000000000' AND k.id IS NULL THEN 'paused: the organization has no webhook'
             WHEN c.finished_at IS NULL AND byoc.is_barred(k.verification_status)
             THEN 'paused: ' || CASE k.verification_status WHEN 'failed' THEN 'the credential failed' ELSE 'the credential is not verified yet' END
                  || coalesce(': ' || k.verification_error, '') END AS waiting_reason,

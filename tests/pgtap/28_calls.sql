@@ -1,7 +1,7 @@
 -- Calls: enqueued, claimed fairly and one at a time for a subject, recorded, tried again; breakers and failing credentials.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(79);
+SELECT plan(81);
 
 SELECT byoc_test.add_stripe(byoc_test.org_a()) AS one \gset
 SELECT byoc_test.add_stripe(byoc_test.org_b()) AS two \gset
@@ -100,7 +100,12 @@ SELECT is(byoc_test.called(), 'a', 'it goes on once the credential is good');
 SELECT is((SELECT c.retry_until > now() + interval '23 hours' FROM byoc.calls c WHERE c.id = :'a'), true, 'with all its time');
 UPDATE byoc.organization_api_credentials SET is_active = false, is_default = false, encrypted_fields = NULL WHERE id = :'one';
 SELECT byoc_test.call('c');
-SELECT is((SELECT count(*) FROM byoc.claim_calls(10, '1 minute', 10) AS c WHERE c.credential_id IS NULL), 1::bigint, 'a call without a credential comes up to be refused');
+SELECT is(byoc_test.called(), NULL, 'a call waits for an organization''s default credential');
+SELECT is((SELECT h.paused FROM byoc.all_call_health h WHERE h.org_id = byoc_test.org_a()), 'the organization has no default credential of that type', 'which shows');
+UPDATE byoc.calls SET due_at = now() - byoc.retry_window() WHERE operation = 'c';
+SELECT byoc_test.call('revoked', credential => :'one');
+SELECT byoc_test.lists('SELECT c.operation FROM byoc.claim_calls(10, ''1 minute'', 10) AS c WHERE c.credential_id IS NULL', ARRAY['c', 'revoked'],
+    'so long; then it comes up to be refused, as one does for a revoked credential');
 DELETE FROM byoc.calls;
 SELECT byoc_test.add_stripe(byoc_test.org_a()) AS one \gset
 SELECT byoc_test.add_stripe(byoc_test.org_a()) AS other \gset

@@ -1,7 +1,7 @@
 -- Calendar events: what may be written, what becomes of it, and events that follow rows.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(114);
+SELECT plan(119);
 
 SELECT byoc_test.add_google(byoc_test.org_a()) AS google \gset
 SELECT byoc_test.add_google(byoc_test.org_b()) AS google_b \gset
@@ -276,6 +276,29 @@ SELECT is((SELECT string_agg(DISTINCT (e.ends_at AT TIME ZONE 'Europe/Berlin')::
           '2026-03-29 12:00:00', 'days pass as in the event''s zone, whatever the session''s');
 RESET TimeZone;
 SELECT is(byoc.later_in_zone('2026-10-25 00:30Z', '1 hour', 'Europe/Berlin'), '2026-10-25 01:30Z'::timestamptz, 'an hour is an hour where the clocks change');
+
+-- A calendar that is not connected any more
+DELETE FROM byoc.calls;
+DELETE FROM byoc.calendar_entries;
+SELECT byoc_test.act_as(byoc_test.org_a(), 'owner');
+INSERT INTO byoc.calendar_events (summary, starts_on, ends_on) VALUES ('Fair', '2999-01-01', '2999-01-01') RETURNING id AS fair \gset
+SELECT byoc_test.claimed_event();
+SELECT byoc_test.end_calls();
+SELECT byoc.revoke_credential(:'google');
+DELETE FROM byoc.calendar_events WHERE id = :'fair';
+SELECT is(byoc_test.claimed_event(), NULL, 'deleting an event waits for a calendar');
+SELECT is((SELECT e.status || ', ' || e.waiting_reason FROM byoc.calendar_events e WHERE e.id = :'fair'), 'cancelling, paused: the organization has no calendar connected', 'and says so');
+UPDATE byoc.calls SET due_at = now() - byoc.retry_window() WHERE due_at IS NOT NULL;
+SELECT byoc_test.claimed_event();
+SELECT byoc_test.end_calls('rejected', '{"error_code": "no_credential"}');
+SELECT is(byoc_test.event_state(:'fair'), 'failed no_credential https://calendar.example.test/e', 'not for ever');
+SELECT byoc_test.add_google(byoc_test.org_a());
+SELECT byoc_test.act_as(byoc_test.org_a());
+DELETE FROM byoc.calendar_events WHERE id = :'fair';
+SELECT is(byoc_test.claimed_event() ->> 'operation', 'event.delete', 'deleting it once more tries again');
+SELECT byoc_test.end_calls();
+DELETE FROM byoc.calendar_events WHERE id = :'fair';
+SELECT is(byoc_test.claimed_event(), NULL, 'until it is gone');
 
 -- Pruned
 SELECT byoc_test.act_as(byoc_test.org_a(), 'member');
