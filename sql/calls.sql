@@ -18,6 +18,7 @@ CREATE TABLE byoc.calls (
     revision integer NOT NULL,
     payload jsonb NOT NULL CHECK (jsonb_typeof(payload) = 'object'),
     status byoc.call_status NOT NULL DEFAULT 'available',
+    send_at timestamptz NOT NULL DEFAULT now(),
     due_at timestamptz DEFAULT now(),
     retry_until timestamptz,
     attempts smallint NOT NULL DEFAULT 0,
@@ -42,6 +43,7 @@ COMMENT ON TABLE byoc.calls IS 'Calls to providers, waiting and finished.';
 COMMENT ON COLUMN byoc.calls.credential_id IS 'Credential to use; the nil UUID: the organization''s default of that type when it is made.';
 COMMENT ON COLUMN byoc.calls.subject IS
     'What it is about. Of the calls about one subject only the last revision is made, and not while another one is being made.';
+COMMENT ON COLUMN byoc.calls.send_at IS 'Never made before, whatever happens to it.';
 COMMENT ON COLUMN byoc.calls.due_at IS 'Not made before; running: when its lease ends. NULL: it is not to be made.';
 COMMENT ON COLUMN byoc.calls.retry_until IS 'Until when it is tried again; set by the first attempt.';
 COMMENT ON COLUMN byoc.calls.claim_id IS 'Claim that is making it; a result from any other claim is ignored.';
@@ -85,10 +87,11 @@ BEGIN
         WHERE c.org_id = enqueue_call.org_id AND c.subject = enqueue_call.subject AND c.status IN ('available', 'retryable', 'paused');
         SELECT max(c.revision) + 1 INTO revision FROM byoc.calls c WHERE c.org_id = enqueue_call.org_id AND c.subject = enqueue_call.subject;
     END IF;
-    INSERT INTO byoc.calls (org_id, id, credential_type, credential_id, operation, subject, revision, payload, due_at, source_table)
+    INSERT INTO byoc.calls (org_id, id, credential_type, credential_id, operation, subject, revision, payload, send_at, due_at, source_table)
     VALUES (enqueue_call.org_id, enqueue_call.id, enqueue_call.credential_type,
             coalesce(enqueue_call.credential_id, '00000000-0000-0000-0000-000000000000'), enqueue_call.operation,
-            coalesce(enqueue_call.subject, enqueue_call.id), coalesce(revision, 1), enqueue_call.payload, enqueue_call.due_at, enqueue_call.source_table);
+            coalesce(enqueue_call.subject, enqueue_call.id), coalesce(revision, 1), enqueue_call.payload, enqueue_call.due_at, enqueue_call.due_at,
+            enqueue_call.source_table);
     PERFORM byoc.wake_dispatcher(org_id);
     RETURN id;
 END

@@ -97,7 +97,7 @@ BEGIN
     WHERE m.status = 'queued' AND (org_id IS NULL OR m.org_id = resume_restored.org_id)
       AND byoc.requeue(m.org_id, m.id, ARRAY['queued'], 'resumed');
     WITH due AS (
-        UPDATE byoc.calls c SET status = 'available', due_at = clock_timestamp(), retry_until = NULL
+        UPDATE byoc.calls c SET status = 'available', due_at = greatest(clock_timestamp(), c.send_at), retry_until = NULL
         WHERE c.status = 'paused' AND (org_id IS NULL OR c.org_id = resume_restored.org_id)
         RETURNING c.org_id
     )

@@ -124,7 +124,7 @@ BEGIN
     END IF;
     -- One that is being sent is not even locked: whoever records its outcome would wait for this transaction.
     UPDATE byoc.calls c
-    SET status = to_status, due_at = CASE to_status WHEN 'available' THEN clock_timestamp() END,
+    SET status = to_status, due_at = CASE to_status WHEN 'available' THEN greatest(clock_timestamp(), c.send_at) END,
         finished_at = CASE to_status WHEN 'cancelled' THEN clock_timestamp() END, retry_until = NULL
     WHERE c.org_id = of_org AND c.id = change_webhook.id AND c.credential_type = 'webhook' AND c.status = ANY (from_status);
     IF NOT FOUND THEN
@@ -153,4 +153,4 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT byoc.change_webhook(retry_webhook.id, ARRAY['discarded', 'cancelled'], 'available');
 $$;
-COMMENT ON FUNCTION byoc.retry_webhook(uuid) IS 'Sends a webhook event again that failed or was cancelled, with the same webhook-id.';
+COMMENT ON FUNCTION byoc.retry_webhook(uuid) IS 'Sends a webhook event again that failed or was cancelled, with the same webhook-id, not before its send_at.';

@@ -1,7 +1,7 @@
 -- Calls: enqueued, claimed fairly and one at a time for a subject, recorded, tried again; breakers and failing credentials.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(81);
+SELECT plan(82);
 
 SELECT byoc_test.add_stripe(byoc_test.org_a()) AS one \gset
 SELECT byoc_test.add_stripe(byoc_test.org_b()) AS two \gset
@@ -249,17 +249,19 @@ DELETE FROM byoc.calls;
 
 -- Restored, shredded
 SELECT byoc_test.call('waiting') AS waiting \gset
+SELECT byoc_test.call('future', due_at => now() + interval '1 hour') AS future \gset
 SELECT byoc_test.call('done') AS done \gset
 UPDATE byoc.calls SET status = 'completed', due_at = NULL, finished_at = now() WHERE id = :'done';
 INSERT INTO byoc.installation (system_identifier, database_oid) VALUES (1, 1);
 SELECT byoc_test.refused('SELECT byoc_test.called()', '55000', 'copy', 'a copied database makes no calls');
-SELECT is(byoc.adopt_installation(), 1::bigint, 'adopted, it counts those that wait');
+SELECT is(byoc.adopt_installation(), 2::bigint, 'adopted, it counts those that wait');
 SELECT is(byoc_test.call_state(:'waiting') || ', ' || byoc_test.call_state(:'done'), 'paused 0, completed 0', 'and pauses them');
 SELECT is(byoc_test.called(), NULL, 'so nothing is made');
 SELECT byoc_test.act_as(byoc_test.org_a());
 SELECT is(byoc.resume_restored(byoc_test.org_b()), 0::bigint, 'another organization can be resumed');
-SELECT is(byoc.resume_restored(), 1::bigint, 'or all');
+SELECT is(byoc.resume_restored(), 2::bigint, 'or all');
 SELECT is(byoc_test.called(), 'waiting', 'then they are made');
+SELECT ok(byoc_test.call_due_in(:'future') > interval '50 minutes', 'those for later still later');
 SELECT byoc_test.call('shredded') AS shredded \gset
 SELECT byoc.shred_organization(byoc_test.org_a());
 SELECT is(byoc_test.call_state(:'shredded') || ', ' || byoc_test.call_state(:'waiting'), 'cancelled 0 shredded, running 1', 'a shredded organization''s calls are cancelled but for those on their way');

@@ -1,7 +1,7 @@
 -- Webhooks: credentials, byoc.call_webhook, what byoc.webhook_calls shows, cancelling and sending again.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(77);
+SELECT plan(78);
 
 CREATE FUNCTION byoc_test.webhook_fields(changes jsonb DEFAULT '{}') RETURNS jsonb LANGUAGE sql AS $$
     SELECT jsonb_build_object('url', 'https://app.example.org/hooks', 'secret', 'whsec_' || repeat('A', 32)) || changes;
@@ -69,6 +69,9 @@ SELECT byoc_test.refused(format('SELECT byoc.retry_webhook(%L)', :'event'), 'P00
 SELECT byoc_test.act_as(byoc_test.org_a(), 'member');
 SELECT byoc.call_webhook('later', send_at => now() + interval '1 hour', credential_id => :'second') AS later \gset
 SELECT is((SELECT (c.status, c.credential_id)::text FROM byoc.webhook_calls c WHERE c.id = :'later'), format('(scheduled,%s)', :'second'), 'an event may be for later, and for another address');
+SELECT byoc.cancel_webhook(:'later');
+SELECT byoc.retry_webhook(:'later');
+SELECT is((SELECT (c.status, c.next_at = now() + interval '1 hour')::text FROM byoc.webhook_calls c WHERE c.id = :'later'), '(scheduled,t)', 'cancelled and taken up again it is still for later');
 
 -- What a receiver gets
 RESET ROLE;
