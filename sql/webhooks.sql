@@ -116,11 +116,21 @@ AS $$
 DECLARE
     of_org uuid := byoc.current_org_id();
     found_status text;
+    obstacle text;
 BEGIN
     IF byoc.sees_all_organizations() THEN
         SELECT c.org_id INTO of_org FROM byoc.calls c WHERE c.id = change_webhook.id AND c.credential_type = 'webhook';
     ELSE
         PERFORM byoc.require_organization(of_org);
+    END IF;
+    IF to_status = 'available' THEN
+        SELECT CASE WHEN c.error_code = 'refused_row' THEN c.error_message
+                    WHEN NOT EXISTS (SELECT FROM byoc.organizations o WHERE o.id = c.org_id AND o.shredded_at IS NULL) THEN 'the organization was shredded' END
+        INTO obstacle
+        FROM byoc.calls c WHERE c.org_id = of_org AND c.id = change_webhook.id AND c.credential_type = 'webhook';
+        IF obstacle IS NOT NULL THEN
+            RAISE EXCEPTION 'webhook event % can never be sent: %', id, obstacle USING ERRCODE = 'object_not_in_prerequisite_state';
+        END IF;
     END IF;
     -- One that is being sent is not even locked: whoever records its outcome would wait for this transaction.
     UPDATE byoc.calls c

@@ -1,7 +1,7 @@
 -- Webhooks: credentials, byoc.call_webhook, what byoc.webhook_calls shows, cancelling and sending again.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(78);
+SELECT plan(79);
 
 CREATE FUNCTION byoc_test.webhook_fields(changes jsonb DEFAULT '{}') RETURNS jsonb LANGUAGE sql AS $$
     SELECT jsonb_build_object('url', 'https://app.example.org/hooks', 'secret', 'whsec_' || repeat('A', 32)) || changes;
@@ -115,5 +115,7 @@ RESET ROLE;
 SELECT byoc_test.no_context();
 SELECT byoc.shred_organization(byoc_test.org_a());
 SELECT byoc_test.refused($$SELECT byoc.call_webhook('a', org_id => byoc_test.org_a())$$, '23503', 'was shredded', 'a shredded organization has no events any more');
+SELECT byoc_test.refused(format('SELECT byoc.retry_webhook(%L)', :'gone'), '55000', 'can never be sent: the organization was shredded', 'nor does it get its old ones again');
+
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,7 +1,7 @@
 -- Webhook events of an application's rows: byoc.create_webhook_trigger.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(42);
+SELECT plan(44);
 
 CREATE TABLE orders (id int, org_id uuid, total numeric, note text, divisor int DEFAULT 1);
 GRANT ALL ON orders TO byoc_test_admin, byoc_test_tenant;
@@ -123,6 +123,15 @@ SELECT is((SELECT string_agg(c.credential_type, ' ') FROM byoc.calls c), 'google
 DROP TRIGGER notify ON renewed;
 SELECT byoc.create_sms_trigger('renewed', '+14155550100', 'Hello', name => 'notify');
 SELECT is((SELECT count(*) FROM byoc.calendar_trigger_definitions d WHERE d.target = 'renewed'::regclass), 0::bigint, 'whatever the kinds');
+
+-- Refused rows
+TRUNCATE renewed;
+DELETE FROM byoc.calls;
+DROP TRIGGER notify ON renewed;
+SELECT byoc.create_webhook_trigger('renewed', 'visit.created', condition => '1 / (NEW.id - 7) IS NOT NULL');
+INSERT INTO renewed VALUES (7, byoc_test.org_a());
+SELECT byoc_test.refused((SELECT format('SELECT byoc.retry_webhook(%L)', c.id) FROM byoc.calls c), '55000', 'can never be sent: division by zero', 'a row that made no event cannot be sent again');
+SELECT is(byoc_test.events(), 'visit.created failed null division by zero', 'it stays what it is');
 
 SELECT * FROM finish();
 ROLLBACK;
