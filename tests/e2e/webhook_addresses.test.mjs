@@ -77,7 +77,11 @@ test('byoc.require_verified off does not open the door: an event fails the crede
   const credential = await add(`http://127.0.0.1:${inner.port}/`);
   const id = await stack.db.value('SELECT byoc.call_webhook($1, credential_id => $2, org_id => $3)', ['sneaky', credential, org]);
   await stack.verified({ credential }, 'failed');
-  const [found] = await stack.db.rows('SELECT * FROM byoc.webhook_calls WHERE id = $1', [id]);
+  let found;
+  await until('the event to come back', async () => {
+    [found] = await stack.db.rows('SELECT * FROM byoc.webhook_calls WHERE id = $1', [id]);
+    return found.status !== 'sending';
+  });
   assert.equal(found.status, 'queued');
   assert.match(found.waiting_reason, /may not be called/);
   assert.equal(inner.connections, 0);
