@@ -61,6 +61,8 @@ async function whileHolding(t, what, held, others) {
 
 test('webhook events that a tenant holds on to', async (t) => {
   const own = await db.value(`SELECT id FROM byoc.webhook_calls WHERE org_id = '${A}'`);
+  await db.query(`SELECT byoc.add_credential('webhook', '{"url": "https://app.example.org/", "secret": "whsec_${'A'.repeat(32)}"}'::jsonb, NULL, '${B}');
+    UPDATE byoc.organization_api_credentials SET verification_status = 'verified' WHERE credential_type = 'webhook'`);
   const claimed = [];
   await dispatcher.query('BEGIN');
   await whileHolding(t, 'cancels an event', `SELECT byoc.cancel_webhook('${own}'), byoc.call_webhook('more', idempotency_key => 'victim-key')`, [
