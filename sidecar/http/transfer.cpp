@@ -83,6 +83,11 @@ Transfer::Transfer(const Options& options)
   set(easy, CURLOPT_SOCKOPTDATA, this);
   set(easy, CURLOPT_SOCKOPTFUNCTION, &Transfer::on_socket_made);
   set(easy, CURLOPT_MAXAGE_CONN, longest_idle_s);
+#if LIBCURL_VERSION_NUM >= 0x075700
+  // libcurl resolves in a thread. One that still waits for a tenant's name server when the request is over ends by
+  // itself: the loop does not wait for it.
+  set(easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
   set(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(options.request_timeout.count()));
   if (options.no_proxy) set(easy, CURLOPT_NOPROXY, options.no_proxy->c_str());
   set(easy, CURLOPT_ERRORBUFFER, error_.data());

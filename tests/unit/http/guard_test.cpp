@@ -4,9 +4,11 @@
 #include <netdb.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdlib>
 #include <map>
 #include <mutex>
+#include <string_view>
 
 #include "http/client.h"
 #include "support/tiny_server.h"
@@ -28,11 +30,53 @@ std::vector<std::string> next_answer(const std::string& name) {
   return answer;
 }
 
+// A name server that says nothing until the test is over with it.
+struct SilentNameServer {
+  static constexpr const char* name = "silent.test";
+  // Longer than any request of these tests.
+  static constexpr std::chrono::seconds patience{120};
+
+  void resolve() {
+    std::unique_lock lock(mutex);
+    ++asked;
+    changed.notify_all();
+    changed.wait_for(lock, patience, [this] { return speaks; });
+    ++answered;
+    changed.notify_all();
+  }
+  int asked_so_far() {
+    const std::lock_guard lock(mutex);
+    return asked;
+  }
+  int answered_so_far() {
+    const std::lock_guard lock(mutex);
+    return answered;
+  }
+  void speak() {
+    std::unique_lock lock(mutex);
+    speaks = true;
+    changed.notify_all();
+    changed.wait(lock, [this] { return answered == asked; });
+    speaks = false;
+    asked = answered = 0;
+  }
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool speaks = false;
+  int asked = 0;
+  int answered = 0;
+} silent;
+
 }  // namespace
 
 // Takes the place of the C library's, for libcurl too.
 extern "C" int getaddrinfo(const char* node, const char* service, const addrinfo* hints, addrinfo** result) {
   static const auto real = reinterpret_cast<Resolve>(dlsym(RTLD_NEXT, "getaddrinfo"));
+  if (node != nullptr && std::string_view(node) == SilentNameServer::name) {
+    silent.resolve();
+    return EAI_AGAIN;
+  }
   const auto addresses = next_answer(node == nullptr ? "" : node);
   if (addresses.empty()) return real(node, service, hints, result);
   addrinfo** end = result;
@@ -60,6 +104,7 @@ class GuardTest : public testing::Test {
  protected:
   void SetUp() override { setenv("no_proxy", "", 1); }
   void TearDown() override {
+    silent.speak();
     for (const char* variable : {"http_proxy", "https_proxy", "all_proxy", "ALL_PROXY", "no_proxy"}) unsetenv(variable);
     const std::lock_guard lock(names_mutex);
     names.clear();
@@ -206,6 +251,32 @@ TEST_F(GuardTest, NoProxyOfTheEnvironmentLeadsAround) {
   EXPECT_TRUE(send(*client, url("outer.test", outer)).ok());
   EXPECT_EQ(outer.connections(), 1);
   EXPECT_EQ(proxy.connections(), 1);
+}
+
+// Whatever ends the request first, the loop does not wait for the resolver's thread, which outlives the client here.
+TEST_F(GuardTest, ASilentNameServerHoldsNothingUp) {
+  const std::string url = std::string("https://") + SilentNameServer::name + "/";
+  {
+    CurlClient impatient(loop, {100ms, 4, "byocd-test"});
+    const auto result = send(impatient, url);
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(result.error().reason, Reason::timeout) << result.error().message;
+    EXPECT_FALSE(result.error().possibly_written);
+    EXPECT_EQ(silent.answered_so_far(), 0) << "ended by its time";
+  }
+  {
+    const auto client = make_client({});
+    std::unique_ptr<Timer> look;
+    look = loop.make_timer([&] {
+      if (silent.asked_so_far() == 2) return client->cancel_all();
+      look->start(10ms);
+    });
+    look->start(10ms);
+    const auto result = send(*client, url);
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(result.error().kind, Kind::cancelled);
+    EXPECT_EQ(silent.answered_so_far(), 0) << "broken off";
+  }
 }
 
 TEST_F(GuardTest, LittleOfAnAnswerIsKept) {
