@@ -20,6 +20,8 @@ constexpr std::size_t longest_body = 4 << 20;
 constexpr std::size_t longest_untrusted_body = 64 << 10;
 // A server may drop idle connections without a word; older ones are not used again.
 constexpr long longest_idle_s = 30;
+// Of what a server may say; who reads it can reckon with that.
+constexpr curl_off_t longest_retry_after_s = 24 * 60 * 60;
 // Less than the time after which a message that the provider does not list counts as not sent.
 constexpr std::chrono::milliseconds longest_unacknowledged{10'000};
 
@@ -180,7 +182,7 @@ HttpResult Transfer::finish(CURLcode code, bool cancelled) {
     response_.status = static_cast<int>(status);
     curl_off_t retry_after = 0;
     curl_easy_getinfo(easy_.get(), CURLINFO_RETRY_AFTER, &retry_after);
-    if (retry_after > 0) response_.retry_after = std::chrono::seconds(retry_after);
+    if (retry_after > 0) response_.retry_after = std::chrono::seconds(std::min(retry_after, longest_retry_after_s));
     return std::exchange(response_, {});
   }
   if (too_late_)

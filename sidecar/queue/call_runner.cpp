@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "../log.h"
+#include "retry_policy.h"
 
 namespace byocd {
 
@@ -158,6 +159,7 @@ void CallRunner::finish(const RunPtr& run, CallOutcome outcome) {
   else  // Not the provider's sentence: it may quote what was sent.
     log::info("call {} of organization {} ({}): {} ({}), attempt {}", call.id, call.org_id, call.operation,
               to_string(outcome.kind), outcome.error_code.value_or("no code"), call.attempt);
+  if (outcome.retry_after) outcome.retry_after = std::min(*outcome.retry_after, longest_retry_after);
   --running_;
   recorder_.add({call.org_id, call.id, call.claim_id, std::move(outcome)});
 }

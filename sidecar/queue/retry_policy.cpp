@@ -12,7 +12,6 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds first_wait{100};
 constexpr milliseconds longest_wait{30'000};
-constexpr milliseconds longest_retry_after{3'600'000};
 // 100 ms doubled nine times passes the cap; more doublings would only overflow.
 constexpr int most_doublings = 9;
 

@@ -7,6 +7,9 @@
 
 namespace byocd {
 
+/// What a provider asks for beyond this (Retry-After) is not believed.
+constexpr std::chrono::milliseconds longest_retry_after{3'600'000};
+
 /// Twilio's advice (https://www.twilio.com/docs/usage/rate-limits): 100 ms, doubling, with jitter, at most 30 s.
 /// Equal jitter: half of the wait is fixed, half is random, so that clients that failed together do not return
 /// together. What the provider asked for (Retry-After) is the least, up to an hour.

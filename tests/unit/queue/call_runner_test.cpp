@@ -36,6 +36,7 @@ class StubProvider final : public CallProvider {
     if (!result) return call_outcome_of_failure(result.error());
     CallOutcome outcome;
     outcome.http_status = result->status;
+    outcome.retry_after = result->retry_after;
     outcome.kind = result->status < 300 ? Kind::accepted : Kind::rejected;
     if (result->status == 302) outcome.kind = Kind::next;
     outcome.next_step = step + 1;
@@ -137,6 +138,17 @@ TEST_F(CallRunnerTest, GoesFromStepToStepButNotForEver) {
   http.answer(302, "");
   EXPECT_TRUE(http.calls.empty());
   EXPECT_EQ(recorded().front().outcome.error_code, "endless");
+}
+
+TEST_F(CallRunnerTest, BelievesNoRetryAfterBeyondAnHour) {
+  for (const auto& [said, believed] : {std::pair(7s, 7s), std::pair(86'400s, 3'600s)}) {
+    begin();
+    HttpResponse response;
+    response.status = 503;
+    response.retry_after = said;
+    http.answer(std::move(response));
+    EXPECT_EQ(recorded().front().outcome.retry_after, believed);
+  }
 }
 
 TEST_F(CallRunnerTest, SaysWhyNoRequestIsMade) {
