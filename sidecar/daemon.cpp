@@ -413,7 +413,7 @@ void Daemon::begin_drain() {
 
 bool Daemon::settled() const {
   return !claimer_.claiming() && dispatcher_.in_flight() == 0 && verifier_.running() == 0 &&
-         reconciler_.running() == 0 && call_runner_.settled() && revoker_.running() == 0 && google_.pending() == 0 &&
+         reconciler_.running() == 0 && call_runner_.settled() && revoker_.settled() && google_.pending() == 0 &&
          recorder_.unrecorded() == 0 && receipt_recorder_.unrecorded() == 0 && status_webhook_.pending() == 0 &&
          (status_poller_.settled() || !receipt_gateway_.ready());
 }

@@ -19,7 +19,10 @@ ProviderRevoker::ProviderRevoker(Parts parts, std::chrono::milliseconds poll_int
     : parts_(parts), poll_interval_(poll_interval), timer_(parts.timers.make_timer([this] { claim(); })) {}
 
 void ProviderRevoker::wake() {
-  if (!stopped_ && !claiming_ && parts_.gateway.ready()) timer_->start(wake_delay);
+  const auto soon = parts_.timers.now() + wake_delay;
+  if (stopped_ || claiming_ || !parts_.gateway.ready() || (timer_->pending() && next_look_ <= soon)) return;
+  next_look_ = soon;
+  timer_->start(wake_delay);
 }
 
 void ProviderRevoker::stop() {
@@ -28,6 +31,7 @@ void ProviderRevoker::stop() {
 }
 
 void ProviderRevoker::claim() {
+  next_look_ = parts_.timers.now() + poll_interval_;
   timer_->start(poll_interval_);
   if (claiming_ || running_ >= most_requests || !parts_.gateway.ready()) return;
   claiming_ = true;
@@ -37,6 +41,7 @@ void ProviderRevoker::claim() {
       if (!result.error().connection_lost) log::error("claiming revocations failed: {}", result.error().text());
       return;
     }
+    if (stopped_) return;  // they come up again after their lease
     for (auto& revocation : *result) revoke(std::move(revocation));
   });
 }

@@ -22,10 +22,11 @@ class ProviderRevoker {
 
   ProviderRevoker(Parts parts, std::chrono::milliseconds poll_interval);
 
-  /// There may be something to do: a NOTIFY, or the connection became ready.
+  /// There may be something to do: a NOTIFY, or the connection became ready. Looks soon, not for every NOTIFY.
   void wake();
   void stop();
-  int running() const { return running_; }
+  /// Whether nothing is on its way.
+  bool settled() const { return running_ == 0 && !claiming_; }
 
  private:
   void claim();
@@ -35,6 +36,7 @@ class ProviderRevoker {
   Parts parts_;
   std::chrono::milliseconds poll_interval_;
   std::unique_ptr<Timer> timer_;
+  Clock::time_point next_look_;
   bool stopped_ = false;
   bool claiming_ = false;
   int running_ = 0;

@@ -36,13 +36,13 @@ class ProviderRevokerTest : public testing::Test {
 TEST_F(ProviderRevokerTest, RevokesAndSaysSo) {
   begin();
   ASSERT_EQ(http.calls.size(), 1u);
-  EXPECT_EQ(revoker.running(), 1);
+  EXPECT_FALSE(revoker.settled());
   EXPECT_EQ(http.answer(200, "{}").body, "token=1%2F%2F000");
   auto record = take_first(gateway.records);
   EXPECT_EQ(record.id, "revocation-1");
   EXPECT_TRUE(record.revoked);
   record.callback(Done{});
-  EXPECT_EQ(revoker.running(), 0);
+  EXPECT_TRUE(revoker.settled());
 }
 
 TEST_F(ProviderRevokerTest, WhatTheProviderDoesNotAnswerIsNotRevoked) {
@@ -77,6 +77,27 @@ TEST_F(ProviderRevokerTest, LooksAtEveryPollAndNotWithoutADatabase) {
   revoker.stop();
   timers.pass(5000ms);
   EXPECT_TRUE(gateway.claims.empty());
+}
+
+TEST_F(ProviderRevokerTest, LooksSoonHoweverOftenItIsWoken) {
+  for (int i = 0; i < 10; ++i) {
+    revoker.wake();
+    timers.pass(10ms);
+  }
+  EXPECT_EQ(gateway.claims.size(), 1u);
+}
+
+TEST_F(ProviderRevokerTest, WhatItGetsAfterItsStopIsLeftToTheLease) {
+  revoker.wake();
+  timers.pass(50ms);
+  revoker.stop();
+  EXPECT_FALSE(revoker.settled());
+  std::vector<Revocation> due;
+  due.push_back({"org-1", "revocation-1", "google_calendar", SecretString("1//000")});
+  take_first(gateway.claims)(std::move(due));
+  EXPECT_TRUE(http.calls.empty());
+  EXPECT_TRUE(gateway.records.empty());
+  EXPECT_TRUE(revoker.settled());
 }
 
 }  // namespace
