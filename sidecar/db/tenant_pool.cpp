@@ -96,14 +96,16 @@ bool TenantPool::any_ready() const {
 
 void TenantPool::serve() {
   while (!waiting_.empty()) {
-    if (loop_.now() - waiting_.front().since > longest_wait || !any_ready()) {
-      refuse_later(std::move(waiting_.front().callback));
-    } else if (Session* session = free_session()) {
-      start(*session, std::move(waiting_.front()));
-    } else {
-      return;
-    }
+    Session* session = free_session();
+    const bool refused = loop_.now() - waiting_.front().since > longest_wait || !any_ready();
+    if (!refused && !session) return;
+    // Out of the queue before it is started: a connection that is lost right then calls this again.
+    Request request = std::move(waiting_.front());
     waiting_.pop_front();
+    if (refused)
+      refuse_later(std::move(request.callback));
+    else
+      start(*session, std::move(request));
   }
 }
 
