@@ -41,5 +41,5 @@ export function tellOutcome() {
   if (outcome === null) return;
   address.searchParams.delete('connect');
   history.replaceState(null, '', address);
-  toast(...(OUTCOMES[outcome] ?? OUTCOMES.failed));
+  toast(...OUTCOMES[Object.hasOwn(OUTCOMES, outcome) ? outcome : 'failed']);
 }

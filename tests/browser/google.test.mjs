@@ -85,6 +85,17 @@ test('who cancels is told, and has nothing', async () => {
   await window.close();
 });
 
+test('an outcome that there is not is a failure like others', async () => {
+  const { page, window } = await settings('Made up');
+  for (const outcome of ['constructor', 'nonsense']) {
+    await page.goto(`${stack.origin}/dashboard/settings?connect=${outcome}`);
+    await page.getByText('Nothing was connected: something went wrong here.').waitFor();
+    assert.equal(page.url(), `${stack.origin}/dashboard/settings`);
+  }
+  assert.deepEqual(window.errors, []);
+  await window.close();
+});
+
 test('a state that was tampered with, another window\'s, or used, connects nothing', async () => {
   const { page, window } = await settings('State');
   const back = new URL(await consent(await setOut(page)));
