@@ -63,9 +63,29 @@ COMMENT ON FUNCTION byoc.move_call_breakers(jsonb) IS
     'Internal: makes the calls of credentials wait whose provider throttles (as long as it asked, an hour at most, or longer each time, up to a minute), or failed '
     'byoc.breaker_threshold() times in a row (up to 10 seconds); an answer ends that.';
 
+CREATE FUNCTION byoc.repeat_overtaken_calls(outcomes jsonb) RETURNS void
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    UPDATE byoc.calls n SET status = 'available', due_at = clock_timestamp(), finished_at = NULL, retry_until = NULL
+    WHERE n.status = 'completed'
+      AND (n.org_id, n.subject) IN (SELECT c.org_id, c.subject FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid)
+                                    JOIN byoc.calls c ON c.org_id = t.org_id AND c.id = t.id)
+      AND NOT EXISTS (SELECT FROM byoc.calls m WHERE m.org_id = n.org_id AND m.subject = n.subject AND m.revision > n.revision)
+      AND EXISTS (SELECT FROM byoc.calls o WHERE o.org_id = n.org_id AND o.subject = n.subject AND o.revision < n.revision
+                                             AND o.status IN ('completed', 'discarded') AND o.finished_at > n.claimed_at);
+$$;
+COMMENT ON FUNCTION byoc.repeat_overtaken_calls(jsonb) IS
+    'Internal: of subjects of which two revisions were on their way at once, has the newest made once more: the provider may have got the older one last.';
+
 CREATE FUNCTION byoc.record_calls(outcomes jsonb) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+-- As byoc.claim_calls: calls are found by their indexes, however many there are.
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET jit = off
 AS $$
 DECLARE
     recorded integer;
@@ -74,6 +94,12 @@ BEGIN
                WHERE t.outcome IS NULL OR t.outcome NOT IN ('accepted', 'rejected', 'bad_credential', 'throttled', 'unavailable', 'returned')) THEN
         RAISE EXCEPTION 'outcome must be accepted, rejected, bad_credential, throttled, unavailable or returned' USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    -- Those about one subject end one after the other.
+    PERFORM FROM byoc.calls c
+    WHERE c.claim_id IS NOT NULL AND (c.org_id, c.subject) IN (
+        SELECT s.org_id, s.subject FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid)
+        JOIN byoc.calls s ON s.org_id = t.org_id AND s.id = t.id)
+    ORDER BY c.org_id, c.id FOR UPDATE;
     PERFORM byoc.move_call_breakers(outcomes);
     PERFORM byoc.fail_credential(c.org_id, c.used_credential_id, c.used_credential_version, c.claimed_at, t.error_code,
                                  coalesce(t.error_message, format('The provider refused the credential (error %s).', t.error_code)))
@@ -104,9 +130,11 @@ BEGIN
         RETURNING c.org_id
     )
     SELECT count(*) INTO recorded FROM changed;
+    PERFORM byoc.repeat_overtaken_calls(outcomes);
     RETURN recorded;
 END
 $$;
 COMMENT ON FUNCTION byoc.record_calls(jsonb) IS
     'For byocd: records what became of claimed calls: accepted, rejected, bad_credential (it fails, and they wait for it), throttled, unavailable or '
-    'returned. The classes in byoc.provider_errors decide which rejected ones are tried again or wait for their credential too. Returns how many were still the caller''s.';
+    'returned. The classes in byoc.provider_errors decide which rejected ones are tried again or wait for their credential too. A call that an older revision '
+    'may have overtaken is made once more. Returns how many were still the caller''s.';

@@ -42,7 +42,8 @@ CREATE TABLE byoc.calls (
 COMMENT ON TABLE byoc.calls IS 'Calls to providers, waiting and finished.';
 COMMENT ON COLUMN byoc.calls.credential_id IS 'Credential to use; the nil UUID: the organization''s default of that type when it is made.';
 COMMENT ON COLUMN byoc.calls.subject IS
-    'What it is about. Of the calls about one subject only the last revision is made, and not while another one is being made.';
+    'What it is about. Of the calls about one subject only the last revision is made, and not while another one is being made; '
+    'once more if an older one may have come after it.';
 COMMENT ON COLUMN byoc.calls.send_at IS 'Never made before, whatever happens to it.';
 COMMENT ON COLUMN byoc.calls.due_at IS 'Not made before; running: when its lease ends. NULL: it is not to be made.';
 COMMENT ON COLUMN byoc.calls.retry_until IS 'Until when it is tried again; set by the first attempt.';
@@ -157,12 +158,13 @@ BEGIN
     ), ready AS MATERIALIZED (
         -- Whoever has least on the way comes first: of the organizations, and within each of its credentials.
         SELECT t.* FROM (
-            SELECT o.org_id, d.id, d.due_at, d.is_outdated, o.sender, o.version, o.org_most,
+            SELECT o.org_id, d.id, d.due_at, d.is_outdated, d.is_unanswered, o.sender, o.version, o.org_most,
                    o.org_running + row_number() OVER (PARTITION BY o.org_id ORDER BY o.running + d.turn, d.due_at) AS turn
             FROM open o CROSS JOIN LATERAL (
                 SELECT f.*, row_number() OVER (ORDER BY f.due_at) AS turn
                 FROM (SELECT c.id, c.due_at, EXISTS (SELECT FROM byoc.calls n WHERE n.org_id = c.org_id AND n.subject = c.subject
-                                                                              AND n.revision > c.revision) AS is_outdated
+                                                                              AND n.revision > c.revision) AS is_outdated,
+                             c.claim_id IS NOT NULL OR (c.attempts > 0 AND c.http_status IS NULL) AS is_unanswered
                       FROM byoc.calls c
                       WHERE c.org_id = o.org_id AND c.credential_type = o.credential_type AND c.credential_id = o.credential_id
                         AND c.due_at <= started - o.waits
@@ -175,6 +177,13 @@ BEGIN
         UPDATE byoc.calls c
         SET status = 'cancelled', due_at = NULL, claim_id = NULL, finished_at = started, error_code = 'superseded'
         FROM ready r WHERE c.org_id = r.org_id AND c.id = r.id AND r.is_outdated
+        RETURNING c.org_id, c.subject, r.is_unanswered
+    ), overtaken AS (
+        -- A request that nobody saw answered may have arrived after the newest one, which therefore goes out once more.
+        UPDATE byoc.calls n SET status = 'available', due_at = started, finished_at = NULL, retry_until = NULL
+        FROM outdated o
+        WHERE o.is_unanswered AND n.org_id = o.org_id AND n.subject = o.subject AND n.status = 'completed'
+          AND NOT EXISTS (SELECT FROM byoc.calls m WHERE m.org_id = n.org_id AND m.subject = n.subject AND m.revision > n.revision)
     )
     UPDATE byoc.calls c
     SET status = 'running', due_at = started + lease, claim_id = new_claim, claimed_at = started, attempts = least(c.attempts + 1, 32767),

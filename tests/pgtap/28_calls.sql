@@ -1,7 +1,7 @@
 -- Calls: enqueued, claimed fairly and one at a time for a subject, recorded, tried again; breakers and failing credentials.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(82);
+SELECT plan(91);
 
 SELECT byoc_test.add_stripe(byoc_test.org_a()) AS one \gset
 SELECT byoc_test.add_stripe(byoc_test.org_b()) AS two \gset
@@ -160,6 +160,46 @@ SELECT byoc_test.call('fifth', subject => :'subject') AS fifth \gset
 SELECT byoc_test.pass_time();
 SELECT is(byoc_test.called(), 'fifth', 'a lease that ends holds up no newer call');
 SELECT is(byoc_test.call_state(:'fourth'), 'cancelled 1 superseded', 'the old one is not made after it');
+SELECT byoc_test.record_call(:'fifth', 'accepted');
+SELECT is(byoc_test.called(), NULL, 'and the new one is not made twice');
+DELETE FROM byoc.calls;
+
+-- An older one that is overtaken: by a claim that the other dispatcher's claim does not see yet
+CREATE FUNCTION byoc_test.two_at_once(subject uuid, OUT old uuid, OUT new uuid) LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM byoc.calls;
+    old := byoc_test.call('old', subject => two_at_once.subject);
+    PERFORM byoc_test.called();
+    new := byoc_test.call('new', subject => two_at_once.subject);
+    UPDATE byoc.calls c SET status = 'running', attempts = 1, claim_id = byoc.uuid_v7(), claimed_at = clock_timestamp(), due_at = now() + interval '1 minute'
+    WHERE c.id IN (old, new);
+END
+$$;
+SELECT * FROM byoc_test.two_at_once(:'subject') \gset
+SELECT byoc_test.record_call(:'new', 'accepted', '{"http_status": 200}');
+SELECT is(byoc_test.called(), NULL, 'a new call that was made beside an old one is done');
+SELECT byoc_test.record_call(:'old', 'accepted', '{"http_status": 200}');
+SELECT is(byoc_test.called(), 'new', 'until that ends: then it is made once more');
+SELECT byoc_test.record_call(:'new', 'accepted', '{"http_status": 200}');
+SELECT is(byoc_test.called(), NULL, 'and that is all');
+SELECT * FROM byoc_test.two_at_once(:'subject') \gset
+SELECT byoc_test.record_call(:'old', 'accepted', '{"http_status": 200}');
+SELECT byoc_test.record_call(:'new', 'accepted', '{"http_status": 200}');
+SELECT is(byoc_test.called(), 'new', 'the same when the old one ends first');
+DELETE FROM byoc.calls;
+-- by one whose request the provider may still be working at
+SELECT byoc_test.call('old', subject => :'subject') AS old \gset
+SELECT byoc_test.called();
+SELECT byoc_test.call('new', subject => :'subject') AS new \gset
+SELECT byoc_test.record_call(:'old', 'unavailable', '{"error_code": "timeout"}');
+SELECT is(byoc_test.called(), 'new', 'a new call goes out after an old one that was not answered');
+SELECT byoc_test.record_call(:'new', 'accepted', '{"http_status": 200}');
+SELECT byoc_test.pass_time();
+SELECT byoc_test.called();
+SELECT is(byoc_test.call_state(:'old') || ', ' || byoc_test.call_state(:'new'), 'cancelled 1 superseded, available 1', 'and once more when that is given up');
+SELECT is(byoc_test.called(), 'new', 'which is made');
+SELECT byoc_test.record_call(:'new', 'accepted', '{"http_status": 200}');
+SELECT is(byoc_test.called(), NULL, 'but not for ever');
 DELETE FROM byoc.calls;
 
 -- Breakers

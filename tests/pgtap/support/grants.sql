@@ -125,6 +125,7 @@ INSERT INTO byoc_test.functions VALUES
 ('follow_row(oid,name,uuid,jsonb,jsonb,text[],text)', '', NULL),
 ('calendar_events_write()', '', NULL),
 ('move_call_breakers(jsonb)', '', NULL),
+('repeat_overtaken_calls(jsonb)', '', NULL),
 ('is_barred(text)', 'tenant admin', NULL),
 ('release_lanes(uuid)', '', NULL),
 ('verification_backoff(integer)', '', NULL),
