@@ -81,7 +81,7 @@ test('who cancels is told, and has nothing', async () => {
   await page.getByLabel(/calendar\.events/).uncheck();
   await page.getByRole('button', { name: 'Allow' }).click();
   await page.getByText(/leave all boxes ticked/).waitFor();
-  assert.equal(await cards(page).count(), 0);
+  await page.getByRole('heading', { name: 'No account yet' }).waitFor();
   await window.close();
 });
 
@@ -115,6 +115,7 @@ test('a state that was tampered with, another window\'s, or used, connects nothi
   await page.getByText('Connected. It is being verified now.').waitFor();
   await page.goto(back.href);
   await page.getByText(/began in another window/).waitFor();
+  await cards(page).first().waitFor();
   assert.equal(await cards(page).count(), 1);
   await window.close();
 });
@@ -128,6 +129,7 @@ test('a code that was used connects nothing', async () => {
   first.searchParams.set('state', second.searchParams.get('state'));
   await page.goto(first.href);
   await page.getByText(/Google refused/).waitFor();
+  await cards(page).first().waitFor();
   assert.equal(await cards(page).count(), 1);
   await window.close();
 });

@@ -98,6 +98,7 @@ test('the whole way: connected, verified, not connected by a replay, failed once
   await cards(page).getByText('ada@example.org').waitFor();
   await page.goto((await back).href);
   await page.getByText(/began in another window/).waitFor();
+  await cards(page).first().waitFor();
   assert.equal(await cards(page).count(), 1);
 
   const token = await stack.db.value(`SELECT o.fields ->> 'refresh_token' FROM byoc.credentials c, byoc.open_credentials(ARRAY[c.org_id], ARRAY[c.id]) AS o
@@ -113,7 +114,7 @@ test('consent is denied', async () => {
   await setOut(page);
   await page.getByRole('link', { name: /Cancel/ }).click();
   await page.getByText('Nothing was connected: access was not allowed.').waitFor();
-  assert.equal(await cards(page).count(), 0);
+  await page.getByRole('heading', { name: 'No account yet' }).waitFor();
   await window.close();
 });
 
@@ -135,6 +136,7 @@ test('a state that was tampered with connects nothing, and a code is good once',
   used.searchParams.set('state', new URL(started).searchParams.get('state'));
   await page.goto(used.href);
   await page.getByText(/Google refused/).waitFor();
+  await cards(page).first().waitFor();
   assert.equal(await cards(page).count(), 1);
   await window.close();
 });
