@@ -6,42 +6,12 @@
 #include <memory>
 
 #include "api/dashboard.h"
-#include "api/monitoring.h"
-#include "api/oauth_routes.h"
-#include "api/rest_api.h"
-#include "api/server.h"
-#include "api/twilio_inbound_webhook.h"
-#include "api/twilio_status_webhook.h"
-#include "db/monitor_gateway.h"
-#include "db/pg_gateway.h"
-#include "db/receipt_gateway.h"
-#include "db/tenant_pool.h"
-#include "http/client.h"
+#include "daemon_parts.h"
 #include "log.h"
-#include "loop.h"
 #include "providers/google_calendar.h"
-#include "providers/registry.h"
 #include "providers/stripe.h"
 #include "providers/twilio.h"
 #include "providers/webhook.h"
-#include "queue/access_tokens.h"
-#include "queue/busy_times.h"
-#include "queue/call_runner.h"
-#include "queue/claimer.h"
-#include "queue/credential_cache.h"
-#include "queue/dispatcher.h"
-#include "queue/identities.h"
-#include "queue/provider_revoker.h"
-#include "queue/receipt_addresses.h"
-#include "queue/receipt_recorder.h"
-#include "queue/reconciler.h"
-#include "queue/recorder.h"
-#include "queue/rescuer.h"
-#include "queue/retry_policy.h"
-#include "queue/sealer.h"
-#include "queue/status_poller.h"
-#include "queue/verifier.h"
-#include "service.h"
 #include "version.h"
 
 namespace byocd {
@@ -51,10 +21,6 @@ extern const std::string_view embedded_openapi;
 namespace {
 
 using namespace std::chrono_literals;
-
-// After the requests in flight are settled or broken off, recording their outcomes gets this long.
-constexpr auto record_grace = 5s;
-constexpr auto drain_check = 10ms;
 
 constexpr std::chrono::duration<double> longest_wait_for_a_request = 20ms;
 constexpr double most_jobs_a_request = 4;
@@ -89,76 +55,7 @@ Database work_database(const Config& config, const Database& direct) {
   return work;
 }
 
-class Daemon {
- public:
-  Daemon(const Config& config, Reload reload);
-  int run();
-
- private:
-  double jobs_a_request() const;
-  void connection_changed();
-  void receipt_connection_changed();
-  std::optional<std::string> receipt_address(const ClaimedJob& job, bool verifiable) const;
-  void on_recorded(const std::vector<JobOutcome>& outcomes);
-  void on_jobs(std::vector<ClaimedJob> jobs);
-  void on_signal();
-  void reload();
-  void tell_status();
-  void begin_drain();
-  void check_drain();
-  bool settled() const;
-  void leave(int exit_code);
-  Readiness readiness() const;
-  Gauges gauges() const;
-  void on_answered(const ApiRequest& request, std::string_view route, int status);
-
-  Config config_;
-  Reload reload_;
-  Loop loop_;
-  Service service_;
-  Instruments instruments_;
-  Database direct_;
-  Database work_;
-  Identities identities_;
-  LaneLoads lanes_;
-  RetryPolicy retry_policy_;
-  Registry registry_;
-  PgGateway gateway_;
-  PgReceiptGateway receipt_gateway_;
-  PgMonitorGateway monitor_gateway_;
-  PgOAuthGateway oauth_gateway_;
-  TenantPool tenants_;
-  CurlClient http_;
-  CredentialCache credentials_;
-  AccessTokens tokens_;
-  ReceiptAddresses receipt_addresses_;
-  ReceiptRecorder receipt_recorder_;
-  StatusPoller status_poller_;
-  TwilioStatusWebhook status_webhook_;
-  TwilioInboundWebhook inbound_webhook_;
-  Recorder recorder_;
-  Dispatcher dispatcher_;
-  Claimer claimer_;
-  Rescuer rescuer_;
-  Sealer sealer_;
-  Verifier verifier_;
-  Reconciler reconciler_;
-  CallRunner call_runner_;
-  CalendarBusyTimes busy_times_;
-  ProviderRevoker revoker_;
-  RestApi rest_api_;
-  OAuthRoutes google_;
-  Monitoring monitoring_;
-  Server server_;
-  std::unique_ptr<SignalWatch> on_term_;
-  std::unique_ptr<SignalWatch> on_int_;
-  std::unique_ptr<SignalWatch> on_hup_;
-  std::unique_ptr<Timer> drain_timer_;
-  bool draining_ = false;
-  bool broken_off_ = false;
-  Clock::time_point drain_deadline_;
-  int exit_code_ = 0;
-};
+}  // namespace
 
 Daemon::Daemon(const Config& config, Reload reload)
     : config_(config),
@@ -172,8 +69,8 @@ Daemon::Daemon(const Config& config, Reload reload)
       gateway_(loop_, {direct_, work_, config.lease, config.poll_interval, [this] { return identities_.renew(); },
                        [this] { return identities_.current(); }, config.fallback}),
       receipt_gateway_(loop_, work_, config.fallback),
-      oauth_gateway_(receipt_gateway_.connection()),
       monitor_gateway_(loop_, work_),
+      oauth_gateway_(receipt_gateway_.connection()),
       tenants_(loop_, {work_, config.tenant_role, config.api_connections}),
       http_(loop_, {config.request_timeout, config.max_in_flight, std::string("byocd/") + version,
                     config.allowed_webhook_networks}),
@@ -257,28 +154,6 @@ Daemon::Daemon(const Config& config, Reload reload)
       [this](const ApiRequest& request, std::string_view route, int status) { on_answered(request, route, status); });
 }
 
-int Daemon::run() {
-  log::info("byocd {} runs: {} requests in flight at most, HTTP on {} port {}", version, config_.max_in_flight,
-            config_.http_host, server_.port());
-  if (config_.fallback)
-    log::warn("allow-env-fallback: organizations that never had a credential send with the environment's account {}",
-              config_.fallback->fields.at("account_sid").reveal());
-  gateway_.open();
-  receipt_gateway_.open();
-  monitor_gateway_.open();
-  tenants_.open();
-  if (!tenants_.configured()) log::info("the REST API is switched off: set tenant-role (BYOC_TENANT_ROLE)");
-  if (work_.pooled) log::info("through the pooler: all connections but 'dispatch'");
-  service_.ready();
-  tell_status();
-  loop_.run();
-  tenants_.close();
-  monitor_gateway_.close();
-  receipt_gateway_.close();
-  gateway_.close();
-  return exit_code_;
-}
-
 // A claim costs the more for each message the fewer it brings, and while one is on its way requests end. So jobs may
 // wait for a request, as long as a person would not notice.
 double Daemon::jobs_a_request() const {
@@ -354,94 +229,6 @@ void Daemon::on_answered(const ApiRequest& request, std::string_view route, int 
                          std::chrono::duration_cast<std::chrono::microseconds>(duration).count()),
              {{"request_id", request.id}});
 }
-
-void Daemon::on_signal() {
-  if (draining_) {
-    log::warn("second signal: leaving at once; {} requests in flight are left to their leases",
-              dispatcher_.in_flight());
-    // Not through destructors: their order is for a quiet process.
-    std::_Exit(1);
-  }
-  begin_drain();
-}
-
-void Daemon::reload() {
-  if (draining_) return;
-  service_.reloading();
-  auto config = reload_();
-  if (!config) {
-    log::error("the settings stay as they were: {}", config.error().message);
-    return service_.reloaded();
-  }
-  for (const auto& name : restart_settings(config_, *config))
-    log::warn("setting {} was changed: that takes effect with a restart", name);
-  log::configure(config->log_level, config->log_format);
-  config_.max_in_flight = config->max_in_flight;
-  config_.max_in_flight_per_account = config->max_in_flight_per_account;
-  config_.drain_timeout = config->drain_timeout;
-  lanes_.set_limits(config->max_in_flight, config->max_in_flight_per_account);
-  lanes_.scale(jobs_a_request());
-  rest_api_.set_rate(config->api_rate);
-  log::info("read the settings again: {} requests in flight at most", config_.max_in_flight);
-  service_.reloaded();
-  claimer_.advance();
-}
-
-void Daemon::tell_status() {
-  service_.status(draining_                                       ? "Stopping"
-                  : gateway_.can_claim() && gateway_.can_record() ? "Sending"
-                                                                  : "Waiting for the database");
-}
-
-void Daemon::begin_drain() {
-  log::info("stopping: {} jobs in flight", dispatcher_.in_flight());
-  draining_ = true;
-  service_.stopping(config_.drain_timeout + record_grace + 1s);
-  tell_status();
-  drain_deadline_ = loop_.now() + config_.drain_timeout;
-  claimer_.stop();
-  verifier_.stop();
-  reconciler_.stop();
-  call_runner_.stop();
-  revoker_.stop();
-  status_poller_.stop();
-  status_webhook_.stop();
-  rest_api_.stop();
-  dispatcher_.drain();
-  check_drain();
-}
-
-bool Daemon::settled() const {
-  return !claimer_.claiming() && dispatcher_.in_flight() == 0 && verifier_.running() == 0 &&
-         reconciler_.running() == 0 && call_runner_.settled() && revoker_.settled() && google_.pending() == 0 &&
-         recorder_.unrecorded() == 0 && receipt_recorder_.unrecorded() == 0 && status_webhook_.pending() == 0 &&
-         (status_poller_.settled() || !receipt_gateway_.ready());
-}
-
-void Daemon::check_drain() {
-  if (settled()) return leave(0);
-  const auto now = loop_.now();
-  if (now >= drain_deadline_ && !broken_off_) {
-    log::warn("drain timeout: breaking off {} requests", dispatcher_.in_flight());
-    broken_off_ = true;
-    http_.cancel_all();
-  }
-  if (now >= drain_deadline_ + record_grace) {
-    log::error("{} outcomes could not be recorded; their jobs are left to their leases", recorder_.unrecorded());
-    return leave(1);
-  }
-  drain_timer_->start(drain_check);
-}
-
-void Daemon::leave(int exit_code) {
-  log::info("stopped");
-  exit_code_ = exit_code;
-  rescuer_.stop();
-  sealer_.stop();
-  loop_.stop();
-}
-
-}  // namespace
 
 int run_daemon(const Config& config, const Reload& reload) {
   return Daemon(config, reload).run();
