@@ -158,7 +158,8 @@ void follow(const RowDefinition& definition, const char* trigger_name, const Rea
 extern "C" {
 
 PG_FUNCTION_INFO_V1(byoc_follow_row_trigger);
-// byoc.follow_row_trigger(): AFTER ROW trigger for INSERT, UPDATE and DELETE made by byoc.create_calendar_trigger.
+// byoc.follow_row_trigger(): AFTER ROW trigger for INSERT, UPDATE and DELETE, made by byoc.create_calendar_trigger
+// and byoc.create_webhook_trigger.
 Datum byoc_follow_row_trigger(PG_FUNCTION_ARGS) {
   const RowPair rows = rows_of_call(fcinfo, "byoc.follow_row_trigger", "the function that makes such triggers");
   const auto* trigger = reinterpret_cast<TriggerData*>(fcinfo->context);

@@ -185,7 +185,7 @@ test('a slow statement holds up neither other requests nor sending', async () =>
 test('a statement that never ends is ended, and beside it others and sending go on', async () => {
   const definition = await stack.db.value(`SELECT pg_get_functiondef('byoc.rest_statistics(text)'::regprocedure)`);
   await stack.db.query(`CREATE OR REPLACE FUNCTION byoc.rest_statistics(hours text) RETURNS jsonb LANGUAGE plpgsql STABLE SECURITY DEFINER
-    AS $$ BEGIN LOOP PERFORM pg_sleep(1); END LOOP; END $$`);
+    AS $$ BEGIN LOOP END LOOP; END $$`);
   const waiting = api.call(api.token(a), 'GET', '/api/organization/statistics');
   await until('it to run', () => stack.db.value(`SELECT count(*) > 0 FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%rest_statistics%' AND pid <> pg_backend_pid()`));
   await answers();

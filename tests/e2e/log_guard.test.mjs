@@ -171,8 +171,9 @@ for (const language of ['en', 'de']) describe(`in ${language}`, () => {
 
   test('a crash, whose report quotes the statement', async () => {
     const victim = await cluster.connect();
-    const crashed = assert.rejects(victim.query(`SELECT '${fieldsOf(secret(MORE[3]))}'::jsonb, pg_sleep(600)`));
-    await until('it to run', () => db.value(`SELECT count(*) > 0 FROM pg_stat_activity WHERE pid = ${victim.pid} AND wait_event = 'PgSleep'`));
+    await db.query('SELECT pg_advisory_lock(3)');
+    const crashed = assert.rejects(victim.query(`SELECT '${fieldsOf(secret(MORE[3]))}'::jsonb, pg_advisory_lock(3)`));
+    await until('it to run', () => db.value(`SELECT count(*) > 0 FROM pg_stat_activity WHERE pid = ${victim.pid} AND wait_event = 'advisory'`));
     let ended = false; // a crash ends every session
     db.once('close', () => { ended = true; });
     process.kill(victim.pid, 'SIGKILL');
