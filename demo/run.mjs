@@ -52,7 +52,7 @@ async function demo(run) {
 
 async function startEverything(run) {
   const started = performance.now();
-  const cluster = new Cluster(run);
+  const cluster = new Cluster(run, { settings: { fsync: 'on' } });
   const admin = await cluster.connect();
   await admin.query(`CREATE DATABASE ${DATABASE}`);
   const version = await admin.value('SHOW server_version');

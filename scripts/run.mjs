@@ -50,6 +50,7 @@ export class Program {
   #child;
   #exited;
   ended = null; // { code, signal } once it has
+  stopped = false; // whether somebody asked for that
 
   constructor(command, child, log) {
     Object.assign(this, { command, pid: child.pid, log });
@@ -69,6 +70,7 @@ export class Program {
   // Sends the signal and waits for the end: { code, signal }.
   async stop(signal = 'SIGTERM') {
     const { exited } = this;
+    this.stopped = true;
     if (!this.ended && this.pid) process.kill(this.pid, signal);
     return exited;
   }

@@ -118,7 +118,7 @@ function scans(node) {
 
 const count = Number(process.argv[2] ?? 100_000);
 const run = new Run(`bench-crypto-${process.pid}`);
-const cluster = new Cluster(run, { settings: { shared_buffers: '512MB', fsync: 'off' } });
+const cluster = new Cluster(run, { settings: { shared_buffers: '512MB' } });
 const db = await cluster.connect();
 try {
   await db.query('CREATE EXTENSION pg_byoc');

@@ -131,6 +131,11 @@ export class Stack {
   // Also after start() failed half way: open connections would keep the test file alive.
   async end() {
     await this.cluster?.disconnect();
+    const { program } = this.byocd ?? {};
+    if (program?.ended && !program.stopped) {
+      const log = readFileSync(this.byocdLog, 'utf8').split('\n').slice(-30).join('\n');
+      throw new Error(`byocd ended by itself: ${JSON.stringify(program.ended)}; its log ends:\n${log}`);
+    }
     await this.byocd?.program.stop('SIGKILL');
     await this.simulator?.program.stop();
   }
