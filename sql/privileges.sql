@@ -14,7 +14,7 @@ BEGIN
     EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON byoc.credentials, byoc.calendar_events TO %s', grantee);
     EXECUTE format('GRANT SELECT, INSERT ON byoc.sms_messages TO %s', grantee);
     EXECUTE format(
-        'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.authenticate(text), byoc.current_org_id(), byoc.current_user_id(), byoc.current_org_role(), '
+        'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.oldest_api_version(), byoc.authenticate(text), byoc.current_org_id(), byoc.current_user_id(), byoc.current_org_role(), '
         'byoc.sees_all_organizations(), byoc.require_organization(uuid, text), byoc.invoking_role(), '
         'byoc.encrypt(uuid, text, text), byoc.decrypt(uuid, bytea, text), byoc.encrypt_bytes(uuid, bytea, text), byoc.decrypt_bytes(uuid, bytea, text), '
         'byoc.envelope_key_id(bytea), byoc.sms_segments(text), byoc.decrypted_fields(uuid, uuid, integer, bytea), '
@@ -79,7 +79,7 @@ DECLARE
 BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA byoc TO %s', grantee);
     EXECUTE format(
-        'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.register_dispatcher(uuid), byoc.announce_fallback(text, text), byoc.claim_jobs(uuid, integer, interval, uuid[], integer[], integer), '
+        'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.oldest_api_version(), byoc.register_dispatcher(uuid), byoc.announce_fallback(text, text), byoc.claim_jobs(uuid, integer, interval, uuid[], integer[], integer), '
         'byoc.dispatcher_sleep(uuid[]), byoc.heartbeat(uuid, interval), byoc.rescue_expired(), '
         'byoc.claim_reconciliations(integer, interval), byoc.record_reconciliation(uuid, text, text, timestamptz, timestamptz, jsonb, text, text), '
         'byoc.record_accepted(uuid[], uuid[], uuid[], smallint[], text[], text[], smallint[], integer[]), '
@@ -108,7 +108,7 @@ BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA byoc TO %s', grantee);
     EXECUTE format('GRANT SELECT ON byoc.audit_log, byoc.audit_heads, byoc.organizations, byoc.key_status, byoc.master_keys TO %s', grantee);
     EXECUTE format(
-        'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.verify_audit_log(uuid, bigint, bytea), byoc.keyring(), byoc.envelope_key_id(bytea), '
+        'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.oldest_api_version(), byoc.verify_audit_log(uuid, bigint, bytea), byoc.keyring(), byoc.envelope_key_id(bytea), '
         'byoc.current_org_id(), byoc.current_org_role(), byoc.sees_all_organizations() TO %s', grantee);
     PERFORM byoc.audit_if_possible('privileges.granted', jsonb_build_object('to', grantee, 'as', 'auditor'));
 END
@@ -119,26 +119,27 @@ COMMENT ON FUNCTION byoc.grant_auditor(regrole) IS
 
 -- Nobody but the owner starts with anything: PostgreSQL's defaults open functions and types to PUBLIC, and the default
 -- privileges of who runs CREATE EXTENSION may open the rest to others. Row types count: a table with a column of one would
--- keep ours from being altered.
+-- keep ours from being altered. In an upgrade this is for what is new: grants on the rest stay.
 DO $$
 DECLARE
+    existing text[] := current_setting('pg_byoc.existing');
     opened record;
 BEGIN
     FOR opened IN
-        WITH object (kind, name, owner, acl) AS (
-            SELECT 'SCHEMA', n.nspname::text, n.nspowner, n.nspacl FROM pg_catalog.pg_namespace n WHERE n.nspname = 'byoc'
+        WITH object (id, kind, name, owner, acl) AS (
+            SELECT n.tableoid::regclass || ' ' || n.oid, 'SCHEMA', n.nspname::text, n.nspowner, n.nspacl FROM pg_catalog.pg_namespace n WHERE n.nspname = 'byoc'
             UNION ALL
-            SELECT 'FUNCTION', p.oid::regprocedure::text, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
+            SELECT p.tableoid::regclass || ' ' || p.oid, 'FUNCTION', p.oid::regprocedure::text, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
             FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'byoc'::regnamespace
             UNION ALL
-            SELECT 'TABLE', c.oid::regclass::text, c.relowner, c.relacl
+            SELECT c.tableoid::regclass || ' ' || c.oid, 'TABLE', c.oid::regclass::text, c.relowner, c.relacl
             FROM pg_catalog.pg_class c WHERE c.relnamespace = 'byoc'::regnamespace AND c.relkind IN ('r', 'v')
             UNION ALL
-            SELECT 'TYPE', t.oid::regtype::text, t.typowner, coalesce(t.typacl, acldefault('T', t.typowner))
+            SELECT t.tableoid::regclass || ' ' || t.oid, 'TYPE', t.oid::regtype::text, t.typowner, coalesce(t.typacl, acldefault('T', t.typowner))
             FROM pg_catalog.pg_type t WHERE t.typnamespace = 'byoc'::regnamespace AND t.typcategory <> 'A'
         )
         SELECT DISTINCT o.kind, o.name, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS grantee
-        FROM object o, aclexplode(o.acl) AS a WHERE a.grantee <> o.owner
+        FROM object o, aclexplode(o.acl) AS a WHERE a.grantee <> o.owner AND o.id <> ALL (existing)
     LOOP
         EXECUTE format('REVOKE ALL ON %s %s FROM %s', opened.kind, opened.name, opened.grantee);
     END LOOP;

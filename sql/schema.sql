@@ -1,5 +1,14 @@
 -- The schema, the contract's version, and what C gives to SQL: tenant context, ciphers, ids, wake-up.
 
+-- What is there before this script begins, for the end of privileges.sql: nothing, unless it is an upgrade's.
+SELECT pg_catalog.set_config('pg_byoc.existing', coalesce(array_agg(o.class || ' ' || o.oid), '{}')::text, true)
+FROM pg_catalog.pg_namespace n,
+     LATERAL (SELECT n.tableoid::regclass AS class, n.oid
+              UNION ALL SELECT p.tableoid, p.oid FROM pg_catalog.pg_proc p WHERE p.pronamespace = n.oid
+              UNION ALL SELECT c.tableoid, c.oid FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid
+              UNION ALL SELECT t.tableoid, t.oid FROM pg_catalog.pg_type t WHERE t.typnamespace = n.oid) AS o
+WHERE n.nspname = 'byoc';
+
 DO $$
 BEGIN
     IF pg_catalog.getdatabaseencoding() <> 'UTF8' THEN
@@ -17,6 +26,12 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN 1;
 COMMENT ON FUNCTION byoc.api_version() IS
     'Version of the contract between the database and byocd; byocd checks it at every connect.';
+
+CREATE FUNCTION byoc.oldest_api_version() RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 1;
+COMMENT ON FUNCTION byoc.oldest_api_version() IS
+    'The oldest version of the contract that the database still keeps: a byocd that speaks it, or a later one up to byoc.api_version(), may go on.';
 
 -- Tenant context
 

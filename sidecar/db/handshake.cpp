@@ -1,6 +1,7 @@
 #include "handshake.h"
 
 #include "../log.h"
+#include "api_version.h"
 
 namespace byocd {
 
@@ -30,7 +31,7 @@ constexpr Statement configure_tenant{
     " set_config('search_path', 'pg_catalog, pg_temp', $1), set_config('role', $2, $1)"};
 // default_transaction_isolation comes too late for the transaction that sets it.
 constexpr Statement isolate{"isolate", "SET transaction_isolation = 'read committed'"};
-constexpr Statement api_version{"api_version", "SELECT byoc.api_version()"};
+constexpr Statement api_version{"api_version", api_versions_query};
 constexpr Statement announce{"announce_fallback",
                              "SELECT current_setting('byoc.fallback') FROM byoc.announce_fallback($1::text, $2::text)"};
 constexpr Statement listen_jobs{"listen", "LISTEN byoc_jobs"};
@@ -75,10 +76,8 @@ void Handshake::configure() {
 void Handshake::check_version() {
   connection_.query(api_version, {}, [this](QueryResult result) {
     if (!result) return give_up(result.error());
-    const int version = result->count() == 1 ? result->integer(0, 0) : 0;
-    if (version != supported_api_version) {
-      report(fmt::format("the database speaks byoc.api_version() {}, this byocd speaks {}: upgrade the older one",
-                         version, supported_api_version));
+    if (const auto problem = find_version_problem(*result)) {
+      report(*problem);
       return connection_.refuse(slow_retry);
     }
     progress_ = Progress::version_matches;

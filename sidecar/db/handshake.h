@@ -10,9 +10,6 @@
 
 namespace byocd {
 
-/// The version of the SQL functions that this program speaks, compared with byoc.api_version().
-constexpr int supported_api_version = 1;
-
 /// Takes one connection through its handshake, each time a session starts.
 class Handshake {
  public:

@@ -1,11 +1,10 @@
 #include "session.h"
 
-#include <fmt/format.h>
 #include <libpq-fe.h>
 
 #include <array>
 
-#include "handshake.h"
+#include "api_version.h"
 
 namespace byocd {
 
@@ -33,14 +32,9 @@ Result<Session, DbError> Session::open(const std::string& conninfo, const char* 
   if (PQstatus(session.connection_.get()) != CONNECTION_OK)
     return fail(DbError{"", first_line(PQerrorMessage(session.connection_.get())), "", true});
   PQsetNoticeProcessor(session.connection_.get(), &ignore_notice, nullptr);
-  const auto version = session.run("SELECT byoc.api_version()");
-  if (!version) return fail(version.error());
-  if (version->integer(0, 0) != supported_api_version)
-    return fail(
-        DbError{"",
-                fmt::format("the database speaks byoc.api_version() {}, this byocd speaks {}: upgrade the older one",
-                            version->integer(0, 0), supported_api_version),
-                "", false});
+  const auto versions = session.run(api_versions_query);
+  if (!versions) return fail(versions.error());
+  if (const auto problem = find_version_problem(*versions)) return fail(DbError{"", *problem, "", false});
   return session;
 }
 

@@ -41,12 +41,19 @@ test('nor one whose key ring lacks a key', async () => {
 });
 
 test('nor one that speaks another version', async () => {
-  const speak = (version) => stack.db.query(`CREATE OR REPLACE FUNCTION byoc.api_version() RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN ${version}`);
-  await speak(999);
-  await stack.db.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'byocd'`);
-  await answers({ status: 'not ready', database: true, api_version: false });
-  await speak(1);
+  const speak = (oldest, newest) => stack.db.query(Object.entries({ oldest_api_version: oldest, api_version: newest }).map(([name, version]) => (
+    `CREATE OR REPLACE FUNCTION byoc.${name}() RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN ${version}`)).join(';'));
+  const reconnect = () => stack.db.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'byocd'`);
+  for (const [oldest, newest] of [[0, 0], [2, 3]]) {
+    await speak(oldest, newest);
+    await reconnect();
+    await answers({ status: 'not ready', database: true, api_version: false });
+    await until('the log to say so', () => lines().some(({ message }) => (
+      message.includes(`the database speaks byoc.api_version() ${newest}, this byocd speaks 1: upgrade the older one`))));
+  }
+  await speak(1, 3); // one that still keeps ours: an old byocd goes on beside new ones
   await answers(ready);
+  await speak(1, 1);
 });
 
 test('without a database it lives, and is not ready', async () => {

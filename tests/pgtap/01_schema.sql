@@ -1,10 +1,11 @@
 -- The schema's contents: contract version, comments, ids, what a dump takes along.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(25);
+SELECT plan(26);
 
 SELECT has_schema('byoc');
 SELECT is(byoc.api_version(), 1, 'the contract between database and byocd has version 1');
+SELECT ok(byoc.oldest_api_version() BETWEEN byoc.api_version() - 1 AND byoc.api_version(), 'and keeps at most the one before it');
 SELECT is((SELECT extname::text FROM pg_extension e WHERE e.extname = 'pg_byoc'), 'pg_byoc', 'the extension is installed');
 SELECT is((SELECT n.nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_byoc'),
           'pg_catalog', 'the extension itself lives in pg_catalog, so that schema byoc drops with it');

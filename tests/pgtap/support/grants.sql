@@ -4,6 +4,7 @@
 CREATE TABLE byoc_test.functions (signature text PRIMARY KEY, parts text NOT NULL, definer_reason text CHECK (length(definer_reason) > 20));
 INSERT INTO byoc_test.functions VALUES
 ('api_version()', 'tenant admin dispatcher auditor', NULL),
+('oldest_api_version()', 'tenant admin dispatcher auditor', NULL),
 ('authenticate(text)', 'tenant admin', NULL),
 ('current_org_id()', 'tenant admin auditor', NULL),
 ('current_user_id()', 'tenant admin', NULL),
