@@ -93,7 +93,7 @@ DECLARE
 BEGIN
     FOR shared IN
         SELECT a.attname, col_description(a.attrelid, a.attnum) AS meaning FROM pg_catalog.pg_attribute a
-        WHERE a.attrelid = 'byoc.credentials'::regclass AND a.attnum > 0 AND a.attname <> 'fields'
+        WHERE a.attrelid = 'byoc.credentials'::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'fields'
     LOOP
         EXECUTE format('COMMENT ON COLUMN byoc.decrypted_credentials.%I IS %L', shared.attname, shared.meaning);
     END LOOP;
