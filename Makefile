@@ -25,8 +25,8 @@ ifndef BUILD
 build = @mkdir -p build && flock build/.lock $(MAKE) -s --no-print-directory -j$(shell nproc) BUILD=1
 
 .PHONY: deps packages npm chromium all install uninstall clean stage demo demo-stop installcheck check \
-        check-version check-pgtap check-unit check-e2e check-browser check-faults check-attacks check-asan check-tsan check-valgrind \
-        campaign bench fuzz fuzz-api reference format
+        check-version check-pgtap check-unit check-e2e check-browser check-faults check-attacks check-asan check-tsan check-valgrind check-upgrade \
+        campaign bench fuzz fuzz-api reference upgrade-scripts format
 
 # Everything that any target below installs by itself, once it needs it; but not what the slow ones need.
 deps: packages npm chromium
@@ -82,6 +82,11 @@ check-valgrind: stage
 	@scripts/deps valgrind
 	@scripts/check valgrind
 
+# The end-to-end test of upgrades with each release as it was, library and byocd too; these are built once.
+check-upgrade: stage
+	@scripts/build-releases
+	@scripts/check upgrade
+
 # check-faults, large: about a quarter of an hour. SEED=... repeats what was done; how it interleaves never repeats.
 campaign: export MESSAGES ?= 50000
 campaign: export KILLS ?= 200
@@ -121,6 +126,11 @@ fuzz-api: stage
 # doc/reference.md, from the catalog's comments; `make check` compares them.
 reference: stage
 	@node scripts/reference.mjs
+
+# The scripts that ALTER EXTENSION runs, from the last release's script and this version's.
+upgrade-scripts: packages
+	$(build) all CMAKE_TARGET=byocd
+	@node scripts/upgrade-scripts.mjs
 
 format:
 	@scripts/deps clang-format

@@ -40,6 +40,13 @@ export class Cluster {
 
   stop(mode = 'fast') { script('cluster', 'stop', this.folder, mode); }
   start() { script('cluster', 'start', this.folder); }
+
+  // Stops it, and answers another one in the run's folder, made of it by pg_upgrade.
+  upgrade(run, name) {
+    this.stop();
+    script('cluster', 'upgrade', this.folder, `${run.folder}/${name}`);
+    return new Cluster(run, { name });
+  }
   restart(mode = 'fast') { script('cluster', 'restart', this.folder, mode); }
 }
 
@@ -91,8 +98,8 @@ export class Byocd {
     return byocd;
   }
 
-  // Resolves once it was started. `env`: further settings, BYOC_...
-  static async launch(run, cluster, { database, user = 'byocd', simulator, env = {}, log = cluster.log }) {
+  // Resolves once it was started. `env`: further settings, BYOC_...; `program`: another release's.
+  static async launch(run, cluster, { database, user = 'byocd', simulator, env = {}, log = cluster.log, program = BYOCD }) {
     const byocd = new Byocd();
     const listen = env.BYOC_HTTP_LISTEN ?? `127.0.0.1:${await freePort()}`;
     byocd.url = `http://${listen}`;
@@ -105,7 +112,7 @@ export class Byocd {
       BYOC_HTTP_LISTEN: listen,
       ...env,
     };
-    byocd.program = run.start(BYOCD, ['run'], { log, env: byocd.env });
+    byocd.program = run.start(program, ['run'], { log, env: byocd.env });
     return byocd;
   }
 

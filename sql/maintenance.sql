@@ -77,6 +77,7 @@ BEGIN
     PERFORM byoc.take_lanes();
     DELETE FROM byoc.installation;
     PERFORM byoc.record_installation();
+    PERFORM byoc.close_types();
     PERFORM byoc.audit_if_possible('installation.adopted', jsonb_build_object('paused', paused));
     RETURN paused;
 END

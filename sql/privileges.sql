@@ -117,6 +117,48 @@ COMMENT ON FUNCTION byoc.grant_auditor(regrole) IS
     'Gives a role what an auditor needs: the audit trail of all organizations and its verification, the state of keys; no secret, '
     'no credential, no message.';
 
+CREATE FUNCTION byoc.renew_grants() RETURNS TABLE (role regrole, part text)
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    -- What tells each part, whatever arguments a release's function has. An admin is a tenant too.
+    FOR role, part IN
+        SELECT DISTINCT a.grantee::regrole, k.part
+        FROM (VALUES ('tenant', 'send_sms'), ('admin', 'set_org'), ('dispatcher', 'register_dispatcher'), ('auditor', 'verify_audit_log')) AS k (part, name)
+        JOIN pg_proc p ON p.pronamespace = 'byoc'::regnamespace AND p.proname = k.name
+        CROSS JOIN aclexplode(p.proacl) AS a
+        WHERE a.grantee NOT IN (0, p.proowner)
+        ORDER BY 1, 2
+    LOOP
+        EXECUTE format('SELECT byoc.grant_%s($1)', part) USING role;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION byoc.renew_grants() IS
+    'After ALTER EXTENSION pg_byoc UPDATE: gives each role that has a part (byoc.grant_tenant and its like) what this release''s part consists of. '
+    'Returns the roles and their parts.';
+
+CREATE FUNCTION byoc.close_types() RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    opened regtype;
+BEGIN
+    FOR opened IN
+        SELECT DISTINCT t.oid::regtype FROM pg_type t, aclexplode(coalesce(t.typacl, acldefault('T', t.typowner))) AS a
+        WHERE t.typnamespace = 'byoc'::regnamespace AND t.typcategory <> 'A' AND a.grantee = 0
+    LOOP
+        EXECUTE format('REVOKE ALL ON TYPE %s FROM PUBLIC', opened);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION byoc.close_types() IS
+    'Internal: takes from PUBLIC the use of types that pg_upgrade gave it, since PostgreSQL dumps no privileges of row types.';
+
 -- Nobody but the owner starts with anything: PostgreSQL's defaults open functions and types to PUBLIC, and the default
 -- privileges of who runs CREATE EXTENSION may open the rest to others. Row types count: a table with a column of one would
 -- keep ours from being altered. In an upgrade this is for what is new: grants on the rest stay.

@@ -13,9 +13,9 @@ export const LEADS = `
 
 // Everything up, with the extension, the role byocd and table leads in a database of its own.
 export class Stack {
-  // `name` names the run's folder; `settings` are lines of postgresql.conf; `env` are settings of byocd.
-  constructor(name, { settings = {}, env = {} } = {}) {
-    Object.assign(this, { name, settings, env });
+  // `name` names the run's folder; `settings` are lines of postgresql.conf; `env` are settings of byocd, `program` is another one.
+  constructor(name, { settings = {}, env = {}, program } = {}) {
+    Object.assign(this, { name, settings, env, program });
   }
 
   async start() {
@@ -40,10 +40,13 @@ export class Stack {
     for (const { name } of roles) await session.query(`CREATE ROLE ${name} LOGIN`);
   }
 
-  async startByocd(env = {}) {
+  startByocd(env) { return this.#byocd('start', env); }
+  launchByocd(env) { return this.#byocd('launch', env); } // without waiting until it waits for work
+
+  async #byocd(how, env = {}) {
     this.byocdLog = `${this.run.folder}/byocd.log`;
-    this.byocd = await Byocd.start(this.run, this.cluster, {
-      database: DATABASE, simulator: this.simulator, env: { ...this.env, ...env }, log: this.byocdLog,
+    this.byocd = await Byocd[how](this.run, this.cluster, {
+      database: DATABASE, simulator: this.simulator, env: { ...this.env, ...env }, log: this.byocdLog, program: this.program,
     });
   }
 

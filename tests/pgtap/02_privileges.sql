@@ -2,7 +2,7 @@
 BEGIN;
 \ir support/setup.sql
 \ir support/grants.sql
-SELECT plan(89);
+SELECT plan(92);
 
 CREATE FUNCTION byoc_test.functions_of(role text) RETURNS SETOF text LANGUAGE sql AS $$
     SELECT p.oid::regprocedure::text FROM pg_proc p
@@ -180,6 +180,16 @@ SELECT lives_ok($$SELECT byoc.grant_tenant('"byoc test, ""Odd"" role"'), byoc.gr
 SELECT ok(has_function_privilege('byoc test, "Odd" role', 'byoc.set_org(uuid, text, text, boolean)', 'EXECUTE'), 'and such a role gets its grants');
 SELECT lives_ok($$SELECT byoc.grant_tenant('byoc_test_tenant')$$, 'granting twice is fine');
 SELECT byoc_test.refused($$SELECT byoc.grant_tenant('byoc_test_no_such_role')$$, '42704', 'byoc_test_no_such_role', 'an unknown role is refused');
+
+-- After an upgrade
+REVOKE EXECUTE ON FUNCTION byoc.readiness() FROM byoc_test_dispatcher;
+REVOKE SELECT ON byoc.key_status FROM byoc_test_admin;
+SELECT set_eq($$SELECT role::text, part FROM byoc.renew_grants() WHERE role::text ~ '^byoc_test_'$$,
+    $$VALUES ('byoc_test_tenant', 'tenant'), ('byoc_test_admin', 'admin'), ('byoc_test_admin', 'tenant'), ('byoc_test_dispatcher', 'dispatcher'), ('byoc_test_auditor', 'auditor')$$,
+    'every role that has a part is given it again');
+SELECT ok(has_function_privilege('byoc_test_dispatcher', 'byoc.readiness()', 'EXECUTE') AND has_table_privilege('byoc_test_admin', 'byoc.key_status', 'SELECT'),
+    'with what it did not have');
+SELECT is_empty($$SELECT byoc_test.functions_of('byoc_test_stranger')$$, 'and nobody else anything');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -141,6 +141,8 @@ INSERT INTO byoc_test.functions VALUES
 ('grant_admin(regrole)', '', NULL),
 ('grant_dispatcher(regrole)', '', NULL),
 ('grant_tenant(regrole)', '', NULL),
+('renew_grants()', '', NULL),
+('close_types()', '', NULL),
 ('is_adopted()', '', NULL),
 ('is_sweep_due()', '', NULL),
 ('expire_queued(uuid,uuid,uuid[])', '', NULL),
