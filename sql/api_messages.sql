@@ -7,43 +7,38 @@ CREATE FUNCTION byoc.sms_in_range(org_id uuid, low uuid, high uuid, max_count in
 RETURNS TABLE (id uuid, to_number text, from_number text, body text, status text, provider_sid text, error_code text, error_message text,
                attempts integer, segments integer, source_table text, credential_id uuid, created_at timestamptz, send_at timestamptz,
                expires_at timestamptz, sent_at timestamptz, delivered_at timestamptz, waiting_reason text)
-LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
-SET enable_bitmapscan = off
-SET jit = off
-AS $$
-#variable_conflict use_column
-BEGIN
-    RETURN QUERY
+LANGUAGE sql STABLE -- its callers' plans contain it, and they say how these are made
+BEGIN ATOMIC
     (SELECT m.id, m.to_number, m.from_number, m.body, m.status::text, m.provider_sid, m.error_code, m.error_message, m.attempts::integer,
             m.segments::integer, m.source_table, m.credential_id, m.created_at, m.send_at, m.expires_at, m.sent_at, m.delivered_at, NULL
-     FROM byoc.messages m WHERE m.org_id = sms_in_range.org_id AND m.id BETWEEN low AND high ORDER BY m.id DESC LIMIT max_count)
+     FROM byoc.messages m WHERE m.org_id = sms_in_range.org_id AND m.id BETWEEN sms_in_range.low AND sms_in_range.high ORDER BY m.id DESC LIMIT sms_in_range.max_count)
     UNION ALL
     (SELECT n.id, n.to_number, NULL, n.body, 'queued', NULL, NULL, NULL, n.attempts::integer, NULL, n.source_table, n.credential_id, n.created_at,
             n.send_at, n.expires_at, NULL, NULL,
             (SELECT c.waiting_reason FROM byoc.senders c
              WHERE c.org_id = n.org_id AND (c.id = n.lane OR (c.is_default AND n.credential_id IS NULL)) ORDER BY c.id = n.lane DESC LIMIT 1)
      FROM unnest(byoc.lanes_of(sms_in_range.org_id)) AS l CROSS JOIN LATERAL (
-         SELECT * FROM byoc.queue q WHERE q.org_id = sms_in_range.org_id AND q.lane = l AND q.id BETWEEN low AND high
-         ORDER BY q.id DESC LIMIT max_count) AS n)
+         SELECT * FROM byoc.queue q WHERE q.org_id = sms_in_range.org_id AND q.lane = l AND q.id BETWEEN sms_in_range.low AND sms_in_range.high
+         ORDER BY q.id DESC LIMIT sms_in_range.max_count) AS n)
     UNION ALL
     (SELECT s.id, s.to_number, NULL, s.body, CASE WHEN s.attempts = 0 AND s.due_at > clock_timestamp() THEN 'scheduled' ELSE 'queued' END, NULL, NULL,
             NULL, s.attempts::integer, NULL, s.source_table, s.credential_id, s.created_at, s.send_at, s.expires_at, NULL, NULL,
             (SELECT c.waiting_reason FROM byoc.senders c
              WHERE (s.attempts > 0 OR s.due_at <= now()) AND c.org_id = s.org_id
                AND CASE WHEN s.credential_id IS NULL THEN c.is_default ELSE c.id = s.credential_id END)
-     FROM byoc.schedule s WHERE s.org_id = sms_in_range.org_id AND s.id BETWEEN low AND high ORDER BY s.id DESC LIMIT max_count)
-    ORDER BY 1 DESC LIMIT max_count;
-END
-$$;
+     FROM byoc.schedule s WHERE s.org_id = sms_in_range.org_id AND s.id BETWEEN sms_in_range.low AND sms_in_range.high ORDER BY s.id DESC LIMIT sms_in_range.max_count)
+    ORDER BY 1 DESC LIMIT sms_in_range.max_count;
+END;
 COMMENT ON FUNCTION byoc.sms_in_range(uuid, uuid, uuid, integer) IS
     'Internal: an organization''s messages with ids from low to high, newest first. No access check.';
 
 CREATE FUNCTION byoc.rest_messages(statuses text, search text, page_size text, after text) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET jit = off
 AS $$
 DECLARE
     own CONSTANT uuid := byoc.current_org_id();
@@ -63,21 +58,22 @@ BEGIN
         RAISE EXCEPTION 'it has more than 200 characters' USING ERRCODE = 'invalid_parameter_value', COLUMN = 'search';
     END IF;
     RETURN (
-        WITH found AS MATERIALIZED (
-            SELECT r.*, row_number() OVER (ORDER BY r.id DESC) AS n
-            FROM byoc.sms_in_range(own, '00000000-0000-0000-0000-000000000000', start, reach + 1) AS r
-        ), fitting AS MATERIALIZED (
-            SELECT f.*, row_number() OVER (ORDER BY f.n) AS place FROM found f
-            WHERE f.n <= reach AND (wanted IS NULL OR f.status = ANY (wanted))
-              AND (words IS NULL OR strpos(lower(f.body), words) > 0 OR strpos(f.to_number, number) > 0 OR strpos(f.from_number, number) > 0
-                   OR lower(f.provider_sid) = words OR f.id::text = words)
+        WITH fitting AS MATERIALIZED (
+            SELECT f.*
+            FROM (SELECT r.*, row_number() OVER (ORDER BY r.id DESC) AS n
+                  FROM byoc.sms_in_range(own, '00000000-0000-0000-0000-000000000000', start, reach + 1) AS r) AS f
+            WHERE f.n > reach
+               OR ((wanted IS NULL OR f.status = ANY (wanted))
+                   AND (words IS NULL OR strpos(lower(f.body), words) > 0 OR strpos(f.to_number, number) > 0 OR strpos(f.from_number, number) > 0
+                        OR lower(f.provider_sid) = words OR f.id::text = words))
             ORDER BY f.n LIMIT size + 1
-        ), following AS (
-            SELECT coalesce((SELECT f.id FROM fitting f WHERE f.place > size), (SELECT f.id FROM found f WHERE f.n > reach)) AS id
+        ), page AS (
+            SELECT f.* FROM fitting f WHERE f.n <= reach ORDER BY f.n LIMIT size
         )
         SELECT jsonb_build_object(
-            'items', (SELECT coalesce(jsonb_agg(to_jsonb(f) - 'n' - 'place' ORDER BY f.n), '[]') FROM fitting f WHERE f.place <= size),
-            'next', (SELECT byoc.rest_cursor('epoch', f.id) FROM following f)));
+            'items', (SELECT coalesce(jsonb_agg(to_jsonb(p) - 'n' ORDER BY p.n), '[]') FROM page p),
+            'next', byoc.rest_cursor('epoch', coalesce((SELECT f.id FROM fitting f ORDER BY f.n OFFSET size),
+                                                       (SELECT f.id FROM fitting f WHERE f.n > reach)))));
 END
 $$;
 COMMENT ON FUNCTION byoc.rest_messages(text, text, text, text) IS
@@ -87,6 +83,10 @@ COMMENT ON FUNCTION byoc.rest_messages(text, text, text, text) IS
 CREATE FUNCTION byoc.rest_message(id uuid) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET jit = off
 AS $$
 DECLARE
     own CONSTANT uuid := byoc.current_org_id();

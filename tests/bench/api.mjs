@@ -73,6 +73,9 @@ report(`${MESSAGES} messages a second: commit to arrival, ms, and requests of th
     [judged(`${Math.round(beside.requests)} of ${REQUESTS}`, beside.requests >= REQUESTS * BARS.requests), beside.p50.toFixed(2), beside.p99.toFixed(2),
       judged(`${(beside.p99 / without.p99).toFixed(2)} (at most ${BARS.ratio})`, beside.p99 <= without.p99 * BARS.ratio), beside.answer.p50.toFixed(2), beside.answer.p99.toFixed(2)],
   ]);
+const kinds = runs[0].requests.kinds.map(({ what }, kind) => ['p50', 'p99'].reduce((row, name) => ({ ...row, [name]: of(({ requests }) => requests.kinds[kind][name]) }), { what }));
+report('The same requests by kind, ms', ['request', 'p50', 'p99'],
+  kinds.sort((a, b) => b.p99 - a.p99).map((kind) => [kind.what, kind.p50.toFixed(2), kind.p99.toFixed(2)]));
 if (wrong.length) console.log(`  ${judged('other answers than expected:', false)} ${JSON.stringify(wrong)}`);
 keep('api', { bars: BARS, results });
 await bed.end();

@@ -1,6 +1,7 @@
 // A thread that makes requests of byocd's REST API, so many a second whether the earlier ones were answered or not, as hosts and
 // pages of several organizations do. workerData: { url, perSecond, organizations: [{ token, credential }] }. Says 'begun' when it is
-// under way, and on any message stops and answers { seconds, answered, wrong, p50, p99 }: what it did since then.
+// under way, and on any message stops and answers { seconds, answered, wrong, p50, p99, kinds: [{ what, p50, p99 }] }: what it did
+// since then.
 
 import http from 'node:http';
 import { parentPort, workerData } from 'node:worker_threads';
@@ -33,7 +34,7 @@ const MIX = [
   [1, 404, ({ token }) => ['GET', '/api/nowhere', bearer(token)]],
   [3, 401, ({ token }) => ['GET', CREDENTIALS, bearer(`${token.slice(0, -4)}AAAA`)]],
   [2, 401, () => ['GET', MESSAGES, {}]],
-].flatMap(([share, expected, make]) => Array.from({ length: share }, () => ({ expected, make })));
+].flatMap(([share, expected, make], kind) => Array.from({ length: share }, () => ({ kind, expected, make })));
 
 const bearer = (token) => ({ authorization: `Bearer ${token}` });
 
@@ -50,15 +51,18 @@ function call(method, path, headers, body) {
   });
 }
 
-const done = { begun: 0, waits: [], wrong: {} };
+const done = { begun: 0, waits: [], wrong: {}, kinds: [] };
 let asked = 0;
 
 async function ask(i) {
-  const { expected, make } = MIX[(i * 37) % MIX.length]; // 37: one kind does not come in a row
+  const { kind, expected, make } = MIX[(i * 37) % MIX.length]; // 37: one kind does not come in a row
   const request = make(organizations[Math.floor(i / 7) % organizations.length], i);
   const begun = performance.now();
   const { status } = await call(...request).catch((error) => ({ status: error.code }));
-  done.waits.push(performance.now() - begun);
+  const wait = performance.now() - begun;
+  done.waits.push(wait);
+  done.kinds[kind] ??= { what: `${request[0]} ${request[1].replace(/[0-9a-f-]{36}/g, '{id}').replace(/after=.*/, 'after')} ${expected}`, waits: [] };
+  done.kinds[kind].waits.push(wait);
   if (status === expected) return;
   const what = `${request[0]} ${request[1].split('?')[0]}: ${status} instead of ${expected}`;
   done.wrong[what] = (done.wrong[what] ?? 0) + 1;
@@ -73,7 +77,7 @@ const start = performance.now();
 const timer = setInterval(() => {
   for (const due = (performance.now() - start) / 1000 * perSecond; asked < due; ++asked) ask(asked);
   if (done.begun || asked < WARM_UP) return;
-  Object.assign(done, { begun: performance.now(), waits: [], wrong: {} });
+  Object.assign(done, { begun: performance.now(), waits: [], wrong: {}, kinds: [] });
   parentPort.postMessage('begun');
 }, 1);
 
@@ -81,7 +85,8 @@ parentPort.once('message', () => {
   clearInterval(timer);
   agent.destroy();
   const { begun, waits, wrong } = done;
+  const kinds = done.kinds.map(({ what, waits: each }) => ({ what, p50: percentile(each, 0.5), p99: percentile(each, 0.99) }));
   const seconds = (performance.now() - begun) / 1000;
-  parentPort.postMessage({ seconds, answered: waits.length, wrong, p50: percentile(waits, 0.5), p99: percentile(waits, 0.99) });
+  parentPort.postMessage({ seconds, answered: waits.length, wrong, kinds, p50: percentile(waits, 0.5), p99: percentile(waits, 0.99) });
   parentPort.close();
 });
