@@ -8,6 +8,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "json.h"
 #include "redact.h"
 
 namespace byocd::log {
@@ -30,7 +31,7 @@ class JsonFormatter final : public spdlog::formatter {
     };
     time_buffer_.clear();
     for (const auto& [name, id] : *current_ids) line[name] = redacted(id);
-    const std::string text = line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+    const std::string text = dump_json(line) + "\n";
     out.append(text.data(), text.data() + text.size());
   }
   std::unique_ptr<spdlog::formatter> clone() const override { return std::make_unique<JsonFormatter>(); }

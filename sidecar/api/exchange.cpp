@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "../json.h"
+
 namespace byocd {
 
 using nlohmann::ordered_json;
@@ -17,8 +19,7 @@ ApiAnswer empty_answer() {
 }
 
 ApiAnswer json_answer(int status, const ordered_json& document) {
-  return {
-      status, "application/json", document.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n", {}, {}};
+  return {status, "application/json", dump_json(document) + "\n", {}, {}};
 }
 
 ApiAnswer problem_answer(int status, const std::string& title, const std::string& detail) {

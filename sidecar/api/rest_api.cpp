@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "../json.h"
 #include "../providers/form.h"
 #include "refusal.h"
 #include "rest_parameters.h"
@@ -207,9 +208,9 @@ void RestApi::open_session(const ApiRequest& request, SecretString token, ApiAns
     if (result->is_null(0, 0))
       return reply(problem_answer(403, "Forbidden", "The token's organization does not exist here."));
     if (good.status == 200) {
-      auto document = ordered_json::parse(result->text(0, 0));
+      auto document = parse_ordered_json(result->text(0, 0));
       document["csrf_token"] = csrf;
-      good.body = document.dump() + "\n";
+      good.body = dump_json(document) + "\n";
     }
     reply(std::move(good));
   });
@@ -217,7 +218,7 @@ void RestApi::open_session(const ApiRequest& request, SecretString token, ApiAns
 
 void RestApi::start_session(const ApiRequest& request, const Reply& reply) {
   if (auto problem = json_problem(request)) return reply(std::move(*problem));
-  auto document = nlohmann::json::parse(request.body, nullptr, false);
+  auto document = parse_json(request.body);
   if (!document.is_object() || document.size() != 1 || !document.contains("token") || !document["token"].is_string())
     return reply(field_problem("token", "The body must be an object with the member token, a text, and no other."));
   open_session(request, SecretString(document["token"].get_ref<std::string&>()), json_text(200, ""), reply);
@@ -282,7 +283,7 @@ ApiAnswer RestApi::nothing(const RestApi&, const ApiRequest&, const Rows&) {
 
 ApiAnswer RestApi::session(const RestApi& api, const ApiRequest& request, const Rows& rows) {
   if (rows.is_null(0, 0)) return problem_answer(403, "Forbidden", "The token's organization does not exist here.");
-  auto document = ordered_json::parse(rows.text(0, 0));
+  auto document = parse_ordered_json(rows.text(0, 0));
   document["csrf_token"] = csrf_token(shown_token(request, api.options_.public_url).token);
   return json_answer(200, document);
 }

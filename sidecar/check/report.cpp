@@ -6,6 +6,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "../json.h"
+
 namespace byocd {
 
 namespace {
@@ -141,7 +143,7 @@ std::string to_json(const CheckSubject& subject, const std::vector<CheckResult>&
                       {"failed", count(results, State::failed)},
                       {"skipped", count(results, State::skipped)},
                       {"exit_code", exit_code(results)}};
-  return document.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+  return dump_json(document, 2) + "\n";
 }
 
 int exit_code(const std::vector<CheckResult>& results) {

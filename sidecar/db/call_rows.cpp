@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "../json.h"
 #include "outcome_json.h"
 
 namespace byocd {
@@ -24,7 +25,7 @@ json to_json(const CallRecord& record) {
                  {"error_message", text_or_null(outcome.error_message)}};
   if (outcome.http_status) object["http_status"] = *outcome.http_status;
   if (outcome.retry_after) object["retry_ms"] = outcome.retry_after->count();
-  if (outcome.result) object["result"] = json::parse(*outcome.result, nullptr, false);
+  if (outcome.result) object["result"] = parse_json(*outcome.result);
   return object;
 }
 
@@ -53,7 +54,7 @@ std::vector<ClaimedCall> read_calls(const Rows& rows) {
 std::string calls_to_json(const std::vector<CallRecord>& records) {
   json all = json::array();
   for (const auto& record : records) all.push_back(to_json(record));
-  return all.dump(-1, ' ', false, json::error_handler_t::replace);
+  return dump_json(all);
 }
 
 }  // namespace byocd

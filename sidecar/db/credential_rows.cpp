@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "../json.h"
+
 namespace byocd {
 
 namespace {
@@ -9,7 +11,7 @@ namespace {
 // {"name": "value", ...}; a field that is not text (null) counts as absent. The parser's copies are wiped.
 CredentialFields read_fields(std::string_view text) {
   CredentialFields fields;
-  auto document = nlohmann::json::parse(text, nullptr, false);
+  auto document = parse_json(text);
   if (!document.is_object()) return fields;
   for (auto& [name, value] : document.items()) {
     if (!value.is_string()) continue;

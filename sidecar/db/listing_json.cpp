@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "../json.h"
 #include "outcome_json.h"
 
 namespace byocd {
@@ -57,7 +58,7 @@ std::string utc_text(std::chrono::sys_seconds time) {
 std::string messages_to_json(const std::vector<ListedMessage>& messages) {
   json array = json::array();
   for (const auto& message : messages) array.push_back(to_json(message));
-  return array.dump(-1, ' ', false, json::error_handler_t::replace);
+  return dump_json(array);
 }
 
 }  // namespace byocd

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "../json.h"
 #include "typed.h"
 
 namespace byocd {
@@ -52,7 +53,7 @@ void PgOAuthGateway::add_credential(const std::string& state_hash, const SecretS
                                     const std::string& account, DbCallback<std::string> callback) {
   nlohmann::json fields{{"refresh_token", refresh_token.reveal()}};
   if (!account.empty()) fields["account"] = account;
-  connection_.query(add_statement, {bytea(state_hash), fields.dump()},
+  connection_.query(add_statement, {bytea(state_hash), dump_json(fields)},
                     typed<std::string>(std::move(callback), [](Rows& rows) { return text_or_empty(rows, 0, 0); }));
 }
 

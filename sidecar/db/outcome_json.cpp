@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 
+#include "../json.h"
+
 namespace byocd {
 
 namespace {
@@ -19,7 +21,7 @@ bool is_plain(char c) {
 // Nearly all text is plain ASCII; the library knows the rest.
 void append_text(std::string& json_text, std::string_view text) {
   if (text.size() > longest_text || !std::all_of(text.begin(), text.end(), is_plain)) {
-    json_text += json(storable_text(text)).dump(-1, ' ', false, json::error_handler_t::replace);
+    json_text += dump_json(json(storable_text(text)));
     return;
   }
   json_text += '"';

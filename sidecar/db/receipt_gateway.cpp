@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "../json.h"
 #include "../log.h"
 #include "array_param.h"
 #include "crypto/base64.h"
@@ -54,7 +55,7 @@ std::string to_json(const std::vector<Receipt>& receipts) {
     if (facts.at) object["at"] = *facts.at;
     array.push_back(std::move(object));
   }
-  return array.dump(-1, ' ', false, json::error_handler_t::replace);
+  return dump_json(array);
 }
 
 SecretString read_key(Rows& rows) {

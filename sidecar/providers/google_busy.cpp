@@ -1,6 +1,7 @@
 // When a Google Calendar is busy (https://developers.google.com/workspace/calendar/api/v3/reference/freebusy).
 #include <nlohmann/json.hpp>
 
+#include "../json.h"
 #include "google_calendar.h"
 #include "google_problems.h"
 #include "json_members.h"
@@ -24,7 +25,7 @@ HttpRequest GoogleCalendar::prepare_busy(const CredentialFields& credential, con
   request.url = api_url_ + "/calendar/v3/freeBusy";
   request.method = HttpRequest::Method::post;
   request.headers.emplace_back("Content-Type: application/json");
-  request.body = json{{"timeMin", from}, {"timeMax", to}, {"items", {{{"id", calendar_of(credential)}}}}}.dump();
+  request.body = dump_json(json{{"timeMin", from}, {"timeMax", to}, {"items", {{{"id", calendar_of(credential)}}}}});
   return request;
 }
 
@@ -32,7 +33,7 @@ Result<std::string, Problem> GoogleCalendar::interpret_busy(const CredentialFiel
                                                             const HttpResult& result) const {
   if (!result) return fail(failure_problem(result.error(), "Google"));
   if (result->status != 200) return fail(google_calendar_problem(*result));
-  const json document = json::parse(result->body, nullptr, false);
+  const json document = parse_json(result->body);
   const auto calendars = document.is_object() ? document.find("calendars") : document.end();
   if (calendars == document.end() || !calendars->is_object()) return fail(not_google_problem(result->status));
   const auto found = calendars->find(calendar_of(credential));
@@ -47,7 +48,7 @@ Result<std::string, Problem> GoogleCalendar::interpret_busy(const CredentialFiel
     if (!start || !end) return fail(not_google_problem(result->status));
     times.push_back({{"start", *start}, {"end", *end}});
   }
-  return times.dump(-1, ' ', false, json::error_handler_t::replace);
+  return dump_json(times);
 }
 
 }  // namespace byocd

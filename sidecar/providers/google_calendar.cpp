@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "../json.h"
 #include "form.h"
 #include "google_problems.h"
 #include "json_members.h"
@@ -37,7 +38,7 @@ Result<HttpRequest, Problem> GoogleCalendar::prepare_verification(const Credenti
 Verdict GoogleCalendar::interpret_verification(const CredentialFields&, int, const HttpResult& result) const {
   if (!result) return of_problem(failure_problem(result.error(), "Google"));
   if (result->status != 200) return of_problem(google_calendar_problem(*result));
-  const json document = json::parse(result->body, nullptr, false);
+  const json document = parse_json(result->body);
   const auto role = document.is_object() ? text_member(document, "accessRole") : std::nullopt;
   if (!role) return of_problem(not_google_problem(result->status));
   Verdict verdict{Kind::verified, {}};

@@ -5,6 +5,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "../json.h"
 #include "form.h"
 #include "google_calendar.h"
 #include "google_problems.h"
@@ -51,7 +52,7 @@ std::string event_body(const ClaimedCall& call, const json& payload) {
     body["attendees"] = json::array();
     for (const auto& email : *found) body["attendees"].push_back({{"email", email}});
   }
-  return body.dump(-1, ' ', false, json::error_handler_t::replace);
+  return dump_json(body);
 }
 
 bool is_written_by(const ClaimedCall& call, const json& event) {
@@ -68,7 +69,7 @@ CallOutcome accepted(int status, const json& event) {
   outcome.http_status = status;
   json kept = json::object();
   if (const auto link = text_member(event, "htmlLink")) kept["html_link"] = *link;
-  outcome.result = kept.dump(-1, ' ', false, json::error_handler_t::replace);
+  outcome.result = dump_json(kept);
   return outcome;
 }
 
@@ -110,16 +111,16 @@ CallOutcome refused(const HttpResponse& response) {
 
 Result<HttpRequest, PrepareError> GoogleCalendar::prepare_call(const ClaimedCall& call,
                                                                const CredentialFields& credential, int step) const {
-  const json payload = json::parse(call.payload, nullptr, false);
+  const json payload = parse_json(call.payload);
   const auto id = payload.is_object() ? text_member(payload, "event_id") : std::nullopt;
   if (!call.operation.starts_with("event.") || !id)
     return fail(PrepareError{"unknown_operation", "this byocd knows no operation " + call.operation});
   const Step now = step_of(call, step);
   const std::string event = "/" + percent_encoded(*id);
-  const std::string updates =
-      "?sendUpdates=" + percent_encoded(text_member(payload, "send_updates").value_or("none"));
-  HttpRequest request = request_for(
-      credential, "/events" + (now == insert ? updates : now == look ? event : event + updates));
+  const std::string updates = "?sendUpdates=" + percent_encoded(text_member(payload, "send_updates").value_or("none"));
+  HttpRequest request = request_for(credential, "/events" + (now == insert ? updates
+                                                             : now == look ? event
+                                                                           : event + updates));
   request.method = now == insert    ? HttpRequest::Method::post
                    : now == replace ? HttpRequest::Method::put
                    : now == remove  ? HttpRequest::Method::del
@@ -142,7 +143,7 @@ CallOutcome GoogleCalendar::interpret_call(const ClaimedCall& call, int step, co
   if (now == replace && gone) return go_on(insert);
   if (now == remove && (gone || (status >= 200 && status < 300))) return accepted(status, json::object());
   if (status < 200 || status >= 300) return refused(*result);
-  const json event = json::parse(result->body, nullptr, false);
+  const json event = parse_json(result->body);
   if (!event.is_object() || !text_member(event, "id")) {
     CallOutcome outcome = refused(*result);
     outcome.kind = Kind::unavailable;

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "../../extension/crypto/base64.h"
+#include "../json.h"
 #include "form.h"
 #include "google_problems.h"
 #include "json_members.h"
@@ -44,7 +45,7 @@ std::string account_of(const std::string& id_token) {
   if (!byoc::base64url_decode(std::string_view(id_token).substr(first + 1, second - first - 1),
                               reinterpret_cast<std::uint8_t*>(payload.data()), payload.size(), size))
     return {};
-  const json claims = json::parse(payload.substr(0, size), nullptr, false);
+  const json claims = parse_json(payload.substr(0, size));
   return claims.is_object() ? text_member(claims, "email").value_or("") : "";
 }
 
@@ -56,7 +57,7 @@ struct Tokens {
 Result<Tokens, Problem> read_tokens(const HttpResult& result) {
   if (!result) return fail(failure_problem(result.error(), "Google"));
   if (result->status != 200) return fail(google_token_problem(*result));
-  const json document = json::parse(result->body, nullptr, false);
+  const json document = parse_json(result->body);
   const auto access = document.is_object() ? text_member(document, "access_token") : std::nullopt;
   // What goes into a header line must not end it.
   const bool printable =
@@ -171,7 +172,7 @@ HttpRequest GoogleOAuth::prepare_revocation(const SecretString& token) const {
 std::optional<Problem> GoogleOAuth::interpret_revocation(const HttpResult& result) const {
   if (!result) return failure_problem(result.error(), "Google");
   if (result->status == 200) return std::nullopt;
-  const json document = json::parse(result->body, nullptr, false);
+  const json document = parse_json(result->body);
   // It was revoked before, or has expired.
   if (result->status == 400 && document.is_object() && text_member(document, "error") == "invalid_token")
     return std::nullopt;

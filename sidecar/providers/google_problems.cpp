@@ -6,6 +6,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "../json.h"
 #include "json_members.h"
 
 namespace byocd {
@@ -31,7 +32,7 @@ std::string plain_code(std::string code, int http_status) {
 }  // namespace
 
 GoogleError google_error(const HttpResponse& response) {
-  const json document = json::parse(response.body, nullptr, false);
+  const json document = parse_json(response.body);
   const auto error = document.is_object() ? document.find("error") : document.end();
   if (error == document.end() || !error->is_object()) return {};
   GoogleError found;
@@ -76,7 +77,7 @@ Problem google_token_problem(const HttpResponse& response) {
   if (response.status >= 500)
     return try_again(fmt::format("http_{}", response.status),
                      fmt::format("Google is in trouble (HTTP {}).", response.status));
-  const json document = json::parse(response.body, nullptr, false);
+  const json document = parse_json(response.body);
   const auto error = document.is_object() ? text_member(document, "error") : std::nullopt;
   if (response.status < 400 || !error) return not_google_problem(response.status);
   if (*error == "invalid_grant")

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "../json.h"
+
 namespace byocd {
 
 namespace {
@@ -126,7 +128,7 @@ bool is_string(std::string_view token) {
 }
 
 std::string content(std::string_view token) {
-  if (token.find('\\') != std::string_view::npos) return json::parse(token).get<std::string>();
+  if (token.find('\\') != std::string_view::npos) return parse_json(token).get<std::string>();
   return std::string(token.substr(1, token.size() - 2));
 }
 

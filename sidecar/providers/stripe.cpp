@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "../json.h"
 #include "json_members.h"
 
 namespace byocd {
@@ -59,7 +60,7 @@ Verdict Stripe::interpret_verification(const CredentialFields& credential, int, 
         Kind::retry,
         {fmt::format("http_{}", status), fmt::format("Stripe answered HTTP {}: it does not take requests now.", status),
          "Try again in a minute; https://status.stripe.com tells about outages.", true}};
-  const json document = json::parse(result->body, nullptr, false);
+  const json document = parse_json(result->body);
   if (!document.is_object()) return {Kind::retry, foreign_answer(status)};
   if (status == 200)
     return text_member(document, "object") == "account" ? judge_account(document)

@@ -6,6 +6,7 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 
+#include "../json.h"
 #include "form.h"
 #include "json_members.h"
 #include "twilio.h"
@@ -104,7 +105,7 @@ Result<HttpRequest, PrepareError> Twilio::prepare_list(const ReconciliationJob& 
 Result<ListedPage, ListProblem> Twilio::interpret_list(const HttpResult& result) const {
   if (!result) return fail(ListProblem{State::unavailable, "Twilio could not be reached: " + result.error().message});
   const HttpResponse& response = *result;
-  const json document = json::parse(response.body, nullptr, false);
+  const json document = parse_json(response.body);
   if (response.status == 429 || response.status >= 500)
     return fail(ListProblem{State::unavailable, fmt::format("Twilio answered HTTP {}", response.status)});
   if (response.status >= 400) {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "../db/outcome_json.h"
+#include "../json.h"
 #include "form.h"
 #include "twilio.h"
 
@@ -73,7 +74,7 @@ std::optional<double> time_of(const std::string& text) {
 }
 
 Fields posted_fields(std::string_view content_type, std::string_view body) {
-  if (content_type.starts_with("application/json")) return fields_of(json::parse(body, nullptr, false));
+  if (content_type.starts_with("application/json")) return fields_of(parse_json(body));
   Fields fields;
   for (auto& [name, value] : parse_form(body)) fields.emplace(std::move(name), std::move(value));
   return fields;
@@ -81,7 +82,7 @@ Fields posted_fields(std::string_view content_type, std::string_view body) {
 
 // Text as PostgreSQL takes it, with its line breaks: valid UTF-8 without U+0000.
 std::string message_text(const std::string& text) {
-  std::string valid = json::parse(json(text).dump(-1, ' ', false, json::error_handler_t::replace)).get<std::string>();
+  std::string valid = parse_json(dump_json(json(text))).get<std::string>();
   std::erase(valid, '\0');
   return valid;
 }
@@ -119,7 +120,7 @@ Result<HttpRequest, PrepareError> Twilio::prepare_status(const CredentialFields&
 
 std::optional<ReceiptFacts> Twilio::interpret_status(const HttpResult& result) const {
   if (!result || result->status != 200) return std::nullopt;
-  const Fields fields = fields_of(json::parse(result->body, nullptr, false));
+  const Fields fields = fields_of(parse_json(result->body));
   auto facts = facts_of(first_of(fields, {"sid"}), first_of(fields, {"status"}), first_of(fields, {"error_code"}),
                         first_of(fields, {"from"}));
   if (facts) facts->at = time_of(first_of(fields, {"date_updated"}));

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "../json.h"
 #include "form.h"
 #include "json_members.h"
 #include "twilio.h"
@@ -31,7 +32,7 @@ Verdict of_problem(Problem problem) {
 Result<json, Problem> read_answer(const HttpResult& result) {
   if (!result) return fail(failure_problem(result.error(), "Twilio"));
   if (result->status != 200) return fail(twilio_answer_problem(*result));
-  json document = json::parse(result->body, nullptr, false);
+  json document = parse_json(result->body);
   if (!document.is_object()) return fail(foreign_answer_problem(result->status));
   return document;
 }

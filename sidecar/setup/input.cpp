@@ -7,6 +7,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "../json.h"
 #include "../providers/twilio_fields.h"
 
 namespace byocd {
@@ -67,7 +68,7 @@ Result<CredentialFields, Problem> read_fields_json(std::string_view text) {
                    "Give one JSON object, as in {\"account_sid\": \"AC...\", \"auth_token\": \"...\", "
                    "\"phone_number\": \"+1...\"}."};
   };
-  auto document = nlohmann::json::parse(text, nullptr, false);
+  auto document = parse_json(text);
   if (!document.is_object()) return fail(wrong("The fields are not a JSON object."));
   CredentialFields fields;
   for (auto& [name, value] : document.items()) {
