@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "account_json.h"
+#include "control_answers.h"
 #include "form.h"
 #include "json_fields.h"
 #include "knobs_json.h"
@@ -14,21 +15,6 @@
 
 namespace simulator {
 namespace {
-
-answer json_answer(const nlohmann::json& document, int status = 200) {
-  answer result;
-  result.status = status;
-  result.body = document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-  return result;
-}
-
-answer refused(int status, std::string_view sentence) {
-  return json_answer({{"error", sentence}}, status);
-}
-
-answer wrong_method(const request& asked) {
-  return refused(405, fmt::format("{} does not take {}", asked.path, asked.method));
-}
 
 /// A setting that is read, replaced, or put back to its default.
 template <typename Settings, typename Parse>

@@ -18,7 +18,7 @@ using nlohmann::json;
 
 constexpr std::string_view scope_prefix = "https://www.googleapis.com/auth/";
 constexpr std::size_t default_page = 250;
-constexpr std::size_t largest_page = 2500;
+constexpr std::size_t most_events_a_page = 2500;
 
 answer document(const json& value, int status = 200) {
   answer result;
@@ -257,7 +257,7 @@ answer google_calendar_api::list(const call& made) {
     bad = bad || std::from_chars(text->data(), text->data() + text->size(), *into).ec != std::errc{};
   }
   if (bad || page_size == 0) return calendar_error(400, "badRequest", "Bad Request");
-  page_size = std::min(page_size, largest_page);
+  page_size = std::min(page_size, most_events_a_page);
   json result = {{"kind", "calendar#events"},           {"summary", made.calendar.summary},
                  {"timeZone", made.calendar.time_zone}, {"accessRole", made.calendar.role},
                  {"defaultReminders", json::array()},   {"items", json::array()}};

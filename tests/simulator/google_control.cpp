@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "control_answers.h"
 #include "form.h"
 #include "google_times.h"
 #include "json_fields.h"
@@ -13,17 +14,6 @@ namespace simulator {
 namespace {
 
 using nlohmann::json;
-
-answer json_answer(const json& document, int status = 200) {
-  answer result;
-  result.status = status;
-  result.body = document.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
-  return result;
-}
-
-answer wrong_method(const request& asked) {
-  return json_answer({{"error", fmt::format("{} does not take {}", asked.path, asked.method)}}, 405);
-}
 
 bool is_put(const request& asked) {
   return asked.method == "PUT" || asked.method == "POST";

@@ -21,7 +21,7 @@ answer json_answer(int status, const json& document) {
   return result;
 }
 
-answer refused(int status, const std::string& message, const char* code = nullptr) {
+answer stripe_error(int status, const std::string& message, const char* code = nullptr) {
   json error = {{"message", message}, {"type", "invalid_request_error"}};
   if (code != nullptr) error["code"] = code;
   return json_answer(status, {{"error", error}});
@@ -46,15 +46,15 @@ std::string masked(const std::string& key) {
 
 answer stripe_api::handle(const request& asked) const {
   if (asked.path != "/v1/account" || asked.method != "GET")
-    return refused(404, fmt::format("Unrecognized request URL ({}: {}).", asked.method, asked.path));
+    return stripe_error(404, fmt::format("Unrecognized request URL ({}: {}).", asked.method, asked.path));
   const auto given = key_of(asked.authorization);
-  if (given.empty()) return refused(401, "You did not provide an API key.");
+  if (given.empty()) return stripe_error(401, "You did not provide an API key.");
   const auto found = keys_.find(given);
-  if (found == keys_.end()) return refused(401, "Invalid API Key provided: " + masked(given));
+  if (found == keys_.end()) return stripe_error(401, "Invalid API Key provided: " + masked(given));
   const auto& key = found->second;
-  if (key.expired) return refused(401, "Expired API Key provided: " + masked(given), "api_key_expired");
+  if (key.expired) return stripe_error(401, "Expired API Key provided: " + masked(given), "api_key_expired");
   if (!key.reads_account)
-    return refused(403, fmt::format("The provided key '{}' does not have the required permissions for this endpoint on account '{}'. "
+    return stripe_error(403, fmt::format("The provided key '{}' does not have the required permissions for this endpoint on account '{}'. "
                                     "Having the 'rak_accounts_kyc_basic_read' permission would allow this request to continue.",
                                     masked(given), key.account));
   return json_answer(200, {{"id", key.account},

@@ -15,7 +15,7 @@
 namespace simulator {
 namespace {
 
-std::string quoted(std::string_view text) {
+std::string json_quoted(std::string_view text) {
   std::string out;
   append_json_string(out, text);
   return out;
@@ -41,7 +41,7 @@ std::string number_resource(const account& owner, const phone_number& number) {
       R"("voice_fallback_url":"","voice_method":"POST","voice_receive_mode":"voice","voice_url":"",)"
       R"("uri":"/2010-04-01/Accounts/{1}/IncomingPhoneNumbers/{0}.json","subresource_uris":)"
       R"({{"assigned_add_ons":"/2010-04-01/Accounts/{1}/IncomingPhoneNumbers/{0}/AssignedAddOns.json"}}}})",
-      sid, owner.sid, quoted(number.number), number.sms, date);
+      sid, owner.sid, json_quoted(number.number), number.sms, date);
 }
 
 std::string caller_resource(const account& owner, const std::string& number) {
@@ -49,7 +49,7 @@ std::string caller_resource(const account& owner, const std::string& number) {
   return fmt::format(
       R"({{"sid":"{0}","account_sid":"{1}","phone_number":{2},"friendly_name":{2},"date_created":"{3}","date_updated":"{3}",)"
       R"("uri":"/2010-04-01/Accounts/{1}/OutgoingCallerIds/{0}.json"}})",
-      sid, owner.sid, quoted(number), rfc2822(owner.created));
+      sid, owner.sid, json_quoted(number), rfc2822(owner.created));
 }
 
 /// Both number lists filter alike: the friendly name is the number itself.
@@ -88,7 +88,7 @@ std::string account_resource(const account& subject) {
   return fmt::format(
       R"({{"sid":"{0}","friendly_name":{1},"status":"{2}","type":"{3}","owner_account_sid":"{0}","auth_token":"",)"
       R"("date_created":"{4}","date_updated":"{4}","uri":"/2010-04-01/Accounts/{0}.json","subresource_uris":{{{5}}}}})",
-      subject.sid, quoted(subject.friendly_name), subject.status, subject.type, rfc2822(subject.created), links);
+      subject.sid, json_quoted(subject.friendly_name), subject.status, subject.type, rfc2822(subject.created), links);
 }
 
 answer incoming_numbers(const account& owner, const request& asked) {
