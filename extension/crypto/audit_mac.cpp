@@ -14,10 +14,6 @@ namespace {
 constexpr std::string_view key_purpose = "pg_byoc audit 1";
 constexpr std::uint32_t null_length = 0xFFFFFFFF;
 
-const unsigned char* bytes_of(std::string_view text) {
-  return reinterpret_cast<const unsigned char*>(text.data());
-}
-
 bool add_length(EVP_MAC_CTX* context, std::uint32_t length) {
   const unsigned char bytes[4] = {static_cast<unsigned char>(length >> 24), static_cast<unsigned char>(length >> 16),
                                   static_cast<unsigned char>(length >> 8), static_cast<unsigned char>(length)};
@@ -28,7 +24,7 @@ bool add(EVP_MAC_CTX* context, const AuditField& field) {
   if (field.null) return add_length(context, null_length);
   if (field.value.size() >= null_length) return false;
   return add_length(context, static_cast<std::uint32_t>(field.value.size())) &&
-         EVP_MAC_update(context, bytes_of(field.value), field.value.size()) == 1;
+         EVP_MAC_update(context, reinterpret_cast<const unsigned char*>(field.value.data()), field.value.size()) == 1;
 }
 
 EVP_MAC_CTX* make_context(const std::uint8_t* key) {

@@ -11,8 +11,8 @@ namespace byoc {
 namespace {
 
 constexpr std::string_view prefix = "byoc1.";
-constexpr std::string_view purpose = "pg_byoc session token 1";
-constexpr std::size_t mac_size = 32;
+constexpr std::string_view session_purpose = "pg_byoc session token 1";
+constexpr std::size_t session_mac_size = 32;
 constexpr std::size_t encoded_mac_size = 43;  // base64url of 32 bytes
 
 // Payload: key id size, key id, organization (16), expiry (8), signer (8), process (4), role (1), user id size (1),
@@ -29,10 +29,10 @@ std::uint64_t take_integer(const std::uint8_t*& at, int size) noexcept {
   return value;
 }
 
-bool sign(const MasterKey& key, std::string_view text, std::uint8_t (&mac)[mac_size]) noexcept {
+bool sign(const MasterKey& key, std::string_view text, std::uint8_t (&mac)[session_mac_size]) noexcept {
   std::uint8_t subkey[32];
   unsigned int size = 0;
-  const bool good = derive_subkey(key.bytes, purpose, subkey) &&
+  const bool good = derive_subkey(key.bytes, session_purpose, subkey) &&
                     HMAC(EVP_sha256(), subkey, sizeof subkey, reinterpret_cast<const unsigned char*>(text.data()),
                          text.size(), mac, &size) != nullptr;
   OPENSSL_cleanse(subkey, sizeof subkey);
@@ -68,10 +68,10 @@ TokenError mint_session_token(const Keyring& ring, const TenantContext& context,
   std::memcpy(out, prefix.data(), prefix.size());
   std::size_t length = prefix.size();
   length += base64url_encode(payload, static_cast<std::size_t>(end - payload), out + length);
-  std::uint8_t mac[mac_size];
+  std::uint8_t mac[session_mac_size];
   if (!sign(*key, {out, length}, mac)) return TokenError::failed;
   out[length++] = '.';
-  base64url_encode(mac, mac_size, out + length);
+  base64url_encode(mac, session_mac_size, out + length);
   return TokenError::none;
 }
 
@@ -82,10 +82,10 @@ TokenError read_session_token(const Keyring& ring, std::string_view token, Tenan
   std::uint8_t payload[payload_capacity];
   std::size_t size = 0;
   if (!base64url_decode(signed_part.substr(prefix.size()), payload, sizeof payload, size)) return TokenError::malformed;
-  std::uint8_t mac[mac_size];
+  std::uint8_t mac[session_mac_size];
   std::size_t claimed_size = 0;
-  if (!base64url_decode(token.substr(signed_part.size() + 1), mac, mac_size, claimed_size) ||
-      claimed_size != mac_size) {
+  if (!base64url_decode(token.substr(signed_part.size() + 1), mac, session_mac_size, claimed_size) ||
+      claimed_size != session_mac_size) {
     return TokenError::malformed;
   }
 
@@ -97,9 +97,9 @@ TokenError read_session_token(const Keyring& ring, std::string_view token, Tenan
   const std::size_t id_size = *at++;
   const MasterKey* key = ring.find({reinterpret_cast<const char*>(at), id_size});
   if (key == nullptr) return TokenError::unknown_key;
-  std::uint8_t expected[mac_size];
+  std::uint8_t expected[session_mac_size];
   if (!sign(*key, signed_part, expected)) return TokenError::failed;
-  if (CRYPTO_memcmp(mac, expected, mac_size) != 0) return TokenError::bad_signature;
+  if (CRYPTO_memcmp(mac, expected, session_mac_size) != 0) return TokenError::bad_signature;
 
   at += id_size;
   std::memcpy(context.organization, at, 16);

@@ -35,7 +35,7 @@ bool is_secure(const std::string& public_url) {
   return public_url.starts_with("https://");
 }
 
-std::string attributes(const std::string& public_url) {
+std::string trip_cookie_attributes(const std::string& public_url) {
   // Path=/ and no domain are what __Host- demands.
   return std::string("; Path=/; HttpOnly; SameSite=Lax") + (is_secure(public_url) ? "; Secure" : "");
 }
@@ -79,11 +79,12 @@ std::string trip_cookie_name(const std::string& public_url) {
 }
 
 std::string trip_cookie(const SecretString& browser, const std::string& public_url) {
-  return trip_cookie_name(public_url) + "=" + browser.reveal() + "; Max-Age=" + lifetime_s + attributes(public_url);
+  return trip_cookie_name(public_url) + "=" + browser.reveal() + "; Max-Age=" + lifetime_s +
+         trip_cookie_attributes(public_url);
 }
 
 std::string no_trip_cookie(const std::string& public_url) {
-  return trip_cookie_name(public_url) + "=; Max-Age=0" + attributes(public_url);
+  return trip_cookie_name(public_url) + "=; Max-Age=0" + trip_cookie_attributes(public_url);
 }
 
 }  // namespace byocd

@@ -45,7 +45,7 @@ std::string_view host_of(std::string_view url) {
   return url.substr(0, url.find('/'));
 }
 
-std::string attributes(const std::string& public_url) {
+std::string cookie_attributes(const std::string& public_url) {
   return "; Path=" + path_of(public_url) + "/; HttpOnly; SameSite=Strict" + (is_https(public_url) ? "; Secure" : "");
 }
 
@@ -91,11 +91,11 @@ bool has_csrf_token(const ApiRequest& request, const SecretString& token) {
 }
 
 std::string session_cookie(const SecretString& token, const std::string& public_url) {
-  return cookie_name(public_url) + "=" + token.reveal() + attributes(public_url);
+  return cookie_name(public_url) + "=" + token.reveal() + cookie_attributes(public_url);
 }
 
 std::string no_session_cookie(const std::string& public_url) {
-  return cookie_name(public_url) + "=; Max-Age=0" + attributes(public_url);
+  return cookie_name(public_url) + "=; Max-Age=0" + cookie_attributes(public_url);
 }
 
 std::string path_of(const std::string& public_url) {

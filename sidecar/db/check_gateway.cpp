@@ -8,7 +8,7 @@ namespace byocd {
 
 namespace {
 
-constexpr const char* part = "byoc.grant_dispatcher";
+constexpr const char* dispatcher_part = "byoc.grant_dispatcher";
 
 std::string text_or_empty(const Rows& rows, int column) {
   return rows.is_null(0, column) ? std::string() : std::string(rows.text(0, column));
@@ -36,7 +36,7 @@ Result<CheckTarget, Problem> CheckGateway::target() {
       "SELECT organization, alert_phone, credential_id, state, verification_status, verification_error, has_dispatcher"
       " FROM byoc.check_subject($1::uuid)",
       {org_id_});
-  if (!rows) return fail(database_problem(rows.error(), part));
+  if (!rows) return fail(database_problem(rows.error(), dispatcher_part));
   if (rows->count() != 1)
     return fail(Problem{"no_organization", fmt::format("Organization {} does not exist in this database.", org_id_),
                         "SELECT id, name FROM byoc.organizations lists them, as a role with byoc.grant_admin."});
@@ -56,7 +56,7 @@ Result<CredentialFields, Problem> CheckGateway::credential() {
       "SELECT org_id, id, provider, version, fields, error FROM byoc.open_credentials(ARRAY[$1::uuid], "
       "ARRAY[$2::uuid])",
       {org_id_, target_.credential_id});
-  if (!rows) return fail(database_problem(rows.error(), part));
+  if (!rows) return fail(database_problem(rows.error(), dispatcher_part));
   auto opened = read_credentials(*rows);
   if (opened.size() != 1)
     return fail(Problem{"credential_revoked", "The organization's Twilio credential was revoked just now.",
@@ -71,14 +71,14 @@ Result<CredentialFields, Problem> CheckGateway::credential() {
 Result<std::string, Problem> CheckGateway::send(const std::string& recipient, const std::string& body) {
   const auto rows =
       session_.run("SELECT byoc.send_check_sms($1::uuid, $2::text, $3::text)", {org_id_, recipient, body});
-  if (!rows) return fail(database_problem(rows.error(), part));
+  if (!rows) return fail(database_problem(rows.error(), dispatcher_part));
   return std::string(rows->text(0, 0));
 }
 
 Result<QueuedMessage, Problem> CheckGateway::look(const std::string& id) {
   const auto rows = session_.run(
       "SELECT status, provider_sid, error_code, error_message FROM byoc.check_sms($1::uuid, $2::uuid)", {org_id_, id});
-  if (!rows) return fail(database_problem(rows.error(), part));
+  if (!rows) return fail(database_problem(rows.error(), dispatcher_part));
   if (rows->count() != 1)
     return fail(Problem{"message_gone", fmt::format("Message {} is gone from the database.", id), "Check again."});
   return QueuedMessage{text_or_empty(*rows, 0), text_or_empty(*rows, 1), text_or_empty(*rows, 2),

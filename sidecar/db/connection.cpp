@@ -19,12 +19,6 @@ constexpr auto query_timeout = 45s;
 constexpr std::chrono::milliseconds first_backoff = 100ms;
 constexpr std::chrono::milliseconds longest_backoff = 2s;
 
-// libpq's messages are lines: the first says what happened, later ones guess, or show the statement.
-std::string first_line(const char* text) {
-  const std::string_view all = text != nullptr ? text : "";
-  return std::string(all.substr(0, all.find('\n')));
-}
-
 // Notices are for psql's users; libpq would print them on standard error.
 void on_notice(void*, const char* message) {
   log::debug("database: {}", first_line(message));

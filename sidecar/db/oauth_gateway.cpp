@@ -15,11 +15,11 @@ constexpr Statement take_statement{
 constexpr Statement add_statement{"add_credential_by_oauth",
                                   "SELECT byoc.add_credential_by_oauth($1::bytea, $2::text)"};
 // Longer than a request may take.
-constexpr Statement claim_statement{
+constexpr Statement claim_revocations_statement{
     "claim_provider_revocations",
     "SELECT org_id, id, provider, refresh_token FROM byoc.claim_provider_revocations($1::int, '20 minutes')"};
-constexpr Statement record_statement{"record_provider_revocation",
-                                     "SELECT byoc.record_provider_revocation($1::uuid, $2::uuid, $3::boolean)"};
+constexpr Statement record_revocation_statement{
+    "record_provider_revocation", "SELECT byoc.record_provider_revocation($1::uuid, $2::uuid, $3::boolean)"};
 
 std::string text_or_empty(const Rows& rows, int row, int column) {
   return rows.is_null(row, column) ? std::string() : std::string(rows.text(row, column));
@@ -58,7 +58,7 @@ void PgOAuthGateway::add_credential(const std::string& state_hash, const SecretS
 }
 
 void PgOAuthGateway::claim_revocations(int max_count, DbCallback<std::vector<Revocation>> callback) {
-  connection_.query(claim_statement, {std::to_string(max_count)},
+  connection_.query(claim_revocations_statement, {std::to_string(max_count)},
                     typed<std::vector<Revocation>>(std::move(callback), [](Rows& rows) {
                       std::vector<Revocation> revocations;
                       for (int row = 0; row < rows.count(); ++row)
@@ -71,7 +71,7 @@ void PgOAuthGateway::claim_revocations(int max_count, DbCallback<std::vector<Rev
 
 void PgOAuthGateway::record_revocation(const std::string& org_id, const std::string& id, bool revoked,
                                        DbCallback<Done> callback) {
-  connection_.query(record_statement, {org_id, id, revoked ? "true" : "false"},
+  connection_.query(record_revocation_statement, {org_id, id, revoked ? "true" : "false"},
                     typed<Done>(std::move(callback), [](Rows&) { return Done{}; }));
 }
 

@@ -14,13 +14,13 @@ namespace {
 
 using nlohmann::json;
 
-bool is_plain(char c) {
+bool is_plain_ascii(char c) {
   return c >= ' ' && c <= '~' && c != '"' && c != '\\';
 }
 
 // Nearly all text is plain ASCII; the library knows the rest.
 void append_text(std::string& json_text, std::string_view text) {
-  if (text.size() > longest_text || !std::all_of(text.begin(), text.end(), is_plain)) {
+  if (text.size() > longest_text || !std::all_of(text.begin(), text.end(), is_plain_ascii)) {
     json_text += dump_json(json(storable_text(text)));
     return;
   }

@@ -9,7 +9,7 @@ constexpr char lanes_query[] =
     " extract(epoch FROM oldest_waiting) AS oldest_waiting, scheduled, sending, reconciling, unknown,"
     " extract(epoch FROM next_at - now()) AS next_in"
     " FROM byoc.queue_health() ORDER BY waiting DESC, unknown DESC, scheduled + sending DESC, org_id LIMIT 500";
-constexpr int first_lane_figure = 5;
+constexpr int first_shown_figure = 5;
 
 }  // namespace
 
@@ -30,7 +30,7 @@ Result<QueueOverview, DbError> QueueView::look(bool last_hour) {
   for (int row = 0; row < lanes->count(); ++row)
     overview.lanes.push_back({std::string(lanes->text(row, 0)), std::string(lanes->text(row, 1)),
                               std::string(lanes->text(row, 2)), lanes->text(row, 3) == "t",
-                              std::string(lanes->text(row, 4)), read_figures(*lanes, row, first_lane_figure)});
+                              std::string(lanes->text(row, 4)), read_figures(*lanes, row, first_shown_figure)});
   return overview;
 }
 

@@ -16,13 +16,13 @@ namespace {
 using nlohmann::json;
 
 constexpr Statement key_statement{"receipt_key", "SELECT encode(byoc.receipt_key(), 'base64')"};
-constexpr Statement open_statement{
+constexpr Statement open_receipts_statement{
     "open_receipts",
     "SELECT ordinal, org_id, id, attempt, credential_id, credential_version FROM byoc.open_receipts($1::text[])"};
-constexpr Statement record_statement{"record_receipts", "SELECT unnest(byoc.record_receipts($1::jsonb))"};
+constexpr Statement record_receipts_statement{"record_receipts", "SELECT unnest(byoc.record_receipts($1::jsonb))"};
 constexpr Statement expect_statement{
     "expect_receipts", "SELECT byoc.expect_receipts($1::uuid[], $2::uuid[], $3::boolean[])", ParamFormat::binary};
-constexpr Statement claim_statement{
+constexpr Statement claim_status_checks_statement{
     "claim_status_checks",
     "SELECT org_id, id, attempt, provider_sid, provider, credential_id, credential_version"
     " FROM byoc.claim_status_checks($1::int)"};
@@ -96,7 +96,7 @@ void PgReceiptGateway::receipt_key(DbCallback<SecretString> callback) {
 void PgReceiptGateway::open_receipts(const std::vector<std::string>& tokens,
                                      DbCallback<std::vector<std::optional<ReceiptTarget>>> callback) {
   using Answer = std::vector<std::optional<ReceiptTarget>>;
-  connection_.query(open_statement, {array_of(tokens, [](const std::string& token) { return token; })},
+  connection_.query(open_receipts_statement, {array_of(tokens, [](const std::string& token) { return token; })},
                     typed<Answer>(std::move(callback), [count = tokens.size()](Rows& rows) {
                       Answer answer(count);
                       for (int row = 0; row < rows.count(); ++row) {
@@ -111,7 +111,7 @@ void PgReceiptGateway::open_receipts(const std::vector<std::string>& tokens,
 
 void PgReceiptGateway::record_receipts(const std::vector<Receipt>& receipts,
                                        DbCallback<std::vector<std::size_t>> callback) {
-  connection_.query(record_statement, {to_json(receipts)},
+  connection_.query(record_receipts_statement, {to_json(receipts)},
                     typed<std::vector<std::size_t>>(std::move(callback), [](Rows& rows) {
                       std::vector<std::size_t> held;
                       for (int row = 0; row < rows.count(); ++row)
@@ -135,7 +135,7 @@ void PgReceiptGateway::expect_receipts(const std::vector<SentMessage>& messages,
 
 void PgReceiptGateway::claim_status_checks(int max_count, DbCallback<std::vector<StatusCheck>> callback) {
   connection_.query(
-      claim_statement, {std::to_string(max_count)},
+      claim_status_checks_statement, {std::to_string(max_count)},
       typed<std::vector<StatusCheck>>(std::move(callback), [](Rows& rows) {
         std::vector<StatusCheck> checks;
         for (int row = 0; row < rows.count(); ++row)

@@ -67,4 +67,9 @@ void Rows::Clear::operator()(pg_result* result) const {
   PQclear(result);
 }
 
+std::string first_line(const char* message_or_null) {
+  const std::string_view all = message_or_null != nullptr ? message_or_null : "";
+  return std::string(all.substr(0, all.find('\n')));
+}
+
 }  // namespace byocd

@@ -55,6 +55,9 @@ class Rows {
   std::unique_ptr<pg_result, Clear> result_;
 };
 
+/// libpq's messages are lines: the first says what happened, later ones guess, or show the statement.
+std::string first_line(const char* message_or_null);
+
 using QueryResult = Result<Rows, DbError>;
 
 }  // namespace byocd

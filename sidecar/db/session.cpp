@@ -10,11 +10,6 @@ namespace byocd {
 
 namespace {
 
-std::string first_line(const char* text) {
-  const std::string_view all = text != nullptr ? text : "";
-  return std::string(all.substr(0, all.find('\n')));
-}
-
 void ignore_notice(void*, const char*) {}
 
 }  // namespace

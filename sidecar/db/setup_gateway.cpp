@@ -10,7 +10,7 @@ namespace byocd {
 
 namespace {
 
-constexpr const char* part = "byoc.grant_admin";
+constexpr const char* admin_part = "byoc.grant_admin";
 constexpr const char* current_credential =
     "SELECT c.id, k FROM byoc.credentials c CROSS JOIN LATERAL jsonb_object_keys(c.fields) AS k"
     " WHERE c.credential_type = 'twilio' AND c.is_default AND c.is_active";
@@ -52,7 +52,7 @@ SecretString to_json(const CredentialFields& fields, const std::vector<std::stri
 Result<std::string, Problem> SetupGateway::value(const char* sql,
                                                  const std::vector<std::optional<std::string>>& params) {
   const auto rows = session_.run(sql, params);
-  if (!rows) return fail(database_problem(rows.error(), part));
+  if (!rows) return fail(database_problem(rows.error(), admin_part));
   return rows->count() == 0 || rows->is_null(0, 0) ? std::string() : std::string(rows->text(0, 0));
 }
 
@@ -94,7 +94,7 @@ Result<SetupGateway::Organization, Problem> SetupGateway::find(const std::string
                           "byocd setup --create-org NAME makes a new one."});
     organization.name = *name;
     const auto credential = session_.run(current_credential);
-    if (!credential) return fail(database_problem(credential.error(), part));
+    if (!credential) return fail(database_problem(credential.error(), admin_part));
     for (int row = 0; row < credential->count(); ++row) {
       organization.credential_id = credential->text(row, 0);
       organization.credential_fields.emplace_back(credential->text(row, 1));

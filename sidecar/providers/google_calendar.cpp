@@ -14,11 +14,6 @@ namespace {
 using nlohmann::json;
 using Kind = Verdict::Kind;
 
-Verdict of_problem(Problem problem) {
-  const Kind kind = problem.unreachable ? Kind::retry : Kind::failed;
-  return {kind, std::move(problem)};
-}
-
 }  // namespace
 
 HttpRequest GoogleCalendar::request_for(const CredentialFields& credential, const std::string& rest) const {
@@ -36,11 +31,11 @@ Result<HttpRequest, Problem> GoogleCalendar::prepare_verification(const Credenti
 }
 
 Verdict GoogleCalendar::interpret_verification(const CredentialFields&, int, const HttpResult& result) const {
-  if (!result) return of_problem(failure_problem(result.error(), "Google"));
-  if (result->status != 200) return of_problem(google_calendar_problem(*result));
+  if (!result) return verdict_of(failure_problem(result.error(), "Google"));
+  if (result->status != 200) return verdict_of(google_calendar_problem(*result));
   const json document = parse_json(result->body);
   const auto role = document.is_object() ? text_member(document, "accessRole") : std::nullopt;
-  if (!role) return of_problem(not_google_problem(result->status));
+  if (!role) return verdict_of(not_google_problem(result->status));
   Verdict verdict{Kind::verified, {}};
   for (const auto& [title, name] : {std::pair("calendar", "summary"), std::pair("time zone", "timeZone")})
     if (const auto value = text_member(document, name)) verdict.details.emplace_back(title, *value);

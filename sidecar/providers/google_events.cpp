@@ -16,7 +16,7 @@ namespace byocd {
 namespace {
 
 using nlohmann::json;
-using Kind = CallOutcome::Kind;
+using Ending = CallOutcome::Kind;
 
 // `first` is what the operation says.
 enum Step { first, insert, look, replace, remove };
@@ -65,7 +65,7 @@ bool is_written_by(const ClaimedCall& call, const json& event) {
 
 CallOutcome accepted(int status, const json& event) {
   CallOutcome outcome;
-  outcome.kind = Kind::accepted;
+  outcome.kind = Ending::accepted;
   outcome.http_status = status;
   json kept = json::object();
   if (const auto link = text_member(event, "htmlLink")) kept["html_link"] = *link;
@@ -75,7 +75,7 @@ CallOutcome accepted(int status, const json& event) {
 
 CallOutcome go_on(Step step) {
   CallOutcome outcome;
-  outcome.kind = Kind::next;
+  outcome.kind = Ending::next;
   outcome.next_step = step;
   return outcome;
 }
@@ -94,13 +94,13 @@ CallOutcome refused(const HttpResponse& response) {
   outcome.error_message = problem.text();
   if (response.retry_after) outcome.retry_after = *response.retry_after;
   if (is_google_throttling(response)) {
-    outcome.kind = Kind::throttled;
+    outcome.kind = Ending::throttled;
   } else if (problem.unreachable) {
-    outcome.kind = Kind::unavailable;
+    outcome.kind = Ending::unavailable;
   } else if (is_about_the_credential(response, problem)) {
-    outcome.kind = Kind::bad_credential;
+    outcome.kind = Ending::bad_credential;
   } else {
-    outcome.kind = Kind::rejected;
+    outcome.kind = Ending::rejected;
     const auto message = google_error(response).message;
     if (!message.empty()) outcome.error_message = message;
   }
@@ -146,7 +146,7 @@ CallOutcome GoogleCalendar::interpret_call(const ClaimedCall& call, int step, co
   const json event = parse_json(result->body);
   if (!event.is_object() || !text_member(event, "id")) {
     CallOutcome outcome = refused(*result);
-    outcome.kind = Kind::unavailable;
+    outcome.kind = Ending::unavailable;
     return outcome;
   }
   if (now == look && !is_written_by(call, event)) return go_on(replace);

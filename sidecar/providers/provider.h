@@ -42,6 +42,9 @@ struct Verdict {
   std::string note{};
 };
 
+/// Failed, or to be tried again when nobody could be asked.
+Verdict verdict_of(Problem problem);
+
 /// One kind of credential. Implementations are stateless but for their base URL. What can be done with it is told by
 /// the interfaces that they implement besides: MessageProvider, CallProvider.
 class Provider {

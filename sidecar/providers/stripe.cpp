@@ -32,7 +32,7 @@ Problem foreign_answer(int status) {
           "Check the provider's base URL if one is set, and whether a proxy answers in Stripe's place.", true};
 }
 
-Verdict judge_account(const json& account) {
+Verdict judge_stripe_account(const json& account) {
   Verdict verdict{Kind::verified, {}};
   for (const auto& [title, name] : {std::pair("account", "id"), std::pair("country", "country")})
     if (const auto value = text_member(account, name)) verdict.details.emplace_back(title, *value);
@@ -63,7 +63,7 @@ Verdict Stripe::interpret_verification(const CredentialFields& credential, int, 
   const json document = parse_json(result->body);
   if (!document.is_object()) return {Kind::retry, foreign_answer(status)};
   if (status == 200)
-    return text_member(document, "object") == "account" ? judge_account(document)
+    return text_member(document, "object") == "account" ? judge_stripe_account(document)
                                                         : Verdict{Kind::retry, foreign_answer(status)};
   const auto error = document.find("error");
   if (status < 400 || error == document.end() || !error->is_object()) return {Kind::retry, foreign_answer(status)};

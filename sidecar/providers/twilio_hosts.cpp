@@ -10,10 +10,10 @@ constexpr std::string_view default_region = "us1";
 constexpr std::string_view api_host = "://api.";
 
 // The database checks these fields too; here nothing may become a part of a host that is not one label.
-bool is_label(std::string_view text) {
-  return text.size() <= 63 && std::all_of(text.begin(), text.end(), [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-         });
+bool is_host_label(std::string_view text) {
+  return !text.empty() && text.size() <= 63 && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+  });
 }
 
 }  // namespace
@@ -28,7 +28,7 @@ Result<std::string, PrepareError> twilio_url(const std::string& base_url, std::s
   url += product;
   for (const SecretString* label : {edge, region}) {
     if (!label) continue;
-    if (!is_label(label->reveal()))
+    if (!is_host_label(label->reveal()))
       return fail(PrepareError{"credential_incomplete", "the credential's edge or region is not the name of one"});
     url += '.';
     url += label->reveal();

@@ -23,11 +23,6 @@ const SecretString* service_of(const CredentialFields& credential) {
   return find_field(credential, "messaging_service_sid");
 }
 
-Verdict of_problem(Problem problem) {
-  const Kind kind = problem.unreachable ? Kind::retry : Kind::failed;
-  return {kind, std::move(problem)};
-}
-
 // The document of a good answer.
 Result<json, Problem> read_answer(const HttpResult& result) {
   if (!result) return fail(failure_problem(result.error(), "Twilio"));
@@ -53,7 +48,7 @@ Result<HttpRequest, Problem> told(Result<HttpRequest, PrepareError> request) {
                       "Enter it again."});
 }
 
-Verdict judge_account(const json& account) {
+Verdict judge_twilio_account(const json& account) {
   const std::string status = text_member(account, "status").value_or("");
   const auto type = text_member(account, "type");
   Verdict verdict{Kind::next, {}};
@@ -72,7 +67,7 @@ Verdict judge_account(const json& account) {
     verdict.problem = {"account_closed", "This Twilio account is closed.",
                        "Open a new account, or use the SID and token of an open one."};
   } else if (status != "active") {
-    return of_problem(foreign_answer_problem(200));
+    return verdict_of(foreign_answer_problem(200));
   }
   return verdict;
 }
@@ -80,7 +75,7 @@ Verdict judge_account(const json& account) {
 Verdict judge_service(const std::string& sid, const HttpResult& result) {
   const auto found = read_answer(result);
   if (found) return {Kind::verified, {}, {{"sender", "Messaging Service " + sid + ", in this account"}}};
-  return of_problem(result && result->status == 404 ? twilio_problem("21701", "") : found.error());
+  return verdict_of(result && result->status == 404 ? twilio_problem("21701", "") : found.error());
 }
 
 Verdict judge_number(const json& numbers, const std::string& wanted) {
@@ -89,18 +84,18 @@ Verdict judge_number(const json& numbers, const std::string& wanted) {
     if (!number.is_object() || text_member(number, "phone_number") != wanted) continue;
     const json capabilities = number.value("capabilities", json::object());
     if (capabilities.is_object() && capabilities.contains("sms") && capabilities["sms"] == false)
-      return of_problem({"number_without_sms", "The sender's number cannot send SMS.",
+      return verdict_of({"number_without_sms", "The sender's number cannot send SMS.",
                          "Pick one with the SMS capability under Phone Numbers > Active Numbers."});
     return {Kind::verified, {}, {{"sender", wanted + ", in this account, can send SMS"}}};
   }
-  return of_problem({"number_not_in_account", "The sender's number is not in this Twilio account.",
+  return verdict_of({"number_not_in_account", "The sender's number is not in this Twilio account.",
                      "Buy it, or pick one under Phone Numbers > Active Numbers."});
 }
 
 Verdict judge_sender(const CredentialFields& credential, const HttpResult& result) {
   if (const SecretString* service = service_of(credential)) return judge_service(service->reveal(), result);
   const auto numbers = read_list(result, "incoming_phone_numbers");
-  if (!numbers) return of_problem(numbers.error());
+  if (!numbers) return verdict_of(numbers.error());
   return judge_number(*numbers, find_field(credential, "phone_number")->reveal());
 }
 
@@ -126,8 +121,8 @@ Result<HttpRequest, Problem> Twilio::prepare_verification(const CredentialFields
 Verdict Twilio::interpret_verification(const CredentialFields& credential, int step, const HttpResult& result) const {
   if (step == 0) {
     auto account = read_answer(result);
-    if (!account) return of_problem(std::move(account.error()));
-    if (!with_api_key(credential)) return judge_account(*account);
+    if (!account) return verdict_of(std::move(account.error()));
+    if (!with_api_key(credential)) return judge_twilio_account(*account);
     return {Kind::next, {}, {{"account", "accepts this API key (its name and status only show to the auth token)"}}};
   }
   if (!with_api_key(credential)) return judge_sender(credential, result);

@@ -9,7 +9,7 @@ namespace byocd {
 
 namespace {
 
-using Kind = CallOutcome::Kind;
+using Ending = CallOutcome::Kind;
 
 Result<HttpRequest, PrepareError> signed_request(const CredentialFields& credential, const std::string& id,
                                                  std::string body, std::chrono::sys_seconds now) {
@@ -58,7 +58,7 @@ CallOutcome Webhook::interpret_call(const ClaimedCall&, int, const HttpResult& r
     CallOutcome outcome = call_outcome_of_failure(result.error());
     if (result.error().reason == HttpFailure::Reason::not_permitted) {
       const Problem problem = failure_problem(result.error(), "The receiver");
-      outcome.kind = Kind::rejected;
+      outcome.kind = Ending::rejected;
       outcome.error_code = problem.code;
       outcome.error_message = problem.text();
     }
@@ -68,12 +68,12 @@ CallOutcome Webhook::interpret_call(const ClaimedCall&, int, const HttpResult& r
   const int status = result->status;
   outcome.http_status = status;
   if (status >= 200 && status < 300) {
-    outcome.kind = Kind::accepted;
+    outcome.kind = Ending::accepted;
     return outcome;
   }
-  outcome.kind = status == 429 ? Kind::throttled : is_for_later(status) ? Kind::unavailable : Kind::rejected;
+  outcome.kind = status == 429 ? Ending::throttled : is_for_later(status) ? Ending::unavailable : Ending::rejected;
   // One code for all other refusals, so that byoc.provider_errors can say what becomes of them.
-  outcome.error_code = outcome.kind != Kind::rejected || status == 410 ? fmt::format("http_{}", status) : "refused";
+  outcome.error_code = outcome.kind != Ending::rejected || status == 410 ? fmt::format("http_{}", status) : "refused";
   outcome.error_message = told(status);
   outcome.retry_after = result->retry_after;
   return outcome;
@@ -92,10 +92,7 @@ Result<HttpRequest, Problem> Webhook::prepare_verification(const CredentialField
 }
 
 Verdict Webhook::interpret_verification(const CredentialFields&, int, const HttpResult& result) const {
-  if (!result) {
-    Problem problem = failure_problem(result.error(), "The receiver");
-    return {problem.unreachable ? Verdict::Kind::retry : Verdict::Kind::failed, std::move(problem)};
-  }
+  if (!result) return verdict_of(failure_problem(result.error(), "The receiver"));
   const int status = result->status;
   if (status >= 200 && status < 300) return {Verdict::Kind::verified, {}, {{"answer", fmt::format("HTTP {}", status)}}};
   return {is_for_later(status) ? Verdict::Kind::retry : Verdict::Kind::failed,

@@ -8,7 +8,7 @@ using namespace std::chrono_literals;
 
 // A token is not used in its last minute: the request with it takes its time, and clocks differ.
 constexpr auto margin = 60s;
-constexpr auto sweep_interval = 1min;
+constexpr auto token_sweep_interval = 1min;
 constexpr const char* field = "access_token";
 
 CredentialCache::Credential with_token(const OpenedCredential& credential, const SecretString& token) {
@@ -69,7 +69,7 @@ void AccessTokens::answer(const Key& key, const OAuthProvider& oauth, const Http
   }
   const auto credential = with_token(*waiting.credential, grant->access_token);
   tokens_[key] = {std::move(grant->access_token), timers_.now() + grant->expires_in - margin};
-  if (!sweep_timer_->pending()) sweep_timer_->start(sweep_interval);
+  if (!sweep_timer_->pending()) sweep_timer_->start(token_sweep_interval);
   for (const auto& callback : waiting.callbacks) callback(credential);
 }
 
@@ -83,7 +83,7 @@ void AccessTokens::refused(const Credential& credential) {
 
 void AccessTokens::sweep() {
   std::erase_if(tokens_, [&](const auto& each) { return each.second.usable_until <= timers_.now(); });
-  if (!tokens_.empty()) sweep_timer_->start(sweep_interval);
+  if (!tokens_.empty()) sweep_timer_->start(token_sweep_interval);
 }
 
 }  // namespace byocd

@@ -18,7 +18,7 @@ using Kind = CallOutcome::Kind;
 constexpr Clock::duration shortest_rest = 5ms;
 constexpr int rests_a_look = 4;
 // A provider whose answers lead from request to request for ever.
-constexpr int most_requests = 6;
+constexpr int most_requests_of_a_call = 6;
 
 CallOutcome with_code(Kind kind, std::string code, std::string message) {
   CallOutcome outcome;
@@ -125,7 +125,7 @@ void CallRunner::authorize(const RunPtr& run, const CredentialCache::Credential&
 
 void CallRunner::send(const RunPtr& run, const CredentialCache::Credential& authorized) {
   if (stopped_) return finish(run, CallOutcome{});
-  if (++run->requests > most_requests)
+  if (++run->requests > most_requests_of_a_call)
     return finish(run, with_code(Kind::rejected, "endless", "the provider's answers lead in a circle"));
   auto request = run->provider->prepare_call(run->call, authorized->fields, run->step);
   if (!request) return finish(run, with_code(Kind::rejected, request.error().code, request.error().message));

@@ -9,9 +9,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr int most_requests = 4;
+constexpr int most_revocations = 4;
 // Never urgent to the millisecond.
-constexpr auto wake_delay = 50ms;
+constexpr auto revocation_delay = 50ms;
 
 }  // namespace
 
@@ -19,10 +19,10 @@ ProviderRevoker::ProviderRevoker(Parts parts, std::chrono::milliseconds poll_int
     : parts_(parts), poll_interval_(poll_interval), timer_(parts.timers.make_timer([this] { claim(); })) {}
 
 void ProviderRevoker::wake() {
-  const auto soon = parts_.timers.now() + wake_delay;
+  const auto soon = parts_.timers.now() + revocation_delay;
   if (stopped_ || claiming_ || !parts_.gateway.ready() || (timer_->pending() && next_look_ <= soon)) return;
   next_look_ = soon;
-  timer_->start(wake_delay);
+  timer_->start(revocation_delay);
 }
 
 void ProviderRevoker::stop() {
@@ -33,9 +33,9 @@ void ProviderRevoker::stop() {
 void ProviderRevoker::claim() {
   next_look_ = parts_.timers.now() + poll_interval_;
   timer_->start(poll_interval_);
-  if (claiming_ || running_ >= most_requests || !parts_.gateway.ready()) return;
+  if (claiming_ || running_ >= most_revocations || !parts_.gateway.ready()) return;
   claiming_ = true;
-  parts_.gateway.claim_revocations(most_requests - running_, [this](auto result) {
+  parts_.gateway.claim_revocations(most_revocations - running_, [this](auto result) {
     claiming_ = false;
     if (!result) {
       if (!result.error().connection_lost) log::error("claiming revocations failed: {}", result.error().text());

@@ -15,7 +15,7 @@ using namespace std::chrono_literals;
 
 constexpr auto fetch_interval = 5min;
 // Messages are rather sent without an address than not at all; their status is asked for then.
-constexpr auto longest_wait = 5s;
+constexpr auto longest_wait_for_addresses = 5s;
 
 // Twilio's own settings for a callback stand in the fragment, which is neither sent nor signed: five more tries when we
 // answer 5xx or cannot be reached (https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides).
@@ -31,7 +31,7 @@ ReceiptAddresses::ReceiptAddresses(ReceiptGateway& gateway, Timers& timers, std:
       fetch_timer_(timers.make_timer([this] { fetch_key(); })),
       settle_timer_(timers.make_timer([this] { settle(); })),
       settled_(public_url_.empty()) {
-  if (!settled_) settle_timer_->start(longest_wait);
+  if (!settled_) settle_timer_->start(longest_wait_for_addresses);
 }
 
 void ReceiptAddresses::settle() {

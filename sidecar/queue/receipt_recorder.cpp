@@ -10,7 +10,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::size_t largest_batch = 512;
+constexpr std::size_t most_receipts = 512;
 constexpr auto hold_interval = 20ms;
 // An outcome is recorded within milliseconds of its answer; an answer that is slower than this is as good as lost.
 constexpr auto patience = 2s;
@@ -34,7 +34,7 @@ void ReceiptRecorder::add(Receipt receipt, Callback callback) {
 
 void ReceiptRecorder::flush() {
   if (!sending_.empty() || waiting_.empty()) return;
-  const auto end = waiting_.begin() + static_cast<std::ptrdiff_t>(std::min(waiting_.size(), largest_batch));
+  const auto end = waiting_.begin() + static_cast<std::ptrdiff_t>(std::min(waiting_.size(), most_receipts));
   sending_.assign(std::make_move_iterator(waiting_.begin()), std::make_move_iterator(end));
   waiting_.erase(waiting_.begin(), end);
   std::vector<Receipt> receipts;

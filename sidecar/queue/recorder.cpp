@@ -10,11 +10,11 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::size_t largest_batch = 512;
+constexpr std::size_t most_outcomes = 512;
 // A call costs as much as thirty of its messages: so many are worth one at once, fewer wait for others for a moment.
 constexpr std::size_t good_batch = 128;
 constexpr std::chrono::microseconds grouping_time = 10ms;
-constexpr std::chrono::milliseconds longest_wait = 5s;
+constexpr std::chrono::milliseconds longest_pause = 5s;
 constexpr std::chrono::milliseconds aside_interval = 30s;
 
 }  // namespace
@@ -26,7 +26,7 @@ Recorder::Recorder(Gateway& gateway, Timers& timers, Identities& identities, Hoo
       hooks_(std::move(hooks)),
       flush_timer_(timers.make_timer([this] { flush(); })),
       aside_timer_(timers.make_timer([this] { retry_aside(); })),
-      batch_limit_(largest_batch) {}
+      batch_limit_(most_outcomes) {}
 
 void Recorder::expect(const std::vector<ClaimedJob>& jobs) {
   for (const auto& job : jobs) identities_.hold(job.claim->dispatcher);
@@ -71,7 +71,7 @@ void Recorder::on_recorded(Result<int, DbError> result) {
   recorded_ += sending_.size();
   sending_.clear();
   failures_ = 0;
-  batch_limit_ = std::min(batch_limit_ * 2, largest_batch);
+  batch_limit_ = std::min(batch_limit_ * 2, most_outcomes);
   schedule();
   hooks_.on_progress();
 }
@@ -84,7 +84,7 @@ void Recorder::on_refused(const DbError& error) {
   if (error.connection_lost) return;  // connection_changed() goes on
   if (error.transient()) {
     log::warn("recording {} outcomes failed: {}; trying again", count, error.text());
-    flush_timer_->start(std::min<std::chrono::milliseconds>(100ms * (1 << std::min(failures_++, 10)), longest_wait));
+    flush_timer_->start(std::min<std::chrono::milliseconds>(100ms * (1 << std::min(failures_++, 10)), longest_pause));
     return;
   }
   if (count > 1)

@@ -11,7 +11,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr int most_requests = 8;
+constexpr int most_lookups = 8;
 constexpr std::chrono::milliseconds shortest_interval = 100ms;
 // Messages of one organization that were sent within this time share a row.
 constexpr auto note_delay = 1s;
@@ -72,9 +72,9 @@ void StatusPoller::note() {
 
 void StatusPoller::look() {
   look_timer_->start(interval_);
-  if (looking_ || running_ >= most_requests || !parts_.gateway.ready() || !may_poll_()) return;
+  if (looking_ || running_ >= most_lookups || !parts_.gateway.ready() || !may_poll_()) return;
   looking_ = true;
-  parts_.gateway.claim_status_checks(most_requests - running_, [this](auto result) {
+  parts_.gateway.claim_status_checks(most_lookups - running_, [this](auto result) {
     looking_ = false;
     if (!result) {
       if (!result.error().connection_lost) log::error("claiming status checks failed: {}", result.error().text());

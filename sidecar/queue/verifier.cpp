@@ -12,7 +12,7 @@ using namespace std::chrono_literals;
 
 constexpr int most_checks = 16;
 // A check is never urgent to the millisecond; a message is, and goes first.
-constexpr auto wake_delay = 50ms;
+constexpr auto verification_delay = 50ms;
 
 Verdict undecided(const char* code, const char* cause, const char* fix) {
   return {Verdict::Kind::retry, {code, cause, fix}};
@@ -24,10 +24,10 @@ Verifier::Verifier(Parts parts, std::chrono::milliseconds poll_interval)
     : parts_(parts), poll_interval_(poll_interval), timer_(parts.timers.make_timer([this] { claim(); })) {}
 
 void Verifier::wake() {
-  const auto soon = parts_.timers.now() + wake_delay;
+  const auto soon = parts_.timers.now() + verification_delay;
   if (stopped_ || claiming_ || (timer_->pending() && next_look_ <= soon)) return;
   next_look_ = soon;
-  timer_->start(wake_delay);
+  timer_->start(verification_delay);
 }
 
 void Verifier::connection_changed() {

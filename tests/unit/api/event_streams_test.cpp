@@ -12,7 +12,7 @@ namespace {
 using namespace std::chrono_literals;
 
 const DbError expired{"28000", "byoc.token is not accepted: it has expired", "", false, ""};
-const DbError lost{"", "the database connection is not there", "", true, ""};
+const DbError connection_lost{"", "the database connection is not there", "", true, ""};
 
 class EventStreamsTest : public testing::Test {
  protected:
@@ -90,7 +90,7 @@ TEST_F(EventStreamsTest, AsksForAllSinceTheLastLookThatWasAnswered) {
   look(seen("queued"));
   for (int second = 0; second < 4; ++second) {
     timers.pass(1s);
-    look(fail(lost));
+    look(fail(connection_lost));
   }
   timers.pass(1s);
   EXPECT_EQ(database.next().params, Params{"10000"}) << "five seconds, and as much for what was committed late";

@@ -7,15 +7,7 @@
 namespace byoc {
 namespace {
 
-const std::string secret(32, 's');
-const KeyPair& rsa() {
-  static const KeyPair pair = KeyPair::rsa(2048);
-  return pair;
-}
-const KeyPair& p256() {
-  static const KeyPair pair = KeyPair::p256();
-  return pair;
-}
+const std::string shared_secret(32, 's');
 
 struct Parsed {
   Jwks set = {};
@@ -32,8 +24,8 @@ JwksError error_of(const std::string& members) {
 }
 
 TEST(Jwks, TakesTheAlgorithmFromAlgOrFromTheType) {
-  const Parsed parsed(keys(secret_jwk(secret, R"(,"kid":"a")") + ',' + rsa().jwk(R"(,"kid":"b","use":"sig")") + ',' +
-                           rsa().jwk(R"(,"kid":"c","alg":"PS256","key_ops":["verify"])") + ',' +
+  const Parsed parsed(keys(secret_jwk(shared_secret, R"(,"kid":"a")") + ',' + rsa().jwk(R"(,"kid":"b","use":"sig")") +
+                           ',' + rsa().jwk(R"(,"kid":"c","alg":"PS256","key_ops":["verify"])") + ',' +
                            p256().jwk(R"(,"kid":"d")")));
   ASSERT_EQ(parsed.problem.error, JwksError::none);
   ASSERT_EQ(parsed.set.count, 4u);
@@ -58,7 +50,7 @@ TEST(Jwks, OneKeyNeedsNoId) {
 }
 
 TEST(Jwks, SkipsKeysThatAreNotForVerifyingWithTheFourAlgorithms) {
-  const std::string good = secret_jwk(secret, R"(,"kid":"good")");
+  const std::string good = secret_jwk(shared_secret, R"(,"kid":"good")");
   for (const std::string& other :
        {rsa().jwk(R"(,"kid":"x","use":"enc")"), rsa().jwk(R"(,"kid":"x","alg":"RSA-OAEP")"),
         rsa().jwk(R"(,"kid":"x","alg":"RS512")"), rsa().jwk(R"(,"kid":"x","key_ops":["encrypt"])"),
@@ -90,12 +82,12 @@ TEST(Jwks, RefusesMistakes) {
   EXPECT_EQ(error_of(rsa().jwk(R"(,"d":"AQAB")")), JwksError::private_key);
   EXPECT_EQ(error_of(p256().jwk(R"(,"d":"AQAB","use":"enc")")), JwksError::private_key);
   EXPECT_EQ(error_of(rsa().jwk(R"(,"alg":"HS256")")), JwksError::wrong_type);
-  EXPECT_EQ(error_of(secret_jwk(secret, R"(,"alg":"RS256")")), JwksError::wrong_type);
+  EXPECT_EQ(error_of(secret_jwk(shared_secret, R"(,"alg":"RS256")")), JwksError::wrong_type);
   EXPECT_EQ(error_of(p256().jwk(R"(,"alg":"PS256")")), JwksError::wrong_type);
-  EXPECT_EQ(error_of(secret_jwk(secret, R"(,"kid":7)")), JwksError::malformed_key);
-  EXPECT_EQ(error_of(secret_jwk(secret, R"(,"kid":"")")), JwksError::malformed_key);
-  EXPECT_EQ(error_of(secret_jwk(secret, R"(,"kid":")" + std::string(256, 'k') + '"')), JwksError::malformed_key);
-  EXPECT_EQ(error_of(secret_jwk(secret, R"(,"alg":7)")), JwksError::malformed_key);
+  EXPECT_EQ(error_of(secret_jwk(shared_secret, R"(,"kid":7)")), JwksError::malformed_key);
+  EXPECT_EQ(error_of(secret_jwk(shared_secret, R"(,"kid":"")")), JwksError::malformed_key);
+  EXPECT_EQ(error_of(secret_jwk(shared_secret, R"(,"kid":")" + std::string(256, 'k') + '"')), JwksError::malformed_key);
+  EXPECT_EQ(error_of(secret_jwk(shared_secret, R"(,"alg":7)")), JwksError::malformed_key);
   EXPECT_EQ(error_of(R"({"kty":"oct"})"), JwksError::malformed_key);
   EXPECT_EQ(error_of(R"({"k":"AAAA"})"), JwksError::malformed_key);
   EXPECT_EQ(error_of(R"({"kty":"oct","k":"not+base64/url="})"), JwksError::malformed_key);
@@ -106,11 +98,11 @@ TEST(Jwks, RefusesMistakes) {
       << "a point beside the curve";
   EXPECT_EQ(error_of("7"), JwksError::malformed_key);
   EXPECT_EQ(error_of(""), JwksError::no_key);
-  const Parsed twice(keys(secret_jwk(secret, R"(,"kid":"a")") + ',' + p256().jwk(R"(,"kid":"a")")));
+  const Parsed twice(keys(secret_jwk(shared_secret, R"(,"kid":"a")") + ',' + p256().jwk(R"(,"kid":"a")")));
   EXPECT_EQ(twice.problem.error, JwksError::duplicate_id);
   EXPECT_EQ(twice.problem.key, 2);
   EXPECT_EQ(twice.set.count, 0u);
-  const Parsed nameless(keys(secret_jwk(secret, R"(,"kid":"a")") + ',' + p256().jwk()));
+  const Parsed nameless(keys(secret_jwk(shared_secret, R"(,"kid":"a")") + ',' + p256().jwk()));
   EXPECT_EQ(nameless.problem.error, JwksError::missing_id);
   EXPECT_EQ(nameless.problem.key, 2);
 }
@@ -120,11 +112,11 @@ TEST(Jwks, RefusesWhatIsNoKeySet) {
        {"", "[]", "{}", "null", "{\"keys\":{}}", "{\"keys\":[]", "{\"keys\":[],\"keys\":[]}", "\xff"}) {
     EXPECT_EQ(Parsed(text).problem.error, JwksError::malformed) << text;
   }
-  EXPECT_EQ(error_of(secret_jwk(secret, R"(,"k":"AAAA")")), JwksError::malformed) << "a member twice";
+  EXPECT_EQ(error_of(secret_jwk(shared_secret, R"(,"k":"AAAA")")), JwksError::malformed) << "a member twice";
   EXPECT_EQ(Parsed(std::string(jwks_file_limit + 1, ' ')).problem.error, JwksError::too_large);
   std::string many;
   for (int i = 0; i < 65; ++i)
-    many += (i == 0 ? "" : ",") + secret_jwk(secret, ",\"kid\":\"" + std::to_string(i) + '"');
+    many += (i == 0 ? "" : ",") + secret_jwk(shared_secret, ",\"kid\":\"" + std::to_string(i) + '"');
   EXPECT_EQ(error_of(many), JwksError::too_many_keys);
 }
 

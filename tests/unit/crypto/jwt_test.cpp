@@ -11,30 +11,22 @@ namespace {
 constexpr std::int64_t now_unix = 1'800'000'000;
 constexpr std::int64_t microseconds = 1'000'000;
 constexpr std::int64_t epoch_of_2000 = 946'684'800;
-constexpr char organization[] = "aaaaaaaa-0000-4000-8000-00000000000a";
+constexpr char known_organization[] = "aaaaaaaa-0000-4000-8000-00000000000a";
 
 std::int64_t at(std::int64_t unix_seconds) {
   return (unix_seconds - epoch_of_2000) * microseconds;
 }
 
-const std::string secret = "0123456789abcdef0123456789abcdef";
-const KeyPair& rsa() {
-  static const KeyPair pair = KeyPair::rsa(2048);
-  return pair;
-}
-const KeyPair& p256() {
-  static const KeyPair pair = KeyPair::p256();
-  return pair;
-}
+const std::string hs256_secret = "0123456789abcdef0123456789abcdef";
 const Jwks& keys() {
-  static const Keys keys(secret_jwk(secret, R"(,"kid":"hs")") + ',' + rsa().jwk(R"(,"kid":"rs")") + ',' +
+  static const Keys keys(secret_jwk(hs256_secret, R"(,"kid":"hs")") + ',' + rsa().jwk(R"(,"kid":"rs")") + ',' +
                          rsa().jwk(R"(,"kid":"ps","alg":"PS256")") + ',' + p256().jwk(R"(,"kid":"es")"));
   return keys.set;
 }
 
 std::string hs256_with(const std::string& header, const std::string& claims) {
   const std::string input = signing_input(header, claims);
-  return input + '.' + base64url(hmac(EVP_sha256(), secret, input));
+  return input + '.' + base64url(hmac(EVP_sha256(), hs256_secret, input));
 }
 std::string hs256(const std::string& claims) {
   return hs256_with(R"({"alg":"HS256","kid":"hs"})", claims);
@@ -42,7 +34,8 @@ std::string hs256(const std::string& claims) {
 
 // Claims that are good at now_unix; `more` begins with a comma.
 std::string claims(const std::string& more = "") {
-  return R"({"org_id":")" + std::string(organization) + R"(","exp":)" + std::to_string(now_unix + 60) + more + '}';
+  return R"({"org_id":")" + std::string(known_organization) + R"(","exp":)" + std::to_string(now_unix + 60) + more +
+         '}';
 }
 std::string claims_without_organization(const std::string& more) {
   return R"({"exp":)" + std::to_string(now_unix + 60) + more + '}';
@@ -101,7 +94,7 @@ TEST(Jwt, AlgorithmConfusion) {
   // cjose itself would accept these.
   for (const auto& [name, hash] : {std::pair{"HS384", EVP_sha384()}, std::pair{"HS512", EVP_sha512()}}) {
     const std::string input = signing_input(R"({"alg":")" + std::string(name) + R"(","kid":"hs"})", claims());
-    EXPECT_EQ(verify(input + '.' + base64url(hmac(hash, secret, input))), JwtError::wrong_algorithm) << name;
+    EXPECT_EQ(verify(input + '.' + base64url(hmac(hash, hs256_secret, input))), JwtError::wrong_algorithm) << name;
   }
   EXPECT_EQ(verify(with_header(R"({"alg":"HS256","kid":"hs"})", "")), JwtError::bad_signature);
   EXPECT_EQ(verify(with_header(R"({"alg":"HS256","kid":"hs"})", "AAAA")), JwtError::bad_signature);
@@ -114,7 +107,7 @@ TEST(Jwt, TheHeaderNamesTheKey) {
   EXPECT_EQ(verify(hs256_with(R"({"alg":"HS256"})", claims())), JwtError::unknown_key) << "several keys";
   EXPECT_EQ(verify(hs256_with(R"({"alg":"HS256","kid":""})", claims())), JwtError::malformed);
   EXPECT_EQ(verify(hs256_with(R"({"alg":"HS256","kid":7})", claims())), JwtError::malformed);
-  const Keys one(secret_jwk(secret));
+  const Keys one(secret_jwk(hs256_secret));
   EXPECT_EQ(verify_signature(one.set, hs256_with(R"({"alg":"HS256"})", claims())), JwtError::none);
   EXPECT_EQ(verify_signature(one.set, hs256_with(R"({"alg":"HS256","kid":"x"})", claims())), JwtError::unknown_key);
 }
@@ -171,7 +164,7 @@ TEST(Jwt, ARefusedTokenLeavesNothingInTheContext) {
 
 TEST(Jwt, ExpiryAndStart) {
   const auto expiring = [](const std::string& when) {
-    return verify(hs256(R"({"org_id":")" + std::string(organization) + "\",\"exp\":" + when + '}'));
+    return verify(hs256(R"({"org_id":")" + std::string(known_organization) + "\",\"exp\":" + when + '}'));
   };
   EXPECT_EQ(expiring(std::to_string(now_unix - 29)), JwtError::none);
   EXPECT_EQ(expiring(std::to_string(now_unix - 30)), JwtError::expired) << "30 s of skew, not a microsecond more";
@@ -186,7 +179,7 @@ TEST(Jwt, ExpiryAndStart) {
   for (const char* bad : {"null", "\"1900000000\"", "true", "[1900000000]", "1e999", "92233720368547758070"}) {
     EXPECT_EQ(expiring(bad), JwtError::malformed) << bad;
   }
-  EXPECT_EQ(verify(hs256(R"({"org_id":")" + std::string(organization) + "\"}")), JwtError::no_expiry);
+  EXPECT_EQ(verify(hs256(R"({"org_id":")" + std::string(known_organization) + "\"}")), JwtError::no_expiry);
 
   const auto starting = [](const std::string& when) { return verify(hs256(claims(",\"nbf\":" + when))); };
   EXPECT_EQ(starting(std::to_string(now_unix + 30)), JwtError::none);
@@ -217,7 +210,7 @@ TEST(Jwt, IssuerAndAudience) {
 }
 
 TEST(Jwt, OrganizationPath) {
-  const std::string id = '"' + std::string(organization) + '"';
+  const std::string id = '"' + std::string(known_organization) + '"';
   const auto with = [](const char* path, const std::string& more) {
     JwtRules moved = rules();
     moved.organization_claim = path;
@@ -265,7 +258,8 @@ TEST(Jwt, UserAndRole) {
   EXPECT_EQ(role_of(""), OrganizationRole::member);
   EXPECT_EQ(role_of(R"(,"org_role":"member")"), OrganizationRole::member);
   EXPECT_EQ(role_of(R"(,"org_role":"admin")"), OrganizationRole::admin);
-  const std::string nested = R"(,"app_metadata":{"org_id":")" + std::string(organization) + R"(","org_role":"admin"})";
+  const std::string nested =
+      R"(,"app_metadata":{"org_id":")" + std::string(known_organization) + R"(","org_role":"admin"})";
   EXPECT_EQ(role_of(nested, "app_metadata.org_id"), OrganizationRole::admin) << "beside the organization";
   EXPECT_EQ(role_of(nested + R"(,"org_role":"owner")", "app_metadata.org_id"), OrganizationRole::owner)
       << "top level first";

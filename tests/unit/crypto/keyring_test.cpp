@@ -22,7 +22,7 @@ MasterKey new_key(bool active = true) {
   return key;
 }
 
-KeyringError error_of(const std::string& text) {
+KeyringError keyring_error(const std::string& text) {
   Keyring ring;
   return parse_keyring(text, ring).error;
 }
@@ -41,8 +41,8 @@ TEST(Keyring, ReadsWhatItWrites) {
 }
 
 TEST(Keyring, RefusesAnEmptyFile) {
-  EXPECT_EQ(error_of(""), KeyringError::empty);
-  EXPECT_EQ(error_of("# nothing here\n"), KeyringError::empty);
+  EXPECT_EQ(keyring_error(""), KeyringError::empty);
+  EXPECT_EQ(keyring_error("# nothing here\n"), KeyringError::empty);
 }
 
 TEST(Keyring, FindsEveryChangedCharacterOfALine) {
@@ -67,28 +67,28 @@ TEST(Keyring, NamesTheLine) {
 }
 
 TEST(Keyring, WantsExactlyOneActiveKey) {
-  EXPECT_EQ(error_of(line_of(new_key(false))), KeyringError::no_active_key);
-  EXPECT_EQ(error_of(line_of(new_key()) + "\n" + line_of(new_key())), KeyringError::several_active_keys);
+  EXPECT_EQ(keyring_error(line_of(new_key(false))), KeyringError::no_active_key);
+  EXPECT_EQ(keyring_error(line_of(new_key()) + "\n" + line_of(new_key())), KeyringError::several_active_keys);
 }
 
 TEST(Keyring, RefusesADuplicateId) {
   const MasterKey key = new_key();
   MasterKey same_id = new_key(false);
   std::memcpy(same_id.id, key.id, sizeof key.id);
-  EXPECT_EQ(error_of(line_of(key) + "\n" + line_of(same_id)), KeyringError::duplicate_id);
+  EXPECT_EQ(keyring_error(line_of(key) + "\n" + line_of(same_id)), KeyringError::duplicate_id);
 }
 
 TEST(Keyring, RefusesAWeakKey) {
   MasterKey key = new_key();
   std::memset(key.bytes, 0, sizeof key.bytes);
-  EXPECT_EQ(error_of(line_of(key)), KeyringError::weak_key);
+  EXPECT_EQ(keyring_error(line_of(key)), KeyringError::weak_key);
 }
 
 TEST(Keyring, RefusesTooMuch) {
-  EXPECT_EQ(error_of(std::string(keyring_file_limit + 1, '#')), KeyringError::too_large);
+  EXPECT_EQ(keyring_error(std::string(keyring_file_limit + 1, '#')), KeyringError::too_large);
   std::string many = line_of(new_key());
   for (std::size_t i = 0; i < keyring_capacity; ++i) many += "\n" + line_of(new_key(false));
-  EXPECT_EQ(error_of(many), KeyringError::too_many_keys);
+  EXPECT_EQ(keyring_error(many), KeyringError::too_many_keys);
 }
 
 TEST(Keyring, DescribesEveryProblemWithoutQuotingTheFile) {

@@ -94,10 +94,10 @@ using namespace std::chrono_literals;
 using Kind = HttpFailure::Kind;
 using Reason = HttpFailure::Reason;
 
-const std::string ok_answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+const std::string empty_object = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
 
 void answer_all(Peer& peer) {
-  while (!peer.read_request().empty()) peer.write(ok_answer);
+  while (!peer.read_request().empty()) peer.write(empty_object);
 }
 
 class GuardTest : public testing::Test {
@@ -182,7 +182,7 @@ TEST_F(GuardTest, AKeptConnectionOfSomebodyElseOpensNoDoor) {
   TinyServer server([&](Peer& peer) {
     while (!peer.read_request().empty()) {
       ++requests;
-      peer.write(ok_answer);
+      peer.write(empty_object);
     }
   });
   const auto client = make_client({});

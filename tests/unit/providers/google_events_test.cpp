@@ -10,7 +10,7 @@ namespace byocd {
 namespace {
 
 using nlohmann::json;
-using Kind = CallOutcome::Kind;
+using Ending = CallOutcome::Kind;
 using Method = HttpRequest::Method;
 
 constexpr const char* event_path = "http://google.example.test/calendar/v3/calendars/primary/events";
@@ -40,7 +40,7 @@ class GoogleEventsTest : public testing::Test {
   // Where the answer leads.
   int led(const std::string& operation, int status, const std::string& body, int step = 0) const {
     const auto outcome = answered(operation, status, body, step);
-    EXPECT_EQ(outcome.kind, Kind::next);
+    EXPECT_EQ(outcome.kind, Ending::next);
     return outcome.next_step;
   }
 
@@ -82,7 +82,7 @@ TEST_F(GoogleEventsTest, UpdatesAndDeletesTheSameEvent) {
 
 TEST_F(GoogleEventsTest, KeepsTheLinkOfWhatWasWritten) {
   const auto outcome = answered("event.insert", 200, recorded("google/event"));
-  EXPECT_EQ(outcome.kind, Kind::accepted);
+  EXPECT_EQ(outcome.kind, Ending::accepted);
   EXPECT_EQ(json::parse(outcome.result.value())["html_link"], "https://www.google.com/calendar/event?eid=MDEyMw");
 }
 
@@ -91,7 +91,7 @@ TEST_F(GoogleEventsTest, AnInsertThatWasMadeBeforeIsDone) {
   const auto request = prepared(make_call("event.insert"), look);
   EXPECT_EQ(request.method, Method::get);
   EXPECT_EQ(request.url, std::string(event_path) + "/0123456789abcdefghijklmnoo");
-  EXPECT_EQ(answered("event.insert", 200, recorded("google/event"), look).kind, Kind::accepted);
+  EXPECT_EQ(answered("event.insert", 200, recorded("google/event"), look).kind, Ending::accepted);
 }
 
 TEST_F(GoogleEventsTest, AConflictWithAnythingElseIsWrittenOver) {
@@ -111,27 +111,27 @@ TEST_F(GoogleEventsTest, AnUpdateOfWhatIsNotThereInsertsIt) {
   for (const int status : {404, 410}) {
     const int insert = led("event.update", status, recorded("google/error_404"));
     EXPECT_EQ(prepared(make_call("event.update"), insert).method, Method::post);
-    EXPECT_EQ(answered("event.update", 404, recorded("google/error_404"), insert).kind, Kind::bad_credential)
+    EXPECT_EQ(answered("event.update", 404, recorded("google/error_404"), insert).kind, Ending::bad_credential)
         << "then it is the calendar that is not there";
   }
 }
 
 TEST_F(GoogleEventsTest, ADeleteOfWhatIsNotThereIsDone) {
   for (const int status : {204, 200, 404, 410})
-    EXPECT_EQ(answered("event.delete", status, "").kind, Kind::accepted) << status;
+    EXPECT_EQ(answered("event.delete", status, "").kind, Ending::accepted) << status;
 }
 
 TEST_F(GoogleEventsTest, TellsQuotaTroubleCredentialAndEventApart) {
   const auto kind = [&](int status, const std::string& body) { return answered("event.insert", status, body).kind; };
-  EXPECT_EQ(kind(403, recorded("google/error_rate_limit")), Kind::throttled);
-  EXPECT_EQ(kind(429, ""), Kind::throttled);
-  EXPECT_EQ(kind(503, ""), Kind::unavailable);
-  EXPECT_EQ(kind(200, "<html>"), Kind::unavailable);
-  EXPECT_EQ(kind(302, ""), Kind::unavailable);
-  EXPECT_EQ(kind(401, recorded("google/error_401")), Kind::bad_credential);
-  EXPECT_EQ(kind(403, recorded("google/error_scopes")), Kind::bad_credential);
+  EXPECT_EQ(kind(403, recorded("google/error_rate_limit")), Ending::throttled);
+  EXPECT_EQ(kind(429, ""), Ending::throttled);
+  EXPECT_EQ(kind(503, ""), Ending::unavailable);
+  EXPECT_EQ(kind(200, "<html>"), Ending::unavailable);
+  EXPECT_EQ(kind(302, ""), Ending::unavailable);
+  EXPECT_EQ(kind(401, recorded("google/error_401")), Ending::bad_credential);
+  EXPECT_EQ(kind(403, recorded("google/error_scopes")), Ending::bad_credential);
   const auto refused = answered("event.insert", 400, recorded("google/error_attendee"));
-  EXPECT_EQ(refused.kind, Kind::rejected);
+  EXPECT_EQ(refused.kind, Ending::rejected);
   EXPECT_EQ(refused.error_code, "invalid");
   EXPECT_EQ(refused.error_message, "Invalid attendee email.");
 }

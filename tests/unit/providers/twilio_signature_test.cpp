@@ -7,18 +7,18 @@
 namespace byocd {
 namespace {
 
-constexpr const char* form_type = "application/x-www-form-urlencoded; charset=utf-8";
+constexpr const char* utf8_form_type = "application/x-www-form-urlencoded; charset=utf-8";
 
 // The example of https://www.twilio.com/docs/usage/security#validating-requests.
 SignedRequest documented() {
-  return {"https://mycompany.com/myapp.php?foo=1&bar=2", form_type,
+  return {"https://mycompany.com/myapp.php?foo=1&bar=2", utf8_form_type,
           "Digits=1234&To=%2B18005551212&From=%2B12349013030&Caller=%2B12349013030&CallSid=CA1234567890ABCDE",
           "0/KCTR6DLpKmkAf8muzZqo1nDgQ="};
 }
 
 // The examples of Twilio's own libraries' tests (twilio-node, spec/validation.spec.js).
 SignedRequest of_the_libraries() {
-  return {"https://mycompany.com/myapp.php?foo=1&bar=2", form_type,
+  return {"https://mycompany.com/myapp.php?foo=1&bar=2", utf8_form_type,
           "CallSid=CA1234567890ABCDE&Caller=%2B14158675309&Digits=1234&From=%2B14158675309&To=%2B18005551212",
           "RSOYDt4T1cUTdK1PDd93/VVr8B8="};
 }

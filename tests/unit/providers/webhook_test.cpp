@@ -8,7 +8,7 @@
 namespace byocd {
 namespace {
 
-using Kind = CallOutcome::Kind;
+using Ending = CallOutcome::Kind;
 
 const std::string secret = "whsec_" + std::string(32, 'A');
 const std::string previous = "whsec_" + std::string(32, 'B');
@@ -72,30 +72,30 @@ TEST_F(WebhookTest, NeedsAUrlAndAProperSecret) {
 }
 
 TEST_F(WebhookTest, ReadsAnswers) {
-  for (const int status : {200, 201, 202, 204, 299}) EXPECT_EQ(interpret(status).kind, Kind::accepted) << status;
+  for (const int status : {200, 201, 202, 204, 299}) EXPECT_EQ(interpret(status).kind, Ending::accepted) << status;
   for (const int status : {408, 425, 500, 502, 503, 599})
-    EXPECT_EQ(interpret(status).kind, Kind::unavailable) << status;
+    EXPECT_EQ(interpret(status).kind, Ending::unavailable) << status;
   for (const int status : {301, 302, 307, 308, 400, 401, 403, 404, 422}) {
-    EXPECT_EQ(interpret(status).kind, Kind::rejected) << status;
+    EXPECT_EQ(interpret(status).kind, Ending::rejected) << status;
     EXPECT_EQ(interpret(status).error_code, "refused") << status;
     EXPECT_EQ(interpret(status).http_status, status);
   }
-  EXPECT_EQ(interpret(410).kind, Kind::rejected);
+  EXPECT_EQ(interpret(410).kind, Ending::rejected);
   EXPECT_EQ(interpret(410).error_code, "http_410");
   HttpResponse busy;
   busy.status = 429;
   busy.retry_after = std::chrono::seconds(7);
   const CallOutcome throttled = webhook.interpret_call(call, 0, HttpResult(busy));
-  EXPECT_EQ(throttled.kind, Kind::throttled);
+  EXPECT_EQ(throttled.kind, Ending::throttled);
   EXPECT_EQ(throttled.retry_after, std::chrono::seconds(7));
   EXPECT_EQ(interpret(400).error_message->find("no matter"), std::string::npos) << "the answer's body is not repeated";
 }
 
 TEST_F(WebhookTest, AMissingAnswerIsTriedAgainAndAForbiddenAddressIsNot) {
   const HttpFailure timeout{HttpFailure::Kind::timeout, true, "too slow", HttpFailure::Reason::timeout};
-  EXPECT_EQ(webhook.interpret_call(call, 0, fail(timeout)).kind, Kind::unavailable);
+  EXPECT_EQ(webhook.interpret_call(call, 0, fail(timeout)).kind, Ending::unavailable);
   const CallOutcome forbidden = webhook.interpret_call(call, 0, not_permitted());
-  EXPECT_EQ(forbidden.kind, Kind::rejected);
+  EXPECT_EQ(forbidden.kind, Ending::rejected);
   EXPECT_EQ(forbidden.error_code, "address_not_permitted");
   EXPECT_NE(forbidden.error_message->find("not public"), std::string::npos);
 }

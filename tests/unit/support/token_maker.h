@@ -81,6 +81,16 @@ class KeyPair {
   std::shared_ptr<EVP_PKEY> pair_;
 };
 
+// Made once: it takes time.
+inline const KeyPair& rsa() {
+  static const KeyPair pair = KeyPair::rsa(2048);
+  return pair;
+}
+inline const KeyPair& p256() {
+  static const KeyPair pair = KeyPair::p256();
+  return pair;
+}
+
 inline std::string hmac(const EVP_MD* hash, const std::string& secret, const std::string& text) {
   unsigned char mac[EVP_MAX_MD_SIZE];
   unsigned size = 0;
