@@ -95,9 +95,13 @@ struct {
 
 // Forgets what another claim, or one that failed, had taken.
 void begin_claim(const pg_uuid_t* id) {
-  if (claim.transaction == MyProc->lxid && memcmp(&claim.id, id, UUID_LEN) == 0) return;
-  claim = {MyProc->lxid, *id, AllocSetContextCreate(TopTransactionContext, "claimed messages", ALLOCSET_DEFAULT_SIZES),
-           nullptr,      0,   256};
+  if (claim.transaction == local_transaction() && memcmp(&claim.id, id, UUID_LEN) == 0) return;
+  claim = {local_transaction(),
+           *id,
+           AllocSetContextCreate(TopTransactionContext, "claimed messages", ALLOCSET_DEFAULT_SIZES),
+           nullptr,
+           0,
+           256};
   claim.messages = static_cast<TakenMessage*>(MemoryContextAlloc(claim.memory, sizeof(TakenMessage) * claim.capacity));
 }
 

@@ -35,7 +35,7 @@ bool refuse_in_query(Node* node, void* schema) {
 void refuse_foreign_lock(Oid relation, Oid schema) {
   if (get_rel_relkind(relation) != RELKIND_VIEW) return;
   if (get_rel_namespace(relation) == schema) {
-    if (pg_class_ownercheck(relation, GetUserId())) return;
+    if (owns_relation(relation, GetUserId())) return;
     ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
                     errmsg("permission denied to lock view %s", get_rel_name(relation)),
                     errdetail("That would lock the rows of all organizations.")));

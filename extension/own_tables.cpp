@@ -81,14 +81,14 @@ void write_by_statement(Relation table, Datum* values, const bool* nulls, int co
   SPI_finish();
 }
 
-void add_index_entries(const OwnTable& table, HeapTuple row) {
+void add_index_entries(const OwnTable& table, HeapTuple row, StaleIndexes stale) {
   const ResultRelInfo* indexes = table.indexes;
   TupleTableSlot* slot = MakeSingleTupleTableSlot(RelationGetDescr(table.relation), &TTSOpsHeapTuple);
   ExecStoreHeapTuple(row, slot, false);
   for (int i = 0; i < indexes->ri_NumIndices; ++i) {
     IndexInfo* info = indexes->ri_IndexRelationInfo[i];
     Relation index = indexes->ri_IndexRelationDescs[i];
-    if (!info->ii_ReadyForInserts) continue;
+    if (!info->ii_ReadyForInserts || (stale == StaleIndexes::summarizing && !is_summarizing(index))) continue;
     Datum values[INDEX_MAX_KEYS];
     bool nulls[INDEX_MAX_KEYS];
     FormIndexDatum(info, slot, nullptr, values, nulls);
@@ -185,18 +185,9 @@ Taking take_row(const OwnTable& table, HeapTuple row) {
 
 bool change_row(const OwnTable& table, HeapTuple row, HeapTuple changed) {
   Assert(table.is_plain);
-  TM_FailureData failure;
-  LockTupleMode mode;
-#if PG_VERSION_NUM >= 160000
-  TU_UpdateIndexes indexes;
-  const TM_Result result = heap_update(table.relation, &row->t_self, changed, GetCurrentCommandId(true),
-                                       InvalidSnapshot, true, &failure, &mode, &indexes);
-#else
-  const TM_Result result = heap_update(table.relation, &row->t_self, changed, GetCurrentCommandId(true),
-                                       InvalidSnapshot, true, &failure, &mode);
-#endif
-  if (result != TM_Ok) return false;
-  if (!HeapTupleIsHeapOnly(changed)) add_index_entries(table, changed);
+  StaleIndexes stale;
+  if (update_row(table.relation, &row->t_self, changed, stale) != TM_Ok) return false;
+  if (stale != StaleIndexes::none) add_index_entries(table, changed, stale);
   return true;
 }
 

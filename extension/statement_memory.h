@@ -19,9 +19,9 @@ struct StatementMemory {
   Value& of(const pg_uuid_t* organization) {
     Place& place = places[hash_bytes(organization->data, UUID_LEN) % lengthof(places)];
     const CommandId command = GetCurrentCommandId(false);
-    if (place.transaction != MyProc->lxid || place.command != command ||
+    if (place.transaction != local_transaction() || place.command != command ||
         memcmp(&place.organization, organization, UUID_LEN) != 0) {
-      place = {MyProc->lxid, command, *organization, {}};
+      place = {local_transaction(), command, *organization, {}};
     }
     return place.value;
   }

@@ -84,23 +84,6 @@ void set_token(const char* token, bool local) {
                           true, 0, false);
 }
 
-// Memory of a setting's value: the setting frees it.
-void* allocate_for_setting(size_t size) {
-#if PG_VERSION_NUM >= 160000
-  return guc_malloc(LOG, size);
-#else
-  return malloc(size);
-#endif
-}
-
-void free_from_setting(void* memory) {
-#if PG_VERSION_NUM >= 160000
-  guc_free(memory);
-#else
-  free(memory);
-#endif
-}
-
 // Verifies a JWT. Puts a session token of this backend in its place, which proves the same: a parallel worker, which
 // verifies its leader's setting when it starts, then needs no key set, whose reload meanwhile would make the start
 // fail. The JWT itself is not kept.
@@ -206,7 +189,7 @@ const TenantContext* current_context() {
 }
 
 bool sees_all_organizations() {
-  if (current_context() != nullptr || InSecurityRestrictedOperation() || IsAutoVacuumWorkerProcess()) return false;
+  if (current_context() != nullptr || InSecurityRestrictedOperation() || is_autovacuum_worker()) return false;
   // The session's user, and whose rights are in force now: the same, or a SECURITY DEFINER function's owner.
   return may_bypass(GetOuterUserId()) && may_bypass(GetUserId());
 }
