@@ -11,7 +11,7 @@ SQL_PARTS = schema providers organizations keys credential_fields credentials me
             availability check key_rotation privileges
 
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" extension/pg_byoc.control)
-PG_CONFIG  ?= $(firstword $(wildcard /usr/lib/postgresql/15/bin/pg_config) pg_config)
+PG_CONFIG  ?= $(CURDIR)/scripts/pg-config
 FUZZ_TARGETS = envelope keyring token jwt template
 PREFIX     ?= /usr/local#   byocd goes to $(PREFIX)/bin, the extension where pg_config says
 STAGE       = $(CURDIR)/build/stage#   what tests and demo run: an installation inside the checkout

@@ -6,6 +6,8 @@ import { connect } from './postgres.mjs';
 import { TOP, freePort, script, until } from './run.mjs';
 
 const SIMULATOR = process.env.SIMULATOR_BIN ?? `${TOP}/build/cmake/bin/simulator`;
+// Where the server's programs are.
+export const PG_BIN = script('pg-config', '--bindir').trim();
 export const BYOCD = process.env.BYOCD_BIN ?? `${TOP}/build/cmake/bin/byocd`;
 
 // A private PostgreSQL (scripts/cluster) in the run's folder.

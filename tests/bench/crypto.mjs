@@ -42,7 +42,7 @@ const OPERATIONS = [
 // The empty function, and one row with all that operations are applied to.
 async function prepare(cluster, db, org) {
   const folder = dirname(cluster.env.PGDATA);
-  const include = spawnSync(process.env.PG_CONFIG ?? '/usr/lib/postgresql/15/bin/pg_config', ['--includedir-server'], { encoding: 'utf8' });
+  const include = spawnSync(`${TOP}/scripts/pg-config`, ['--includedir-server'], { encoding: 'utf8' });
   const compiler = spawnSync('cc', ['-O2', '-fPIC', '-shared', `-I${include.stdout.trim()}`, '-o', `${folder}/empty.so`,
     `${TOP}/tests/bench/empty.c`], { encoding: 'utf8' });
   if (compiler.status !== 0) throw new Error(`cannot compile empty.c\n${compiler.stderr}`);

@@ -3,6 +3,7 @@
 
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
+import { PG_BIN } from '../../scripts/stack.mjs';
 import { against, keep, rounds, scale } from './bars.mjs';
 import { Bed } from './bed.mjs';
 import { cpu } from './cpu.mjs';
@@ -19,7 +20,7 @@ const PEER_SIZES = SIZES.slice(0, 1); // the others take them minutes
 const ours = byoc(1);
 const plain = { ...ours, name: 'no trigger', prepare: () => {}, alter: 'ALTER TABLE leads DISABLE TRIGGER USER' };
 const systems = [plain, ours, graphile(1), boss];
-const pgbench = `${execFileSync(process.env.PG_CONFIG ?? '/usr/lib/postgresql/15/bin/pg_config', ['--bindir'], { encoding: 'utf8' }).trim()}/pgbench`;
+const pgbench = `${PG_BIN}/pgbench`;
 
 installPeers();
 const bed = await Bed.start('enqueue');

@@ -5,9 +5,8 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
-import { BYOCD, Cluster, Stack, until } from './stack.mjs';
+import { BYOCD, Cluster, PG_BIN, Stack, until } from './stack.mjs';
 
-const PG_BIN = '/usr/lib/postgresql/15/bin';
 const NIL = '00000000-0000-0000-0000-000000000000';
 const stack = new Stack('audit');
 let db;

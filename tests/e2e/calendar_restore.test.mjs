@@ -4,10 +4,9 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
-import { Cluster, Stack } from './stack.mjs';
+import { Cluster, PG_BIN, Stack } from './stack.mjs';
 import { GoogleCalendar } from './support/google.mjs';
 
-const PG_BIN = '/usr/lib/postgresql/15/bin';
 const stack = new Stack('calendar-restore');
 let a;
 let calendar;

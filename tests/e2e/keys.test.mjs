@@ -4,9 +4,8 @@ import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
-import { BYOCD, Cluster, Stack, until } from './stack.mjs';
+import { BYOCD, Cluster, PG_BIN, Stack, until } from './stack.mjs';
 
-const PG_BIN = '/usr/lib/postgresql/15/bin';
 const stack = new Stack('keys', { settings: { max_prepared_transactions: 2 } });
 let db, ring;
 

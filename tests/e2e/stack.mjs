@@ -2,9 +2,9 @@
 
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { Run, TOP, until } from '../../scripts/run.mjs';
-import { BYOCD, Byocd, Cluster, Simulator } from '../../scripts/stack.mjs';
+import { BYOCD, Byocd, Cluster, PG_BIN, Simulator } from '../../scripts/stack.mjs';
 
-export { BYOCD, Byocd, Cluster, Run, Simulator, until };
+export { BYOCD, Byocd, Cluster, PG_BIN, Run, Simulator, until };
 
 const DATABASE = 'e2e';
 
