@@ -3,7 +3,6 @@
 #include <libpq-fe.h>
 
 #include <algorithm>
-#include <array>
 
 #include "../log.h"
 
@@ -17,7 +16,9 @@ constexpr auto connect_timeout = 10s;
 // No call of the sidecar takes this long; a peer that is gone without a word is found out by it.
 constexpr auto query_timeout = 45s;
 constexpr std::chrono::milliseconds first_backoff = 100ms;
-constexpr std::chrono::milliseconds longest_backoff = 2s;
+constexpr std::chrono::milliseconds longest_backoff = 500ms;
+// A query that takes longer makes us look, this often, whether another server has taken over.
+constexpr std::chrono::milliseconds successor_interval = 1s;
 
 // Notices are for psql's users; libpq would print them on standard error.
 void on_notice(void*, const char* message) {
@@ -52,13 +53,9 @@ bool changed_session(const DbError& error) {
   return error.sqlstate == "26000" || error.sqlstate == "42P05";
 }
 
-pg_conn* start_connection(const std::string& conninfo) {
-  // Entries before dbname can be overridden by it, those after it cannot. A dead peer shows within about 20 s.
-  const std::array<const char*, 8> keys{
-      "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
-      "dbname",          "client_encoding",     "application_name", nullptr};
-  const std::array<const char*, 8> values{"10", "3", "3", "20000", conninfo.c_str(), "UTF8", "byocd", nullptr};
-  return PQconnectStartParams(keys.data(), values.data(), 1);
+// This server may not write (any more), whatever it was when the session began.
+bool is_standby(const DbError& error) {
+  return error.sqlstate == "25006";
 }
 
 }  // namespace
@@ -67,18 +64,17 @@ Connection::Connection(Loop& loop, std::string label, Database database)
     : loop_(loop),
       label_(std::move(label)),
       database_(std::move(database)),
+      resolver_(loop, database_.lookup),
+      search_(loop, resolver_, database_),
       retry_timer_(loop.make_timer([this] { connect(); })),
       deadline_timer_(loop.make_timer([this] { lose("no answer in time"); })),
+      successor_timer_(loop.make_timer([this] { look_for_successor(); })),
       refused_timer_(loop.make_timer([this] {
         for (auto callbacks = std::exchange(refused_, {}); auto& callback : callbacks) callback(fail(lost_error()));
       })) {}
 
 Connection::~Connection() {
   watch_.reset();
-}
-
-void Connection::Finish::operator()(pg_conn* connection) const {
-  PQfinish(connection);
 }
 
 void Connection::open() {
@@ -118,33 +114,29 @@ void Connection::fail_later(QueryCallback callback) {
 
 void Connection::connect() {
   state_ = State::connecting;
-  connection_.reset(start_connection(database_.conninfo));
-  if (!connection_) return lose("no memory for a connection");
-  if (PQstatus(connection_.get()) == CONNECTION_BAD) return lose(first_line(PQerrorMessage(connection_.get())));
   deadline_timer_->start(connect_timeout);
-  // libpq asks to wait for writing before the first poll.
-  watch_ = loop_.watch_socket(PQsocket(connection_.get()), [this](SocketEvents) { poll_connect(); });
-  watch_->watch({false, true});
+  search_.start("", [this](auto result) { on_connected(std::move(result)); });
 }
 
-void Connection::poll_connect() {
-  // The socket may be closed and another opened with the same number (the next address, TLS refused), so the watch
-  // never lives across a poll.
-  watch_.reset();
-  const auto status = PQconnectPoll(connection_.get());
-  if (status == PGRES_POLLING_FAILED) return lose(first_line(PQerrorMessage(connection_.get())));
-  if (status == PGRES_POLLING_OK) {
-    deadline_timer_->stop();
-    PQsetnonblocking(connection_.get(), 1);
-    PQsetNoticeProcessor(connection_.get(), &on_notice, nullptr);
-    if (database_.pooled) PQenterPipelineMode(connection_.get());
-    watch_ = loop_.watch_socket(PQsocket(connection_.get()), [this](SocketEvents events) { on_socket(events); });
-    watch_->watch({true, false});
-    state_ = State::handshake;
-    return handlers_.on_session ? handlers_.on_session() : accept();
-  }
-  watch_ = loop_.watch_socket(PQsocket(connection_.get()), [this](SocketEvents) { poll_connect(); });
-  watch_->watch({status == PGRES_POLLING_READING, status == PGRES_POLLING_WRITING});
+void Connection::on_connected(Result<ConnectionHandle, std::string> result) {
+  if (!result) return lose(result.error());
+  connection_ = std::move(*result);
+  deadline_timer_->stop();
+  PQsetnonblocking(connection_.get(), 1);
+  PQsetNoticeProcessor(connection_.get(), &on_notice, nullptr);
+  if (database_.pooled) PQenterPipelineMode(connection_.get());
+  watch_ = loop_.watch_socket(PQsocket(connection_.get()), [this](SocketEvents events) { on_socket(events); });
+  watch_->watch({true, false});
+  state_ = State::handshake;
+  handlers_.on_session ? handlers_.on_session() : accept();
+}
+
+// A server that hangs, or is gone without a word, would keep us for as long as a query may take.
+void Connection::look_for_successor() {
+  search_.start(place_of(connection_.get()), [this](const auto& result) {
+    if (result) return lose("no answer, and another server has taken over", 0ms);
+    successor_timer_->start(successor_interval);
+  });
 }
 
 void Connection::on_socket(SocketEvents events) {
@@ -192,11 +184,13 @@ void Connection::finish_query() {
   QueryResult answer = answer_ ? std::move(*answer_) : QueryResult(fail(lost_error()));
   answer_.reset();
   deadline_timer_->stop();
+  successor_timer_->stop();
+  search_.stop();
   if (database_.observer && !done.preparing)
     database_.observer->on_call(done.statement.name, loop_.now() - done.since, answer.ok());
 
   if (!answer.ok() && (ends_session(answer.error()) || stale_plan(answer.error()) || changed_session(answer.error()) ||
-                       answer.error().sqlstate.empty())) {
+                       is_standby(answer.error()) || answer.error().sqlstate.empty())) {
     std::string reason = answer.error().text();
     if (changed_session(answer.error()))
       reason += "; a pooler in transaction mode belongs into pooled-database-url, the server itself into database-url";
@@ -220,6 +214,8 @@ void Connection::start_next() {
   queue_.front().since = loop_.now();
   if (!send(queue_.front())) return lose(first_line(PQerrorMessage(connection_.get())));
   deadline_timer_->start(query_timeout);
+  // Any pooler lets us in, whichever server is behind it.
+  if (!database_.pooled) successor_timer_->start(successor_interval);
   flush();
 }
 
@@ -280,6 +276,8 @@ void Connection::lose(const std::string& reason, std::optional<std::chrono::mill
   const bool was_ready = state_ == State::ready;
   state_ = State::waiting;
   deadline_timer_->stop();
+  successor_timer_->stop();
+  search_.stop();
   watch_.reset();
   connection_.reset();
   prepared_.clear();

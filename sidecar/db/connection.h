@@ -13,9 +13,10 @@
 
 #include "../loop.h"
 #include "database.h"
+#include "resolver.h"
 #include "rows.h"
+#include "server_search.h"
 
-struct pg_conn;
 struct pg_result;
 
 namespace byocd {
@@ -41,7 +42,7 @@ using Preamble = std::vector<std::pair<Statement, Params>>;
 /// Asynchronous libpq. Queries run one at a time, in order. While the connection is not ready they fail at once with
 /// `connection_lost`; so do those in flight when it breaks. Callbacks come from the loop, never from within query().
 ///
-/// Names are resolved by libpq itself, which blocks: use an address or a socket directory where the resolver is slow.
+/// While a query has no answer it looks whether another server has taken over, and goes there.
 class Connection {
  public:
   struct Handlers {
@@ -88,12 +89,10 @@ class Connection {
     bool preparing = false;  // the statement itself is on its way, the call follows
     Clock::time_point since = {};
   };
-  struct Finish {
-    void operator()(pg_conn* connection) const;
-  };
 
   void connect();
-  void poll_connect();
+  void on_connected(Result<ConnectionHandle, std::string> result);
+  void look_for_successor();
   void on_socket(SocketEvents events);
   void read_answers();
   void take_answer(const pg_result* raw, Rows rows);
@@ -112,11 +111,14 @@ class Connection {
   Handlers handlers_;
   std::function<Preamble()> preamble_;
   State state_ = State::closed;
-  std::unique_ptr<pg_conn, Finish> connection_;
+  Resolver resolver_;
+  ServerSearch search_;  // for a server, or, while a query has no answer, for another one
+  ConnectionHandle connection_;
   std::unique_ptr<SocketWatch> watch_;
   std::unique_ptr<Timer> retry_timer_;
   std::unique_ptr<Timer> deadline_timer_;  // of connecting, then of the query on its way
-  std::unique_ptr<Timer> refused_timer_;   // delivers refused_ from the loop
+  std::unique_ptr<Timer> successor_timer_;
+  std::unique_ptr<Timer> refused_timer_;  // delivers refused_ from the loop
   std::deque<QueryCallback> refused_;
   std::chrono::milliseconds backoff_{0};
   std::string last_reason_;

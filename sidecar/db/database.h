@@ -5,6 +5,7 @@
 #include <string>
 
 #include "connection_observer.h"
+#include "resolver.h"
 
 namespace byocd {
 
@@ -13,6 +14,8 @@ struct Database {
   std::string conninfo;
   /// Null: nobody.
   ConnectionObserver* observer = nullptr;
+  /// How names are looked up.
+  Resolver::Lookup lookup = look_up;
   /// Behind it is a pooler that gives each transaction any session (PgBouncer's pool_mode = transaction): a connection
   /// keeps nothing in the session, and brings its settings along with each transaction.
   bool pooled = false;
