@@ -14,11 +14,11 @@ export const BYOCD = process.env.BYOCD_BIN ?? `${TOP}/build/cmake/bin/byocd`;
 export class Cluster {
   #connections = new Set();
 
-  // `settings`: lines of postgresql.conf, { name: value }.
-  constructor(run, { name = 'postgres', settings = {} } = {}) {
+  // `settings`: lines of postgresql.conf, { name: value }; `of`: the cluster that this is a hot standby of.
+  constructor(run, { name = 'postgres', settings = {}, of = null } = {}) {
     this.folder = `${run.folder}/${name}`;
     const lines = Object.entries(settings).map(([key, value]) => `${key}=${value}`);
-    this.env = parseEnv(script('cluster', 'start', this.folder, ...lines));
+    this.env = parseEnv(of ? script('cluster', 'standby', this.folder, of.folder) : script('cluster', 'start', this.folder, ...lines));
     this.log = this.env.CLUSTER_LOG;
   }
 

@@ -20,7 +20,7 @@ export class Stack {
 
   async start() {
     this.run = new Run(`e2e-${this.name}-${process.pid}`);
-    this.cluster = new Cluster(this.run, { settings: this.settings });
+    this.cluster = await this.startCluster();
     const admin = await this.cluster.connect();
     await admin.query(`CREATE DATABASE ${DATABASE}`);
     await admin.end();
@@ -31,6 +31,8 @@ export class Stack {
     this.simulator = await Simulator.start(this.run);
     await this.startByocd();
   }
+
+  startCluster() { return new Cluster(this.run, { settings: this.settings }); }
 
   connect(user) { return this.cluster.connect(DATABASE, user); }
 
