@@ -25,8 +25,8 @@ ifndef BUILD
 build = @mkdir -p build && flock build/.lock $(MAKE) -s --no-print-directory -j$(shell nproc) BUILD=1
 
 .PHONY: deps packages npm chromium all install uninstall clean stage demo demo-stop installcheck check \
-        check-version check-pgtap check-unit check-e2e check-browser check-faults check-attacks check-asan check-tsan check-valgrind check-upgrade \
-        campaign bench fuzz fuzz-api reference upgrade-scripts format
+        check-version check-pgtap check-unit check-e2e check-browser check-faults check-attacks check-asan check-tsan check-valgrind \
+        check-upgrade check-failover campaign bench fuzz fuzz-api reference upgrade-scripts format
 
 # Everything that any target below installs by itself, once it needs it; but not what the slow ones need.
 deps: packages npm chromium
@@ -94,6 +94,11 @@ campaign: export RESTARTS ?= 20
 campaign: export PATIENT ?= 1
 campaign: stage
 	@scripts/check faults
+
+# Patroni, etcd and three nodes on loopback: kills, a switchover, a primary that stands still.
+check-failover: stage
+	@scripts/deps python3-etcd python3-psycopg2
+	@scripts/check failover
 
 # Against a server that is already running (PGHOST, PGPORT, ...) and has pg_byoc installed and preloaded.
 installcheck: packages

@@ -78,6 +78,9 @@ export class Connection extends EventEmitter {
     await once(this.#socket, 'close');
   }
 
+  // Gives up on a server that may never answer; what waits for it fails.
+  abandon() { this.#fail(new Error('abandoned')); }
+
   startup(parameters) {
     const body = [int32(PROTOCOL_3_0), ...Object.entries(parameters).flat().map(cstring), Buffer.from([0])];
     return this.#send([frame('', body)]);
