@@ -36,7 +36,7 @@ export class FailoverArena extends Arena {
     const load = new Load(this, `${tag}, `, new Random(seed));
     let stopped = false;
     const feeding = (async () => {
-      while (!stopped) {
+      while (!stopped && !this.over) {
         await load.insert(load.random.whole(1, 30));
         await delay(30);
       }
@@ -60,10 +60,14 @@ export class FailoverArena extends Arena {
       while (!writable) {
         try {
           session ??= await node.connect('e2e', 'postgres');
+          if (await session.value('SELECT pg_is_in_recovery()')) {
+            await delay(5);
+            continue;
+          }
           const id = await session.value('SELECT byoc.send_sms($1, $2, org_id => $3)', ['+15553000001', body, this.prober.id]);
           writable ??= { at: Date.now(), id };
-        } catch (error) {
-          if (error.code !== '25006') session = null;
+        } catch {
+          session = null;
           await delay(5);
         }
       }
@@ -74,6 +78,7 @@ export class FailoverArena extends Arena {
   }
 
   async end() {
+    this.over = true;
     for (const program of this.byocds) await program.stop('SIGKILL');
     this.cluster?.abandon();
     await super.end();

@@ -29,20 +29,19 @@ async function underLoad(name, times, failOver) {
   }
   const { ledger, inserted } = await settle();
   console.log(ledger.summary);
-  if (ledger.problems.length > 0) assert.fail(`${ledger.report}\nlogs: ${arena.keepLogs(name.replaceAll(' ', '-'))}`);
-  assert.ok(ledger.messages.length >= inserted, `the database has ${ledger.messages.length} of ${inserted} messages that were committed`);
-  assert.equal(ledger.count('unknown'), 0);
-  assert.ok(took.every((ms) => ms < BAR), `sending again after ${took.map(Math.round).join(', ')} ms`);
+  const problems = ledger.problems.length > 0 ? [ledger.report] : [];
+  if (ledger.messages.length < inserted) problems.push(`the database has ${ledger.messages.length} of ${inserted} messages that were committed`);
+  if (ledger.count('unknown') > 0) problems.push(`${ledger.count('unknown')} messages are unknown`);
+  if (took.some((ms) => ms >= BAR)) problems.push(`sending again after ${took.map(Math.round).join(', ')} ms`);
+  if (problems.length > 0) assert.fail(`${problems.join('\n')}\nlogs: ${arena.keepLogs(name.replaceAll(' ', '-'))}`);
 }
 
-// Lets a node follow the new primary.
+// Lets a node follow the new primary. One that stood still is started anew, as by a watchdog: Patroni's does not let it wake up as a
+// primary that was replaced meanwhile.
 async function back(node) {
-  if (node.stands) {
-    node.stands = false;
-    node.signal('SIGCONT');
-  } else if (node.patroni.ended) {
-    node.start(arena.cluster.programs);
-  }
+  if (node.stands) node.signal('SIGKILL');
+  if (node.killed) node.start(arena.cluster.programs);
+  node.killed = false;
   await arena.cluster.whole();
 }
 
@@ -53,7 +52,6 @@ test(`${KILLS} times the primary's machine fails`, { skip }, () => underLoad('ki
 test('switchovers', { skip }, () => underLoad('switched over', 2, () => arena.cluster.switchover()));
 
 test('the primary stands still: its connections stay, and nothing answers', { skip }, () => underLoad('standing still', 1, (primary) => {
-  primary.stands = true;
   primary.signal('SIGSTOP');
   arena.cluster.abandon();
 }));

@@ -1,7 +1,7 @@
 // A PostgreSQL cluster of three on loopback that Patroni runs, with an etcd of three: all as an ordinary user, in the run's folder.
 
 import { execFile, execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { randomUUID } from 'node:crypto';
 import { promisify } from 'node:util';
 import { connect } from '../../scripts/postgres.mjs';
@@ -116,6 +116,8 @@ class Node {
 
   // To the server, all its processes, and Patroni: as if the machine failed.
   signal(signal) {
+    this.killed = signal === 'SIGKILL';
+    this.stands = signal === 'SIGSTOP';
     if (!this.patroni.ended) process.kill(this.patroni.pid, signal);
     for (const pid of this.processes) {
       try { process.kill(pid, signal); } catch (error) { if (error.code !== 'ESRCH') throw error; }
@@ -149,6 +151,7 @@ export class Patroni {
       node.configure(patroni.nodes);
     }
     for (const node of patroni.nodes) node.start(patroni.programs);
+    patroni.log = first.log;
     await patroni.whole();
     return patroni;
   }
@@ -215,6 +218,4 @@ export class Patroni {
   abandon() { for (const connection of this.#connections) connection.abandon(); }
 
   async disconnect() { await Promise.all([...this.#connections].map((connection) => connection.end())); }
-
-  get logs() { return this.nodes.flatMap(({ log, etcdLog }) => [log, etcdLog]).filter((log) => existsSync(log)); }
 }
