@@ -16,6 +16,8 @@ using namespace std::chrono_literals;
 
 // Longer than a server nearby takes, and too short to be missed.
 constexpr auto patience = 250ms;
+// A standby may have been promoted by then.
+constexpr auto refused_for = 500ms;
 
 bool is_name(const DatabaseServer& server) {
   std::array<unsigned char, sizeof(in6_addr)> address;
@@ -88,13 +90,16 @@ void ServerSearch::stop() {
   next_timer_->stop();
   trials_.clear();
   untried_.clear();
+  refused_.clear();
   callback_ = nullptr;
 }
 
 void ServerSearch::next() {
   next_timer_->stop();
   if (untried_.empty()) {
-    if (trials_.empty()) end(fail(fmt::format("{}", fmt::join(reasons_, "; "))));
+    if (trials_.empty()) return end(fail(fmt::format("{}", fmt::join(reasons_, "; "))));
+    untried_.swap(refused_);
+    if (!untried_.empty()) next_timer_->start(refused_for);
     return;
   }
   next_timer_->start(patience);
@@ -106,7 +111,7 @@ void ServerSearch::next() {
 }
 
 void ServerSearch::resolve(const DatabaseServer& server) {
-  const auto trial = trials_.emplace(trials_.end());
+  const auto trial = trials_.insert(trials_.end(), Trial{server, nullptr, nullptr, nullptr});
   trial->lookup = resolver_.resolve(server.host, [this, trial, server](const Addresses& addresses) {
     if (!addresses) return give_up(trial, fmt::format("host name {}: {}", server.host, addresses.error()));
     trials_.erase(trial);
@@ -118,7 +123,7 @@ void ServerSearch::resolve(const DatabaseServer& server) {
 }
 
 void ServerSearch::connect(const DatabaseServer& server) {
-  const auto trial = trials_.emplace(trials_.end());
+  const auto trial = trials_.insert(trials_.end(), Trial{server, nullptr, nullptr, nullptr});
   trial->connection = begin_connection(database_, any_, server);
   if (!trial->connection) return give_up(trial, "no memory for a connection");
   if (PQstatus(trial->connection.get()) == CONNECTION_BAD) return give_up(trial, reason_of(trial->connection.get()));
@@ -141,6 +146,7 @@ void ServerSearch::poll(Trials::iterator trial) {
 }
 
 void ServerSearch::give_up(Trials::iterator trial, const std::string& reason) {
+  refused_.push_back(trial->server);
   trials_.erase(trial);
   if (std::find(reasons_.begin(), reasons_.end(), reason) == reasons_.end()) reasons_.push_back(reason);
   next();

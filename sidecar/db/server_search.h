@@ -27,8 +27,8 @@ using ConnectionHandle = std::unique_ptr<pg_conn, FinishConnection>;
 std::string place_of(pg_conn* connection);
 
 /// Tries the servers in their order, the next one when one failed or has not answered for a moment, so that hosts
-/// that are gone without a word hold up nothing. Names are looked up each time, and only looked up: certificates and
-/// password files go by the names.
+/// that are gone without a word hold up nothing; while such are waited for, those that refused are tried again. Names
+/// are looked up each time, and only looked up: certificates and password files go by the names.
 class ServerSearch {
  public:
   using Callback = std::function<void(Result<ConnectionHandle, std::string>)>;
@@ -46,6 +46,7 @@ class ServerSearch {
 
  private:
   struct Trial {
+    DatabaseServer server;
     Resolver::Request lookup;
     ConnectionHandle connection;
     std::unique_ptr<SocketWatch> watch;
@@ -68,6 +69,7 @@ class ServerSearch {
   bool any_ = false;
   std::string avoided_;
   std::deque<DatabaseServer> untried_;
+  std::deque<DatabaseServer> refused_;  // tried again while others say nothing
   Trials trials_;
   std::vector<std::string> reasons_;
 };

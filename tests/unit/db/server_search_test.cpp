@@ -83,7 +83,10 @@ class ServerSearchTest : public testing::Test {
       found.emplace(std::move(result));
       loop.stop();
     });
+    const auto patience = loop.make_timer([this] { loop.stop(); });
+    patience->start(60s);
     loop.run();
+    if (!found) return fail(std::string("no result"));
     return std::move(*found);
   }
   static std::string port_found(const Result<ConnectionHandle, std::string>& result) {
@@ -167,6 +170,16 @@ TEST_F(ServerSearchTest, ThePlaceToAvoidIsNotTried) {
             port_of(second));
   EXPECT_FALSE(search("host=a.test port=" + port_of(first), avoided).ok());
   EXPECT_EQ(first.connections(), 0);
+}
+
+// Neither a server nor a name server that says nothing keeps a standby from being asked again.
+TEST_F(ServerSearchTest, APromotionIsSeenWhileOthersAreSilent) {
+  std::atomic<int> asked = 0;
+  TinyServer first(silent), second([&](Peer&peer) { serve(peer, ++asked < 3); });
+  names.known["b.test"] = {"127.0.0.1"};
+  EXPECT_EQ(port_found(search("host=127.0.0.1,a.test,b.test port=" + port_of(first) + ",1," + port_of(second))),
+            port_of(second));
+  EXPECT_EQ(asked, 3);
 }
 
 // The first server lets us in and then hangs, for good; after a while the second one is the primary.
