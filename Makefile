@@ -26,7 +26,7 @@ build = @mkdir -p build && flock build/.lock $(MAKE) -s --no-print-directory -j$
 
 .PHONY: deps packages npm chromium all install uninstall clean stage demo demo-stop installcheck check \
         check-version check-pgtap check-unit check-e2e check-browser check-faults check-attacks check-asan check-tsan check-valgrind \
-        check-upgrade check-failover campaign bench fuzz fuzz-api reference upgrade-scripts format
+        check-upgrade check-failover campaign soak bench fuzz fuzz-api reference upgrade-scripts format
 
 # Everything that any target below installs by itself, once it needs it; but not what the slow ones need.
 deps: packages npm chromium
@@ -99,6 +99,12 @@ campaign: stage
 check-failover: stage
 	@scripts/deps python3-etcd python3-psycopg2
 	@scripts/check failover
+
+# Two hours at 200 messages a second, each part restarted every ten minutes; SOAK_MINUTES, SOAK_RATE.
+soak: export SOAK_MINUTES ?= 120
+soak: export SOAK_RATE ?= 200
+soak: stage
+	@scripts/check soak
 
 # Against a server that is already running (PGHOST, PGPORT, ...) and has pg_byoc installed and preloaded.
 installcheck: packages

@@ -7,17 +7,17 @@
 const SENT = ['sent', 'delivered', 'undelivered'];
 const NOT_SENT = ['failed', 'cancelled', 'expired'];
 
-export async function readLedger(arena, tag) {
-  const [messages, leads, log] = await Promise.all([
+// `log`: what the provider accepted, when it is known already.
+export async function readLedger(arena, tag, log = arena.simulator.messages()) {
+  const [messages, leads, accepted] = await Promise.all([
     arena.steadily((db) => db.rows(`
       SELECT id, org_id, to_number, body, status, provider_sid, error_code, attempts FROM byoc.sms_messages WHERE body LIKE $1`, [`${tag}%`])),
     arena.steadily((db) => db.rows('SELECT org_id, phone AS to_number, name AS body FROM leads WHERE name LIKE $1', [`${tag}%`])),
-    arena.simulator.messages(),
+    log,
   ]);
   const organizationOf = new Map(arena.organizations.map(({ id, account }) => [account.sid, id]));
-  const accepted = log.filter(({ body }) => body.startsWith(tag))
-    .map((each) => ({ ...each, org_id: organizationOf.get(each.account_sid), to_number: each.to }));
-  const ledger = new Ledger(messages, leads, accepted);
+  const ledger = new Ledger(messages, leads, accepted.filter(({ body }) => body.startsWith(tag))
+    .map((each) => ({ ...each, org_id: organizationOf.get(each.account_sid), to_number: each.to })));
   await ledger.readHistory(arena, tag);
   return ledger;
 }
