@@ -104,7 +104,7 @@ TEST_F(ServerSearchTest, ASilentNameServerHoldsUpNothing) {
   ASSERT_TRUE(found.ok()) << found.error();
   EXPECT_STREQ(PQhost(found.value().get()), "b.test") << "what certificates and password files go by";
   EXPECT_STREQ(PQhostaddr(found.value().get()), "127.0.0.1");
-  EXPECT_EQ(names.asked("a.test"), 1);
+  EXPECT_LE(names.asked("a.test"), 1);
 }
 
 TEST_F(ServerSearchTest, EveryAddressOfANameIsTried) {
