@@ -25,8 +25,8 @@ ifndef BUILD
 build = @mkdir -p build && flock build/.lock $(MAKE) -s --no-print-directory -j$(shell nproc) BUILD=1
 
 .PHONY: deps packages npm chromium all install uninstall clean stage demo demo-stop installcheck check \
-        check-version check-pgtap check-unit check-e2e check-browser check-faults check-attacks check-asan check-tsan check-valgrind \
-        check-upgrade check-failover campaign soak bench fuzz fuzz-api reference upgrade-scripts format
+        check-upgrade check-failover check-dist check-deb campaign soak dist deb bench fuzz fuzz-api reference upgrade-scripts \
+        format
 
 # Everything that any target below installs by itself, once it needs it; but not what the slow ones need.
 deps: packages npm chromium
@@ -86,6 +86,19 @@ check-valgrind: stage
 check-upgrade: stage
 	@scripts/build-releases
 	@scripts/check upgrade
+
+# What is released, made of the last commit: a zip for PGXN and Debian packages. The same commit gives the same bytes.
+dist:
+	@scripts/make-dist
+deb: packages
+	@scripts/deps debhelper
+	@scripts/make-deb
+check-dist: packages
+	@scripts/deps pgxnclient unzip
+	@scripts/check dist
+check-deb: packages#   as root: it installs and runs the packages in a Debian of their own
+	@scripts/deps debhelper lintian
+	@scripts/check deb
 
 # check-faults, large: about a quarter of an hour. SEED=... repeats what was done; how it interleaves never repeats.
 campaign: export MESSAGES ?= 50000
