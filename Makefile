@@ -25,8 +25,9 @@ ifndef BUILD
 build = @mkdir -p build && flock build/.lock $(MAKE) -s --no-print-directory -j$(shell nproc) BUILD=1
 
 .PHONY: deps packages npm chromium all install uninstall clean stage demo demo-stop installcheck check \
-        check-upgrade check-failover check-dist check-deb campaign soak dist deb bench fuzz fuzz-api reference upgrade-scripts \
-        format
+        check-version check-pgtap check-unit check-e2e check-browser check-faults check-attacks check-asan check-tsan check-valgrind \
+        check-upgrade check-failover check-dist check-deb check-versions campaign soak dist deb bench fuzz fuzz-api reference \
+        upgrade-scripts format
 
 # Everything that any target below installs by itself, once it needs it; but not what the slow ones need.
 deps: packages npm chromium
@@ -99,6 +100,10 @@ check-dist: packages
 check-deb: packages#   as root: it installs and runs the packages in a Debian of their own
 	@scripts/deps debhelper lintian
 	@scripts/check deb
+
+# Every supported PostgreSQL, each in a Debian of its own: SUITES='trixie forky' for some of them.
+check-versions:
+	@scripts/check-versions $(SUITES)
 
 # check-faults, large: about a quarter of an hour. SEED=... repeats what was done; how it interleaves never repeats.
 campaign: export MESSAGES ?= 50000
@@ -176,8 +181,9 @@ DATA_built = $(SCRIPT)
 SQL_FILES  = $(SQL_PARTS:%=sql/%.sql)
 
 # PostgreSQL's own headers count as system headers: our warnings are for our code.
-PG_CPPFLAGS  = -Iextension -isystem $(shell $(PG_CONFIG) --includedir-server)
-PG_CXXFLAGS  = -std=c++17 -Wall -Wextra -MMD -MP
+PG_CPPFLAGS  = -Iextension -isystem $(shell $(PG_CONFIG) --includedir-server) \
+    -DOPENSSL_API_COMPAT=30000 -DOPENSSL_NO_DEPRECATED -DBYOC_VERSION='"$(EXTVERSION)"'
+PG_CXXFLAGS  = -std=c++17 -Wall -Wextra $(if $(WERROR),-Werror) -MMD -MP
 SHLIB_LINK   = -lcjose -ljansson -lcrypto -lstdc++
 NO_INSTALLCHECK = 1
 # JIT bitcode needs clang, gets none of our flags and inlines nothing here that matters.
@@ -188,6 +194,7 @@ include $(PGXS)
 
 -include $(OBJS:.o=.d)
 $(OBJS): Makefile
+extension/module.o: extension/pg_byoc.control
 %.o: %.cpp
 	@echo "  CXX  $@"
 	@$(COMPILE.cc) -o $@ $<
@@ -206,7 +213,8 @@ install: install-byocd
 uninstall: uninstall-byocd
 
 configure = @cmake -S . -B $(@D) -G Ninja \
-    -DCMAKE_RUNTIME_OUTPUT_DIRECTORY=$(CURDIR)/$(@D)/bin -DCMAKE_EXPORT_COMPILE_COMMANDS=ON
+    -DCMAKE_RUNTIME_OUTPUT_DIRECTORY=$(CURDIR)/$(@D)/bin -DCMAKE_EXPORT_COMPILE_COMMANDS=ON \
+    $(if $(WERROR),-DCMAKE_COMPILE_WARNING_AS_ERROR=ON)
 
 build/cmake/build.ninja:
 	$(configure) -DCMAKE_BUILD_TYPE=RelWithDebInfo

@@ -234,7 +234,6 @@ extern "C" {
 PG_FUNCTION_INFO_V1(byoc_seal_audit_log);
 // byoc.seal_audit_log() -> int: how many entries were sealed
 Datum byoc_seal_audit_log(PG_FUNCTION_ARGS) {
-  (void)fcinfo;
   if (!lock_chains()) PG_RETURN_INT32(0);  // another session is at it
   SPI_connect();
   const OwnerRights saved = begin_owner_rights();

@@ -147,11 +147,11 @@ PG_FUNCTION_INFO_V1(byoc_reseal);
 Datum byoc_reseal(PG_FUNCTION_ARGS) {
   const pg_uuid_t* organization = PG_GETARG_UUID_P(0);
   const std::string_view place = view_of(PG_GETARG_TEXT_PP(1));
-  const std::string_view context = row_context(PG_GETARG_UUID_P(2));
-  text* plaintext = open(organization, place, context, view_of(PG_GETARG_TEXT_PP(3)));
+  const pg_uuid_t* row = PG_GETARG_UUID_P(2);
+  text* plaintext = open(organization, place, row_context(row), view_of(PG_GETARG_TEXT_PP(3)));
   bytea* envelope = nullptr;
   PG_TRY();
-  { envelope = seal(organization, place, context, view_of(plaintext)); }
+  { envelope = seal(organization, place, row_context(row), view_of(plaintext)); }
   PG_FINALLY();
   { OPENSSL_cleanse(VARDATA(plaintext), VARSIZE_ANY_EXHDR(plaintext)); }
   PG_END_TRY();

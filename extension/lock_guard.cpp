@@ -19,8 +19,7 @@ void refuse_foreign_lock(Oid relation, Oid schema);
 
 bool refuse_in_query(Node* node, void* schema) {
   if (node == nullptr) return false;
-  // PostgreSQL 15 declares walkers without their parameters; the detour through another type says that it is meant.
-  const auto walker = reinterpret_cast<bool (*)()>(reinterpret_cast<void (*)()>(refuse_in_query));
+  const auto walker = as_walker(refuse_in_query);
   if (!IsA(node, Query)) return expression_tree_walker(node, walker, schema);
   auto* query = castNode(Query, node);
   ListCell* cell;

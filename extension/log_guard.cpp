@@ -16,9 +16,16 @@ emit_log_hook_type previous_hook = nullptr;
 
 constexpr char withheld[] = "(withheld by pg_byoc: the statement may hold a secret)";
 
+// COPY ... (ON_ERROR ignore, LOG_VERBOSITY verbose), of PostgreSQL 17, quotes what it passes over.
+bool skips_copied_row(const ErrorData* error) {
+  constexpr char start[] = "skipping row due to data type incompatibility";
+  return error->message_id != nullptr && strncmp(error->message_id, start, strlen(start)) == 0;
+}
+
 // True for errors whose text PostgreSQL writes from the statement's own literals: syntax and data errors that come
 // neither from PL/pgSQL's RAISE nor from our own C++ (PostgreSQL itself is written in C).
 bool may_quote_input(const ErrorData* error) {
+  if (skips_copied_row(error)) return true;
   const int error_class = ERRCODE_TO_CATEGORY(error->sqlerrcode);
   if (error_class != ERRCODE_TO_CATEGORY(ERRCODE_SYNTAX_ERROR) && error_class != ERRCODE_DATA_EXCEPTION) return false;
   if (error->filename == nullptr) return true;
@@ -92,7 +99,7 @@ void guard_line(ErrorData* error) {
   if (error->detail != nullptr || error->detail_log != nullptr)
     error->detail_log = pstrdup(withheld);  // freed with the error, like all of it
   if (error->message == nullptr) return;
-  if (error->elevel >= ERROR) {
+  if (error->elevel >= ERROR || skips_copied_row(error)) {
     if (!forget_copied_data(error) && may_quote_input(error)) log_instead(error);
   } else if (reports_statement(error) || names_secret(error->message) || quotes_noted_statement(error->message)) {
     error->message = psprintf("%.*s%s", statement_prefix(error->message), error->message, withheld);

@@ -111,7 +111,6 @@ extern "C" {
 PG_FUNCTION_INFO_V1(byoc_load_keyring);
 // byoc.load_keyring() -> text: the active master key's id
 Datum byoc_load_keyring(PG_FUNCTION_ARGS) {
-  (void)fcinfo;
   SharedState* state = shared_state();
   KeyList removed = {};
   KeyList missing = {};

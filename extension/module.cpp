@@ -14,7 +14,11 @@
 #include "wakeup.h"
 
 extern "C" {
+#if PG_VERSION_NUM >= 180000
+PG_MODULE_MAGIC_EXT(.name = "pg_byoc", .version = BYOC_VERSION);  // pg_get_loaded_modules() shows them
+#else
 PG_MODULE_MAGIC;
+#endif
 
 void _PG_init(void);
 

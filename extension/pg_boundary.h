@@ -56,4 +56,8 @@ extern "C" {
 #include "utils/uuid.h"
 }
 
+// So that a function without arguments gives no warning.
+#undef PG_FUNCTION_ARGS
+#define PG_FUNCTION_ARGS [[maybe_unused]] FunctionCallInfo fcinfo
+
 #include "pg_versions.h"

@@ -27,6 +27,20 @@ inline bool owns_relation(Oid relation, Oid role) {
 #endif
 }
 
+using TreeWalker = bool (*)(Node*, void*);
+
+// As the functions that walk trees take it.
+#if PG_VERSION_NUM >= 160000
+inline TreeWalker as_walker(TreeWalker walker) {
+  return walker;
+}
+#else
+// Declared without its parameters there; the detour through another type says that it is meant.
+inline auto as_walker(TreeWalker walker) {
+  return reinterpret_cast<bool (*)()>(reinterpret_cast<void (*)()>(walker));
+}
+#endif
+
 // Memory of a setting's value, which the setting frees. Null when there is none.
 inline void* allocate_for_setting(size_t size) {
 #if PG_VERSION_NUM >= 160000

@@ -13,7 +13,6 @@ extern "C" {
 PG_FUNCTION_INFO_V1(byoc_receipt_key);
 // byoc.receipt_key() -> bytea: the key that signs new tokens
 Datum byoc_receipt_key(PG_FUNCTION_ARGS) {
-  (void)fcinfo;
   auto* key = static_cast<bytea*>(palloc(VARHDRSZ + receipt_key_size));
   SET_VARSIZE(key, VARHDRSZ + receipt_key_size);
   uint8 derived[receipt_key_size];

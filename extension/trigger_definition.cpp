@@ -25,9 +25,7 @@ int begin_search_path(const char* search_path) {
 bool finds_parameter(Node* node, void*) {
   if (node == nullptr) return false;
   if (IsA(node, ParamRef)) return true;
-  // PostgreSQL 15 declares the walker without its parameters; the detour through another type says that it is meant.
-  const auto walker = reinterpret_cast<bool (*)()>(reinterpret_cast<void (*)()>(finds_parameter));
-  return raw_expression_tree_walker(node, walker, nullptr);
+  return raw_expression_tree_walker(node, as_walker(finds_parameter), nullptr);
 }
 
 // A condition must be one expression and nothing else; text that merely fits between parentheses could be more.

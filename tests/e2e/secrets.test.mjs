@@ -138,6 +138,14 @@ test('psql: an error while copying says where, and none of the data', () => {
   assert.match(stderr, /invalid input syntax for type boolean\nCONTEXT: +COPY credentials, line 1, column is_default\n/);
 });
 
+test('psql: a row that COPY passes over is told without its data', async (t) => {
+  if (await stack.db.value(`SELECT current_setting('server_version_num')::int`) < 170000) return t.skip('since PostgreSQL 17');
+  const { stdout, stderr } = psql(`${actAsOwner()}${COPY} STDIN (ON_ERROR ignore, LOG_VERBOSITY verbose)\ntwilio\tx\t{"auth_token": "${TOKEN}\n\\.\n`);
+  assert.match(stderr, /skipping row due to data type incompatibility at line 1 for column "fields"\n/);
+  assert.equal(`${stdout}${stderr}`.includes(TOKEN), false, stderr);
+  assert.equal(readFileSync(stack.cluster.log, 'utf8').includes(TOKEN), false);
+});
+
 test('a tenant\'s token: as a parameter, as a connection option, in psql\'s environment', async () => {
   const { db } = stack;
   const tenant = await stack.cluster.connect('e2e', 'postgres', { options: `-c byoc.token=${jwt}` });
