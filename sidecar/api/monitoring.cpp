@@ -16,7 +16,7 @@ constexpr std::chrono::milliseconds patience = 2s;
 
 template <class T>
 DbCallback<T> value_or_nothing(std::function<void(std::optional<T>)> done) {
-  return [done = std::move(done)](Result<T, DbError> result) {
+  return [done = std::move(done)](Result<T, DbError>&& result) {
     if (result) return done(std::move(*result));
     if (!result.error().connection_lost) log::error("monitoring: {}", result.error().text());
     done(std::nullopt);
