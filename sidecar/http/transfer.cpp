@@ -112,8 +112,9 @@ void Transfer::start(HttpRequest request, ParsedUrls::Url url, HttpCallback call
   error_[0] = '\0';
 
   CURL* easy = easy_.get();
-  set(easy, CURLOPT_URL, request_.url.c_str());
+  // In this order: newer versions of libcurl forget the URL when a parsed one is set, be it none.
   set(easy, CURLOPT_CURLU, url_.get());
+  set(easy, CURLOPT_URL, request_.url.c_str());
   set_headers();
   set_method();
   set_guard();
