@@ -7,6 +7,8 @@ import { after, before, test } from 'node:test';
 import { clusterKey, keySet, newKey, now, ownerToken, signToken } from '../../scripts/jwt.mjs';
 import { Cluster, Run, until } from './stack.mjs';
 
+// PostgreSQL 16 gave the setting another name.
+const FORCE_PARALLEL = `SELECT set_config(CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'debug_parallel_query' ELSE 'force_parallel_mode' END, 'on', false)`;
 const A = 'aaaaaaaa-0000-4000-8000-00000000000a';
 const B = 'bbbbbbbb-0000-4000-8000-00000000000b';
 const WHO = `SELECT concat_ws(' ', byoc.current_org_id(), byoc.current_user_id(), byoc.current_org_role()) AS who`;
@@ -81,7 +83,7 @@ test('SET, SET LOCAL, RESET, ROLLBACK and savepoints', async () => {
   assert.equal(await who(), '', 'DISCARD ALL, a pooler\'s reset query, ends the context');
   const started = await cluster.connect('postgres', 'tenant', { 'byoc.token': a });
   assert.equal(await who(started), `${A} ada admin`, 'a token may come with the connection');
-  await started.query('SET force_parallel_mode = on');
+  await started.query(FORCE_PARALLEL);
   assert.equal(await who(started), `${A} ada admin`, 'and reaches parallel workers');
   for (const spelling of ['byoc . token', '"byoc"."token"', 'BYOC."token"', 'byoc.token TO']) {
     await db.query(`SET ${spelling}${spelling.endsWith('TO') ? '' : ' ='} '${a}'`); // none of them is logged: see the last test
@@ -146,7 +148,7 @@ test('a token can only be set within a session', async () => {
 test('parallel workers see the context, also after their leader\'s key set was reloaded', async () => {
   await admin.query(`CREATE TABLE many AS SELECT i FROM generate_series(1, 20000) i; GRANT SELECT ON many TO tenant; ANALYZE many`);
   const session = await cluster.connect('postgres', 'tenant');
-  await session.query(`SET force_parallel_mode = on; SET min_parallel_table_scan_size = 0; SET parallel_setup_cost = 0;
+  await session.query(`${FORCE_PARALLEL}; SET min_parallel_table_scan_size = 0; SET parallel_setup_cost = 0;
     SET parallel_tuple_cost = 0; SET max_parallel_workers_per_gather = 2; SET parallel_leader_participation = off`);
   const seen = `SELECT count(*)::int AS n FROM many WHERE byoc.current_org_id() = '${A}' AND byoc.current_user_id() = 'ada'`;
   // Without the leader every row is read, and the functions are called, in a worker.
