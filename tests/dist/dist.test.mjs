@@ -31,7 +31,7 @@ test('whoever makes it, wherever, it has the same bytes', () => {
   assert.ok(readFileSync(zip).equals(readFileSync(zip.replace('/one/', '/two/'))));
 });
 
-// https://pgxn.org/spec: what is required, and the form of it.
+// PGXN's Meta Spec 1.0: what is required, and the form of it.
 test('META.json is what the specification wants', () => {
   const version = /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)$/;
   for (const name of ['name', 'version', 'abstract', 'maintainer', 'license', 'provides', 'meta-spec']) assert.ok(meta[name], name);
