@@ -27,7 +27,7 @@ bool is_name(const DatabaseServer& server) {
 }
 
 std::string place_of(const DatabaseServer& server) {
-  return (server.hostaddr.empty() ? server.host : server.hostaddr) + " " + server.port;
+  return (server.host.empty() ? server.hostaddr : server.host) + " " + server.port;
 }
 
 ConnectionHandle begin_connection(const Database& database, bool any, const DatabaseServer& server) {
@@ -66,8 +66,7 @@ void FinishConnection::operator()(pg_conn* connection) const {
 
 std::string place_of(pg_conn* connection) {
   const auto text = [](const char* value) { return std::string(value != nullptr ? value : ""); };
-  const std::string address = text(PQhostaddr(connection));
-  return (address.empty() ? text(PQhost(connection)) : address) + " " + text(PQport(connection));
+  return text(PQhost(connection)) + " " + text(PQport(connection));
 }
 
 ServerSearch::ServerSearch(Loop& loop, Resolver& resolver, const Database& database)
@@ -79,8 +78,12 @@ void ServerSearch::start(const std::string& avoided, Callback callback) {
   stop();
   auto servers = servers_of(database_.conninfo);
   any_ = servers.any;
+  if (!avoided.empty()) {
+    // Without a choice there is no other server, whatever libpq calls the only one.
+    if (servers.list.size() == 1) servers.list.clear();
+    std::erase_if(servers.list, [&](const DatabaseServer& server) { return place_of(server) == avoided; });
+  }
   untried_.assign(servers.list.begin(), servers.list.end());
-  avoided_ = avoided;
   reasons_.clear();
   callback_ = std::move(callback);
   next_timer_->start(0us);
@@ -106,7 +109,6 @@ void ServerSearch::next() {
   const DatabaseServer server = std::move(untried_.front());
   untried_.pop_front();
   if (is_name(server)) return resolve(server);
-  if (!avoided_.empty() && place_of(server) == avoided_) return next();
   connect(server);
 }
 

@@ -23,7 +23,8 @@ struct FinishConnection {
 };
 using ConnectionHandle = std::unique_ptr<pg_conn, FinishConnection>;
 
-/// Where a session is: address and port, or folder of the socket and port.
+/// Which of the servers that the connection string names a session is with: host and port. Another address of the same
+/// host may well be the same server.
 std::string place_of(pg_conn* connection);
 
 /// Tries the servers in their order, the next one when one failed or has not answered for a moment, so that hosts
@@ -67,7 +68,6 @@ class ServerSearch {
   std::unique_ptr<Timer> next_timer_;
   Callback callback_;
   bool any_ = false;
-  std::string avoided_;
   std::deque<DatabaseServer> untried_;
   std::deque<DatabaseServer> refused_;  // tried again while others say nothing
   Trials trials_;

@@ -165,11 +165,22 @@ TEST_F(ServerSearchTest, EveryReasonIsTold) {
 TEST_F(ServerSearchTest, ThePlaceToAvoidIsNotTried) {
   TinyServer first(primary), second(primary);
   names.known["a.test"] = {"127.0.0.1"};
-  const std::string avoided = "127.0.0.1 " + port_of(first);
+  const std::string avoided = "a.test " + port_of(first);
   EXPECT_EQ(port_found(search("host=a.test,127.0.0.1 port=" + port_of(first) + "," + port_of(second), avoided)),
             port_of(second));
   EXPECT_FALSE(search("host=a.test port=" + port_of(first), avoided).ok());
   EXPECT_EQ(first.connections(), 0);
+}
+
+TEST_F(ServerSearchTest, AnotherAddressOfTheOnlyServerIsNoSuccessor) {
+  TinyServer server([](Peer& peer) { primary(peer); });
+  names.known["a.test"] = {"127.0.0.9", "127.0.0.1"};
+  const std::string conninfo = "host=a.test port=" + port_of(server);
+  const auto session = search(conninfo);
+  ASSERT_TRUE(session.ok()) << session.error();
+  EXPECT_FALSE(search(conninfo, place_of(session.value().get())).ok());
+  EXPECT_FALSE(search(conninfo, "what libpq calls a server without a name").ok());
+  EXPECT_EQ(server.connections(), 1);
 }
 
 // Neither a server nor a name server that says nothing keeps a standby from being asked again.
