@@ -15,12 +15,12 @@ ordered_json parse_ordered_json(std::string_view text) {
   return ordered_json::parse(text, nullptr, false);
 }
 
-std::string dump_json(const json& value, int indent) {
-  return value.dump(indent, ' ', false, json::error_handler_t::replace);
+std::string dump_json(const json& value) {
+  return value.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-std::string dump_json(const ordered_json& value) {
-  return value.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+std::string dump_json(const ordered_json& value, int indent) {
+  return value.dump(indent, ' ', false, ordered_json::error_handler_t::replace);
 }
 
 }  // namespace byocd

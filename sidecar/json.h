@@ -12,7 +12,7 @@ nlohmann::json parse_json(std::string_view text);
 nlohmann::ordered_json parse_ordered_json(std::string_view text);
 
 /// On one line, or indented by so many spaces. What is not UTF-8 becomes U+FFFD.
-std::string dump_json(const nlohmann::json& value, int indent = -1);
-std::string dump_json(const nlohmann::ordered_json& value);
+std::string dump_json(const nlohmann::json& value);
+std::string dump_json(const nlohmann::ordered_json& value, int indent = -1);
 
 }  // namespace byocd
