@@ -57,7 +57,8 @@ struct Config {
   std::string public_url;
   /// The role that the REST API's requests run as, one with byoc.grant_tenant(); empty: no REST API.
   std::string tenant_role;
-  /// Connections to the database for the REST API's requests. These are short: more at once would mostly take the CPU from dispatch.
+  /// Connections to the database for the REST API's requests. These are short: more at once would mostly take the CPU
+  /// from dispatch.
   int api_connections = 2;
   /// Requests a second with one token.
   int api_rate = 1'000;

@@ -207,7 +207,7 @@ test('when all connections are busy and the queue is full, 503 comes at once', a
   const first = await Promise.race(all);
   assert.deepEqual([first.status, first.headers['retry-after']], [503, '1']);
   await until('all connections to be busy', async () => (
-    await stack.db.value(`SELECT count(*)::int FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%rest_update_credential%'`)) === 4);
+    await stack.db.value(`SELECT count(*)::int FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%rest_update_credential%'`)) === 2);
   await sends('beside a full queue');
   await blocker.query('ROLLBACK');
   await blocker.end();

@@ -59,7 +59,7 @@ class StubOAuth final : public OAuthProvider {
   }
   Result<TokenGrant, Problem> interpret_refresh(const HttpResult& result) const override {
     if (result->status != 200) return fail(Problem{"invalid_grant", "It ended.", "Connect again."});
-    return TokenGrant{SecretString(result->body), {}, 1h};
+    return TokenGrant{SecretString(result->body), {}, 1h, ""};
   }
   HttpRequest prepare_revocation(const SecretString&) const override { return {}; }
   std::optional<Problem> interpret_revocation(const HttpResult&) const override { return {}; }
