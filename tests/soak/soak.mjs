@@ -60,11 +60,14 @@ export class Soak {
 
   async run() {
     this.began = performance.now();
-    const closing = [];
+    let closing = Promise.resolve(); // one after the other: to prune a chapter takes what is before it too
     const restarting = this.#restartInTurn();
     const sampling = this.#sample();
-    for (let number = 1; this.elapsed < this.seconds; ++number) closing.push(this.#close(await this.#feed(`soak ${number}, `)));
-    await Promise.all([restarting, sampling, ...closing]);
+    for (let number = 1; this.elapsed < this.seconds; ++number) {
+      const chapter = await this.#feed(`soak ${number}, `);
+      closing = closing.then(() => this.#close(chapter));
+    }
+    await Promise.all([restarting, sampling, closing]);
     await this.#readAccepted();
     for (const [tag, { count, list, closed }] of this.#accepted) {
       if (count !== closed) this.problems.push(`${count - (closed ?? 0)} of '${tag}' were accepted after all were final, or are unheard of: ${JSON.stringify(list?.slice(0, 3))}`);
