@@ -37,7 +37,7 @@ export class SoakArena extends Arena {
 
   async end() {
     await super.end();
-    await this.bouncer?.stop();
+    await this.bouncer?.program.stop('SIGKILL'); // asked to stop it would wait for transactions to end
   }
 }
 
