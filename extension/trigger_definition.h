@@ -54,8 +54,8 @@ struct RowPair {
   HeapTuple current() const { return new_row != nullptr ? new_row : old_row; }
 };
 
-// The rows that a trigger function was called for. Raises an error unless it was as an AFTER ROW trigger; `function` names
-// it there, `maker` what creates such triggers.
+// The rows that a trigger function was called for. Raises an error unless it was as an AFTER ROW trigger; `function`
+// names it there, `maker` what creates such triggers.
 RowPair rows_of_call(FunctionCallInfo fcinfo, const char* function, const char* maker);
 
 // Evaluates the condition with the rights of the current user; NULL counts as false.

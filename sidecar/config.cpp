@@ -211,7 +211,8 @@ const std::vector<Setting>& settings() {
         "role that the REST API's requests run as: one with byoc.grant_tenant() that the login may become (default: no "
         "REST API)"},
        apply_tenant_role},
-      {{"api-connections", "BYOC_API_CONNECTIONS", "database connections for the REST API (default 2): requests beyond them wait"},
+      {{"api-connections", "BYOC_API_CONNECTIONS",
+        "database connections for the REST API (default 2): requests beyond them wait"},
        whole_number(&Config::api_connections, 1, 100)},
       {{"api-rate", "BYOC_API_RATE", "requests a second that one token may make (default 1000)", false, true},
        whole_number(&Config::api_rate, 1, 1'000'000)},

@@ -54,9 +54,11 @@ answer stripe_api::handle(const request& asked) const {
   const auto& key = found->second;
   if (key.expired) return stripe_error(401, "Expired API Key provided: " + masked(given), "api_key_expired");
   if (!key.reads_account)
-    return stripe_error(403, fmt::format("The provided key '{}' does not have the required permissions for this endpoint on account '{}'. "
-                                    "Having the 'rak_accounts_kyc_basic_read' permission would allow this request to continue.",
-                                    masked(given), key.account));
+    return stripe_error(
+        403,
+        fmt::format("The provided key '{}' does not have the required permissions for this endpoint on account '{}'. "
+                    "Having the 'rak_accounts_kyc_basic_read' permission would allow this request to continue.",
+                    masked(given), key.account));
   return json_answer(200, {{"id", key.account},
                            {"object", "account"},
                            {"charges_enabled", key.charges_enabled},
@@ -76,7 +78,8 @@ answer stripe_api::control(const request& asked, std::string_view topic) {
               fields.boolean("charges_enabled").value_or(true), fields.boolean("reads_account").value_or(true),
               fields.boolean("expired").value_or(false)};
     fields.finish();
-    if (!value.reads_account && !name.starts_with("rk_")) fields.complain("reads_account", "be true but for a restricted key (rk_...)");
+    if (!value.reads_account && !name.starts_with("rk_"))
+      fields.complain("reads_account", "be true but for a restricted key (rk_...)");
     keys_.insert_or_assign(name, std::move(value));
   } else if (asked.method == "DELETE") {
     keys_.clear();
