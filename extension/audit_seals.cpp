@@ -5,6 +5,7 @@
 #include "data_keys.h"
 #include "enqueue.h"
 #include "failed_authentication.h"
+#include "uuid_arrays.h"
 
 extern "C" {
 #include "access/htup_details.h"
@@ -188,7 +189,7 @@ int seal_organization(const pg_uuid_t* organization) {
   Oid types[] = {UUIDOID, INT8OID, UUIDARRAYOID, TIMESTAMPTZOID, BYTEAOID, UUIDOID, BYTEAOID};
   Datum values[] = {org,
                     Int64GetDatum(n + 1),
-                    PointerGetDatum(construct_array(ids, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)),
+                    make_uuids(ids, count),
                     TimestampTzGetDatum(now),
                     PointerGetDatum(digest),
                     ids[count - 1],

@@ -1,6 +1,9 @@
-// The part of byoc.claim_jobs() that is done for each message: moving it from the queue to byoc.messages. Statements would
-// cost more than what they do. The rules are in sql/claim.sql.
-#include "own_tables.h"
+// The part of byoc.claim_jobs() that is done for each message: moving it from the queue to byoc.messages. Statements
+// would cost more than what they do. The rules are in sql/claim.sql.
+#include "claim.h"
+
+#include "result_row.h"
+#include "uuid_arrays.h"
 
 namespace byoc {
 namespace {
@@ -93,18 +96,6 @@ struct {
   int capacity;
 } claim;
 
-// Forgets what another claim, or one that failed, had taken.
-void begin_claim(const pg_uuid_t* id) {
-  if (claim.transaction == local_transaction() && memcmp(&claim.id, id, UUID_LEN) == 0) return;
-  claim = {local_transaction(),
-           *id,
-           AllocSetContextCreate(TopTransactionContext, "claimed messages", ALLOCSET_DEFAULT_SIZES),
-           nullptr,
-           0,
-           256};
-  claim.messages = static_cast<TakenMessage*>(MemoryContextAlloc(claim.memory, sizeof(TakenMessage) * claim.capacity));
-}
-
 text* kept_text(Datum value) {
   const text* unpacked = DatumGetTextPP(value);
   const MemoryContext caller = MemoryContextSwitchTo(claim.memory);
@@ -113,18 +104,10 @@ text* kept_text(Datum value) {
   return kept;
 }
 
-// By whom, and when, a lane's messages are taken.
-struct Sender {
-  const pg_uuid_t* lane;
-  const pg_uuid_t* id;  // null: the organization has no credential
-  int32 version;
-  TimestampTz at;
-
-  // Who asked for another credential than the sender's gets none.
-  bool may_serve(const bool* nulls) const {
-    return id != nullptr && (nulls[q_credential] || memcmp(id, lane, UUID_LEN) == 0);
-  }
-};
+// Who asked for another credential than the sender's gets none.
+bool may_serve(const Sender& sender, const bool* nulls) {
+  return sender.id != nullptr && (nulls[q_credential] || memcmp(sender.id, sender.lane, UUID_LEN) == 0);
+}
 
 void hand_out(const Sender& sender, const Datum* values, const bool* nulls, bool served) {
   if (claim.count == claim.capacity) {
@@ -168,40 +151,57 @@ void store_sending(const OwnTable& messages, const Sender& sender, const Datum* 
   write_row(messages, values, nulls, message_columns);
 }
 
-// What taking from a lane came to.
-struct Result {
-  int taken;
-  int64 segments;  // of them
-  int64 missing;   // with the first that the limit kept back; 0: it kept none
-  bool is_held;
-  pg_uuid_t last_id;
-  Datum* expired;
-  int expired_count;
-};
+}  // namespace
 
-// The limit in segments; by a full bucket one goes out, whatever its size.
-struct Limit {
-  bool exists;
-  double have, burst;
+// Forgets what another claim, or one that failed, had taken.
+void begin_claim(const pg_uuid_t* id) {
+  if (claim.transaction == local_transaction() && memcmp(&claim.id, id, UUID_LEN) == 0) return;
+  claim = {local_transaction(),
+           *id,
+           AllocSetContextCreate(TopTransactionContext, "claimed messages", ALLOCSET_DEFAULT_SIZES),
+           nullptr,
+           0,
+           256};
+  claim.messages = static_cast<TakenMessage*>(MemoryContextAlloc(claim.memory, sizeof(TakenMessage) * claim.capacity));
+}
 
-  bool lets(const Result& so_far, int64 segments) const {
-    return !exists || static_cast<double>(so_far.segments + segments) <= have || (so_far.taken == 0 && have >= burst);
-  }
-};
+bool Limit::lets(const TakenOfLane& so_far, int64 segments) const {
+  return !exists || static_cast<double>(so_far.segments + segments) <= have || (so_far.taken == 0 && have >= burst);
+}
 
-void take(const Sender& sender, const Limit& limit, ScanKeyData* keys, int key_count, int size, Result& result) {
+Mover open_mover() {
   const OwnTable queue = open_to_write(own_queue, queue_columns);
-  const OwnTable messages = open_to_write(own_messages, message_columns);
-  Relation index = open_own_index(own_queue_key);
-  SysScanDesc scan = systable_beginscan_ordered(queue.relation, index, GetActiveSnapshot(), key_count, keys);
+  return {queue, open_to_write(own_messages, message_columns), open_own_index(own_queue_key)};
+}
+
+void close_mover(const Mover& mover) {
+  index_close(mover.queue_key, AccessShareLock);
+  close_written(mover.messages);
+  close_written(mover.queue);
+}
+
+TakenOfLane take(const Mover& mover, const Sender& sender, const pg_uuid_t* organization, const pg_uuid_t* from_id,
+                 int size, const Limit& limit, Unusual unusual) {
+  constexpr AttrNumber column_org = 1, column_lane = 2, column_id = 3;
+  ScanKeyData keys[3];
+  ScanKeyInit(&keys[0], column_org, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(organization));
+  ScanKeyInit(&keys[1], column_lane, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(sender.lane));
+  ScanKeyInit(&keys[2], column_id, BTGreaterEqualStrategyNumber, F_UUID_GE, UUIDPGetDatum(from_id));
+  TakenOfLane result = {};
+  result.last_id = *from_id;
+  if (unusual == Unusual::handled) result.expired = static_cast<Datum*>(palloc(sizeof(Datum) * Max(size, 1)));
+  SysScanDesc scan =
+      systable_beginscan_ordered(mover.queue.relation, mover.queue_key, GetActiveSnapshot(), lengthof(keys), keys);
   while (result.taken + result.expired_count < size) {
     HeapTuple row = systable_getnext_ordered(scan, ForwardScanDirection);
     if (row == nullptr) break;
     Datum values[queue_columns];
     bool nulls[queue_columns];
-    deform_row(queue, row, values, nulls, queue_columns);
+    deform_row(mover.queue, row, values, nulls, queue_columns);
     const pg_uuid_t* id = DatumGetUUIDP(values[q_id]);
     if (!nulls[q_expires] && DatumGetTimestampTz(values[q_expires]) <= sender.at) {
+      result.is_cut_short = unusual == Unusual::left;
+      if (result.is_cut_short) break;
       auto* expired = static_cast<pg_uuid_t*>(palloc(UUID_LEN));
       *expired = *id;
       result.expired[result.expired_count++] = UUIDPGetDatum(expired);
@@ -214,29 +214,23 @@ void take(const Sender& sender, const Limit& limit, ScanKeyData* keys, int key_c
       break;
     }
     // Not what a tenant is cancelling: an open transaction of one must not hold up the others' messages.
-    const Taking taking = take_row(queue, row);
-    result.is_held |= taking == Taking::held;
+    const Taking taking = take_row(mover.queue, row);
+    if (taking == Taking::held) {
+      result.is_cut_short = unusual == Unusual::left;
+      if (result.is_cut_short) break;
+      result.is_held = true;
+    }
     if (taking != Taking::taken) continue;
-    const bool served = sender.may_serve(nulls);
+    const bool served = may_serve(sender, nulls);
     hand_out(sender, values, nulls, served);
-    store_sending(messages, sender, values, nulls, served);
+    store_sending(mover.messages, sender, values, nulls, served);
     ++result.taken;
     result.segments += segments;
     result.last_id = *id;
   }
   systable_endscan_ordered(scan);
-  index_close(index, AccessShareLock);
-  close_written(messages);
-  close_written(queue);
+  return result;
 }
-
-Datum row_of(FunctionCallInfo fcinfo, Datum* values, bool* nulls) {
-  TupleDesc columns = nullptr;
-  if (get_call_result_type(fcinfo, nullptr, &columns) != TYPEFUNC_COMPOSITE) elog(ERROR, "not a row type");
-  return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(columns), values, nulls));
-}
-
-}  // namespace
 
 extern "C" {
 
@@ -246,7 +240,6 @@ PG_FUNCTION_INFO_V1(byoc_take_messages);
 //                    OUT next_id uuid, OUT segments bigint, OUT missing bigint, OUT is_full boolean,
 //                    OUT is_held boolean, OUT expired uuid[])
 Datum byoc_take_messages(PG_FUNCTION_ARGS) {
-  constexpr AttrNumber column_org = 1, column_lane = 2, column_id = 3;
   for (int i = 0; i < 6; ++i) {
     if (PG_ARGISNULL(i))
       ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument %d must not be null", i + 1)));
@@ -254,30 +247,25 @@ Datum byoc_take_messages(PG_FUNCTION_ARGS) {
   PreventCommandIfReadOnly("claiming messages");
   begin_claim(PG_GETARG_UUID_P(0));
   const int size = Min(PG_GETARG_INT32(4), 10000);
-  ScanKeyData keys[3];
-  ScanKeyInit(&keys[0], column_org, BTEqualStrategyNumber, F_UUID_EQ, PG_GETARG_DATUM(1));
-  ScanKeyInit(&keys[1], column_lane, BTEqualStrategyNumber, F_UUID_EQ, PG_GETARG_DATUM(2));
-  ScanKeyInit(&keys[2], column_id, BTGreaterEqualStrategyNumber, F_UUID_GE, PG_GETARG_DATUM(3));
   const Sender sender = {PG_GETARG_UUID_P(2), PG_ARGISNULL(6) ? nullptr : PG_GETARG_UUID_P(6),
                          PG_ARGISNULL(7) ? 0 : PG_GETARG_INT32(7), PG_GETARG_TIMESTAMPTZ(5)};
   const Limit limit = {!PG_ARGISNULL(8), PG_ARGISNULL(8) ? 0 : PG_GETARG_FLOAT8(8),
                        PG_ARGISNULL(9) ? 0 : PG_GETARG_FLOAT8(9)};
-  Result result = {};
-  result.last_id = *PG_GETARG_UUID_P(3);
-  result.expired = static_cast<Datum*>(palloc(sizeof(Datum) * Max(size, 1)));
-  take(sender, limit, keys, lengthof(keys), size, result);
+  const Mover mover = open_mover();
+  const TakenOfLane result =
+      take(mover, sender, PG_GETARG_UUID_P(1), PG_GETARG_UUID_P(3), size, limit, Unusual::handled);
+  close_mover(mover);
   const bool is_full = result.taken + result.expired_count >= size;
   const bool is_held = result.is_held && !is_full;
   // What is held is looked at again.
   const pg_uuid_t* next_id = is_held ? PG_GETARG_UUID_P(3) : &result.last_id;
-  Datum values[] = {
-      Int32GetDatum(result.taken),
-      UUIDPGetDatum(next_id),
-      Int64GetDatum(result.segments),
-      Int64GetDatum(result.missing),
-      BoolGetDatum(is_full),
-      BoolGetDatum(is_held),
-      PointerGetDatum(construct_array(result.expired, result.expired_count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR))};
+  Datum values[] = {Int32GetDatum(result.taken),
+                    UUIDPGetDatum(next_id),
+                    Int64GetDatum(result.segments),
+                    Int64GetDatum(result.missing),
+                    BoolGetDatum(is_full),
+                    BoolGetDatum(is_held),
+                    make_uuids(result.expired, result.expired_count)};
   bool nulls[lengthof(values)] = {};
   nulls[3] = result.missing == 0;
   nulls[6] = result.expired_count == 0;
@@ -316,11 +304,9 @@ Datum byoc_finish_claim(PG_FUNCTION_ARGS) {
     tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
   }
   if (claim.count > 0) {
-    const auto array = [](Datum* items) {
-      return PointerGetDatum(construct_array(items, claim.count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
-    };
-    Datum values[claim_columns] = {UUIDPGetDatum(&claim.id), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2),
-                                   array(organizations),     array(ids),         Int32GetDatum(claim.count)};
+    Datum values[claim_columns] = {UUIDPGetDatum(&claim.id),     PG_GETARG_DATUM(1),
+                                   PG_GETARG_DATUM(2),           make_uuids(organizations, claim.count),
+                                   make_uuids(ids, claim.count), Int32GetDatum(claim.count)};
     bool nulls[claim_columns] = {};
     const OwnTable claims = open_to_write(own_claims, claim_columns);
     write_row(claims, values, nulls, claim_columns);

@@ -1,6 +1,7 @@
 #include "data_keys.h"
 
 #include "master_keys.h"
+#include "result_row.h"
 #include "shared_state.h"
 
 #include <openssl/crypto.h>
@@ -230,15 +231,12 @@ Datum wrap(FunctionCallInfo fcinfo, const pg_uuid_t* organization, int32 key_num
   AeadKey::destroy(wrapping);
   if (!good) ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION), errmsg("could not wrap a data key")));
 
-  TupleDesc result_type;
-  if (get_call_result_type(fcinfo, nullptr, &result_type) != TYPEFUNC_COMPOSITE)
-    elog(ERROR, "return type must be a row type");
   auto* wrapped = static_cast<bytea*>(palloc(VARHDRSZ + size));
   SET_VARSIZE(wrapped, VARHDRSZ + size);
   memcpy(VARDATA(wrapped), sealed, size);
   Datum values[] = {CStringGetTextDatum(master_id), PointerGetDatum(wrapped)};
   bool nulls[] = {false, false};
-  return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(result_type), values, nulls));
+  return row_of(fcinfo, values, nulls);
 }
 
 CacheEntry* find_key(const pg_uuid_t* organization, int32 wanted) {

@@ -1,20 +1,12 @@
 // What byoc.claim_jobs() looks at each time and in each lane. Statements would cost more than what they find.
-#include "own_tables.h"
+#include "lanes.h"
+
+#include "result_row.h"
 
 #include <initializer_list>
 
 namespace byoc {
 namespace {
-
-TupleDesc row_type(FunctionCallInfo fcinfo) {
-  TupleDesc columns = nullptr;
-  if (get_call_result_type(fcinfo, nullptr, &columns) != TYPEFUNC_COMPOSITE) elog(ERROR, "not a row type");
-  return BlessTupleDesc(columns);
-}
-
-Datum row_of(FunctionCallInfo fcinfo, Datum* values, bool* nulls) {
-  return HeapTupleGetDatum(heap_form_tuple(row_type(fcinfo), values, nulls));
-}
 
 bool has_row(OwnRelation table, OwnRelation index, ScanKeyData* keys, int count) {
   const FoundRow row = find_row(table, index, keys, count);
@@ -24,6 +16,46 @@ bool has_row(OwnRelation table, OwnRelation index, ScanKeyData* keys, int count)
 }
 
 }  // namespace
+
+FoundRow find_lane(Datum organization, Datum lane) {
+  constexpr AttrNumber column_org = 1, column_lane = 2;
+  ScanKeyData keys[2];
+  ScanKeyInit(&keys[0], column_org, BTEqualStrategyNumber, F_UUID_EQ, organization);
+  ScanKeyInit(&keys[1], column_lane, BTEqualStrategyNumber, F_UUID_EQ, lane);
+  return find_row(own_lanes, own_lanes_key, keys, 2);
+}
+
+LaneSender find_sender(Datum organization, Datum lane) {
+  constexpr AttrNumber column_org = 1, column_id = 2, column_type = 3, column_fields = 5, column_version = 7,
+                       column_active = 8, column_state = 10;
+  constexpr AttrNumber told[] = {column_id, column_version, column_fields, column_state};
+  const Datum type = CStringGetTextDatum("twilio");
+  ScanKeyData own_keys[2], default_keys[2];
+  ScanKeyInit(&own_keys[0], column_org, BTEqualStrategyNumber, F_UUID_EQ, organization);
+  ScanKeyInit(&own_keys[1], column_id, BTEqualStrategyNumber, F_UUID_EQ, lane);
+  default_keys[0] = own_keys[0];
+  ScanKeyInit(&default_keys[1], column_type, BTEqualStrategyNumber, F_TEXTEQ, type);
+  default_keys[1].sk_collation = DEFAULT_COLLATION_OID;
+  LaneSender sender = {false, {}, {true, true, true, true}};
+  // The current default takes the messages that did not ask for the lane's credential.
+  for (bool by_default : {false, true}) {
+    const FoundRow row = by_default ? find_row(own_credentials, own_default_credentials, default_keys, 2)
+                                    : find_row(own_credentials, own_credentials_key, own_keys, 2);
+    bool null = false;
+    const TupleDesc columns = RelationGetDescr(row.table);
+    sender.exists = row.tuple != nullptr && DatumGetBool(heap_getattr(row.tuple, column_active, columns, &null)) &&
+                    DatumGetBool(DirectFunctionCall2Coll(texteq, DEFAULT_COLLATION_OID,
+                                                         heap_getattr(row.tuple, column_type, columns, &null), type));
+    if (sender.exists) {
+      HeapTuple credential = heap_copytuple(row.tuple);
+      for (int i = 0; i < sender_columns; ++i)
+        sender.values[i] = heap_getattr(credential, told[i], columns, &sender.nulls[i]);
+    }
+    release_row(row);
+    if (sender.exists) break;
+  }
+  return sender;
+}
 
 extern "C" {
 
@@ -49,11 +81,7 @@ Datum byoc_look_around(PG_FUNCTION_ARGS) {
 PG_FUNCTION_INFO_V1(byoc_lane_state);
 // byoc.lane_state(org_id uuid, lane uuid) -> byoc.lanes
 Datum byoc_lane_state(PG_FUNCTION_ARGS) {
-  constexpr AttrNumber column_org = 1, column_lane = 2;
-  ScanKeyData keys[2];
-  ScanKeyInit(&keys[0], column_org, BTEqualStrategyNumber, F_UUID_EQ, PG_GETARG_DATUM(0));
-  ScanKeyInit(&keys[1], column_lane, BTEqualStrategyNumber, F_UUID_EQ, PG_GETARG_DATUM(1));
-  const FoundRow row = find_row(own_lanes, own_lanes_key, keys, 2);
+  const FoundRow row = find_lane(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1));
   fcinfo->isnull = row.tuple == nullptr;
   const Datum state = fcinfo->isnull ? 0 : heap_copy_tuple_as_datum(row.tuple, RelationGetDescr(row.table));
   release_row(row);
@@ -63,36 +91,8 @@ Datum byoc_lane_state(PG_FUNCTION_ARGS) {
 PG_FUNCTION_INFO_V1(byoc_sender_of);
 // byoc.sender_of(org_id uuid, lane uuid, OUT id uuid, OUT version integer, OUT fields jsonb, OUT state text)
 Datum byoc_sender_of(PG_FUNCTION_ARGS) {
-  constexpr AttrNumber column_org = 1, column_id = 2, column_type = 3, column_fields = 5, column_version = 7,
-                       column_active = 8, column_state = 10;
-  constexpr AttrNumber told[] = {column_id, column_version, column_fields, column_state};
-  const Datum type = CStringGetTextDatum("twilio");
-  ScanKeyData own_keys[2], default_keys[2];
-  ScanKeyInit(&own_keys[0], column_org, BTEqualStrategyNumber, F_UUID_EQ, PG_GETARG_DATUM(0));
-  ScanKeyInit(&own_keys[1], column_id, BTEqualStrategyNumber, F_UUID_EQ, PG_GETARG_DATUM(1));
-  default_keys[0] = own_keys[0];
-  ScanKeyInit(&default_keys[1], column_type, BTEqualStrategyNumber, F_TEXTEQ, type);
-  default_keys[1].sk_collation = DEFAULT_COLLATION_OID;
-  Datum values[lengthof(told)] = {};
-  bool nulls[lengthof(told)] = {true, true, true, true};
-  // The current default takes the messages that did not ask for the lane's credential.
-  for (bool by_default : {false, true}) {
-    const FoundRow row = by_default ? find_row(own_credentials, own_default_credentials, default_keys, 2)
-                                    : find_row(own_credentials, own_credentials_key, own_keys, 2);
-    bool null = false;
-    const TupleDesc columns = RelationGetDescr(row.table);
-    if (row.tuple != nullptr && DatumGetBool(heap_getattr(row.tuple, column_active, columns, &null)) &&
-        DatumGetBool(DirectFunctionCall2Coll(texteq, DEFAULT_COLLATION_OID,
-                                             heap_getattr(row.tuple, column_type, columns, &null), type))) {
-      const TupleDesc result = row_type(fcinfo);
-      for (size_t i = 0; i < lengthof(told); ++i) values[i] = heap_getattr(row.tuple, told[i], columns, &nulls[i]);
-      const HeapTuple sender = heap_form_tuple(result, values, nulls);
-      release_row(row);
-      PG_RETURN_DATUM(HeapTupleGetDatum(sender));
-    }
-    release_row(row);
-  }
-  return row_of(fcinfo, values, nulls);
+  LaneSender sender = find_sender(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1));
+  return row_of(fcinfo, sender.values, sender.nulls);
 }
 }
 

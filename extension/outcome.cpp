@@ -1,6 +1,8 @@
 // The part of byoc.record_accepted() that is done for each message: it is sent, and its history says so. The rules are
 // in sql/outcome.sql.
 #include "own_tables.h"
+#include "result_row.h"
+#include "uuid_arrays.h"
 #include "uuid_v7.h"
 
 #include <initializer_list>
@@ -183,13 +185,11 @@ Datum byoc_store_sent(PG_FUNCTION_ARGS) {
   }
   close_written(events);
   close_written(messages);
-  TupleDesc columns = nullptr;
-  if (get_call_result_type(fcinfo, nullptr, &columns) != TYPEFUNC_COMPOSITE) elog(ERROR, "not a row type");
   Datum values[] = {
-      PointerGetDatum(construct_array(settled.claims, settled.size, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)),
+      make_uuids(settled.claims, settled.size),
       PointerGetDatum(construct_array(settled.counts, settled.size, INT4OID, sizeof(int32), true, TYPALIGN_INT))};
   bool nulls[lengthof(values)] = {!is_plain, !is_plain};
-  PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(columns), values, nulls)));
+  return row_of(fcinfo, values, nulls);
 }
 }
 

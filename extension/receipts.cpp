@@ -2,7 +2,7 @@
 
 #include "crypto/receipt_token.h"
 #include "master_keys.h"
-#include "pg_boundary.h"
+#include "result_row.h"
 
 #include <openssl/crypto.h>
 
@@ -30,9 +30,6 @@ PG_FUNCTION_INFO_V1(byoc_read_receipt_token);
 // byoc.read_receipt_token(token text) -> (org_id uuid, message_id uuid, attempt int), all NULL for a forged token
 Datum byoc_read_receipt_token(PG_FUNCTION_ARGS) {
   const text* token = PG_GETARG_TEXT_PP(0);
-  TupleDesc result_type;
-  if (get_call_result_type(fcinfo, nullptr, &result_type) != TYPEFUNC_COMPOSITE)
-    elog(ERROR, "return type must be a row type");
   ReceiptSubject subject = {};
   Keyring ring;
   copy_keyring(ring);
@@ -44,7 +41,7 @@ Datum byoc_read_receipt_token(PG_FUNCTION_ARGS) {
   memcpy(ids[1].data, subject.message, UUID_LEN);
   Datum values[] = {UUIDPGetDatum(&ids[0]), UUIDPGetDatum(&ids[1]), Int32GetDatum(subject.attempt)};
   bool nulls[] = {!good, !good, !good};
-  PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(result_type), values, nulls)));
+  return row_of(fcinfo, values, nulls);
 }
 }
 

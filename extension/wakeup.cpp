@@ -1,7 +1,9 @@
 #include "wakeup.h"
 
+#include "result_row.h"
 #include "settings.h"
 #include "shared_state.h"
+#include "uuid_arrays.h"
 
 namespace byoc {
 namespace {
@@ -120,24 +122,6 @@ bool wake_up() {
 
 void on_exit(int, Datum) {
   wake_up();
-}
-
-struct Uuids {
-  const pg_uuid_t* items;
-  int count;
-
-  bool contains(const pg_uuid_t& id) const {
-    for (int i = 0; i < count; ++i) {
-      if (memcmp(&items[i], &id, UUID_LEN) == 0) return true;
-    }
-    return false;
-  }
-};
-
-Uuids read_uuids(const ArrayType* array) {
-  if (ARR_HASNULL(array))
-    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("array must not contain nulls")));
-  return {reinterpret_cast<const pg_uuid_t*>(ARR_DATA_PTR(array)), ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array))};
 }
 
 // Whether it waits, or will when who serves it is done: nobody notifies of that, so who sleeps has to look before.
@@ -288,13 +272,10 @@ Datum byoc_take_lanes(PG_FUNCTION_ARGS) {
     columns[1][count] = UUIDPGetDatum(&wakeup.lane);
     columns[2][count] = UUIDPGetDatum(&wakeup.from_id);
   }
-  TupleDesc description = nullptr;
-  if (get_call_result_type(fcinfo, nullptr, &description) != TYPEFUNC_COMPOSITE) elog(ERROR, "not a row type");
   Datum values[] = {0, 0, 0, BoolGetDatum(overflowed)};
   bool nulls[lengthof(values)] = {};
-  for (size_t i = 0; i < lengthof(columns); ++i)
-    values[i] = PointerGetDatum(construct_array(columns[i], count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
-  PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), values, nulls)));
+  for (size_t i = 0; i < lengthof(columns); ++i) values[i] = make_uuids(columns[i], count);
+  return row_of(fcinfo, values, nulls);
 }
 
 PG_FUNCTION_INFO_V1(byoc_pass_on_lane);

@@ -84,6 +84,13 @@ COMMENT ON FUNCTION byoc.take_messages(uuid, uuid, uuid, uuid, integer, timestam
     'moved; next_id: where to go on; missing: segments that it takes to send one more, NULL unless the limit kept it back; is_full: there may be more; '
     'is_held: somebody has one locked that would have been moved; expired: those whose time is over at that time, which stay where they are.';
 
+CREATE FUNCTION byoc.take_from_plain_lanes(claim_id uuid, slots integer, at timestamptz, is_any_limit boolean, lanes_in_use uuid[], rooms integer[],
+                                           room integer, INOUT org_ids uuid[], INOUT lanes uuid[], INOUT from_ids uuid[], OUT taken integer)
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_take_from_plain_lanes';
+COMMENT ON FUNCTION byoc.take_from_plain_lanes(uuid, integer, timestamptz, boolean, uuid[], integer[], integer, uuid[], uuid[], uuid[]) IS
+    'Internal: takes messages, at most `slots`, from those of the lanes that are as most are: verified, without a limit, a failure or a wait, as are '
+    'their next messages. Returns the others, in the order in which lanes are locked: what byoc.claim_jobs() does for each lane is to be done for them.';
+
 CREATE FUNCTION byoc.finish_claim(claim_id uuid, dispatcher uuid, lease_until timestamptz)
 RETURNS TABLE (claim_id uuid, org_id uuid, id uuid, provider text, credential_id uuid, credential_version integer, to_number text,
                body text, attempt integer, validity_seconds integer, lane uuid)
@@ -168,7 +175,7 @@ SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    lanes_at_once CONSTANT integer := 32;
+    lanes_at_once CONSTANT integer := 16;
     has_slept CONSTANT boolean := byoc.end_sleep();
     -- Who just slept has looked everywhere before.
     once_a_second CONSTANT boolean := NOT has_slept AND byoc.is_sweep_due();
@@ -179,6 +186,7 @@ DECLARE
     full_lanes uuid[] := '{}';
     around record;
     ready record;
+    unusual record;
     share integer;
     of_org uuid;
     of_lane uuid;
@@ -222,12 +230,15 @@ BEGIN
         PERFORM byoc.sweep_lanes();
     END IF;
     started := clock_timestamp();
-    FOR i IN 1 .. cardinality(ready.lanes) LOOP
-        of_org := ready.org_ids[i];
-        of_lane := ready.lanes[i];
-        from_id := ready.from_ids[i];
+    unusual := byoc.take_from_plain_lanes(new_claim, slots, started, around.is_any_limit, lanes_in_use, rooms, coalesce(claim_jobs.room, slots),
+                                          ready.org_ids, ready.lanes, ready.from_ids);
+    taken := unusual.taken;
+    FOR i IN 1 .. cardinality(unusual.lanes) LOOP
+        of_org := unusual.org_ids[i];
+        of_lane := unusual.lanes[i];
+        from_id := unusual.from_ids[i];
         -- Each has the same; what lanes before it did not need goes around.
-        share := (slots - taken) / (cardinality(ready.lanes) - i + 1);
+        share := (slots - taken) / (cardinality(unusual.lanes) - i + 1);
         state := byoc.lane_state(of_org, of_lane);
         sender := byoc.sender_of(of_org, of_lane);
         IF of_lane = none AND sender.id IS NULL THEN
@@ -249,8 +260,8 @@ BEGIN
             burst := byoc.default_sender_burst(rate);
         END IF;
         is_half_open := coalesce(state.failures >= byoc.breaker_threshold(), false);
-        -- A lane that is as most are needs no lock: nobody else serves it, and nothing about it is to be remembered.
-        is_written := state.lane IS NULL OR state.busy OR state.next_at > started OR is_half_open OR state.barred OR byoc.is_barred(sender.state)
+        -- A lane that is as most are needs no lock, nor a row: nobody else serves it, and nothing about it is to be remembered.
+        is_written := coalesce(state.busy OR state.next_at > started OR state.barred, false) OR is_half_open OR byoc.is_barred(sender.state)
                       OR rate IS NOT NULL OR state.tokens IS NOT NULL;
         IF is_written THEN
             state := byoc.lock_lane(of_org, of_lane);

@@ -61,7 +61,7 @@ CREATE TABLE byoc.lanes (
     PRIMARY KEY (org_id, lane)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE byoc.lanes IS
-    'What is to be remembered about lanes that were served: waits, failures and limits. Not dumped: it says nothing about messages.';
+    'What is to be remembered about lanes: waits, failures and limits. Most have no row. Not dumped: it says nothing about messages.';
 COMMENT ON COLUMN byoc.lanes.busy IS 'It has work that waits for next_at; claims look at it then.';
 COMMENT ON COLUMN byoc.lanes.next_at IS 'Not to be served before; it may have passed.';
 COMMENT ON COLUMN byoc.lanes.cursor IS 'Of a busy lane: the message that the next claim begins with, or one that went before it.';

@@ -257,6 +257,14 @@ AS $$
 DECLARE
     changed integer;
 BEGIN
+    -- Of most lanes there was nothing to remember so far.
+    INSERT INTO byoc.lanes (org_id, lane, busy, next_at)
+    SELECT DISTINCT m.org_id, m.used_credential_id, false, now()
+    FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, claim_id uuid, outcome text)
+    JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id
+    WHERE t.outcome NOT IN ('accepted', 'rejected', 'returned') AND m.used_credential_id IS NOT NULL
+    ORDER BY m.org_id, m.used_credential_id
+    ON CONFLICT DO NOTHING;
     PERFORM byoc.lock_lanes(outcomes);
     WITH told AS MATERIALIZED (
         SELECT m.org_id, m.used_credential_id AS lane, array_agg(m.id) AS ids, count(*) FILTER (WHERE t.outcome NOT IN ('rejected', 'returned')) AS failures,

@@ -21,6 +21,203 @@ BEGIN
 END
 $$;
 
+COMMENT ON TABLE byoc.lanes IS
+    'What is to be remembered about lanes that were served: waits, failures and limits. Not dumped: it says nothing about messages.';
+
+CREATE OR REPLACE FUNCTION byoc.claim_jobs(dispatcher uuid, slots integer, lease interval, lanes_in_use uuid[] DEFAULT '{}', rooms integer[] DEFAULT '{}',
+                                room integer DEFAULT NULL)
+RETURNS TABLE (claim_id uuid, org_id uuid, id uuid, provider text, credential_id uuid, credential_version integer, to_number text,
+               body text, attempt integer, validity_seconds integer, lane uuid)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+-- Plans are made once, and one made while the tables are empty must not read them as a whole when they are full.
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    lanes_at_once CONSTANT integer := 32;
+    has_slept CONSTANT boolean := byoc.end_sleep();
+    -- Who just slept has looked everywhere before.
+    once_a_second CONSTANT boolean := NOT has_slept AND byoc.is_sweep_due();
+    new_claim CONSTANT uuid := byoc.uuid_v7();
+    none CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
+    fallback CONSTANT integer := byoc.session_fallback();
+    started timestamptz;
+    full_lanes uuid[] := '{}';
+    around record;
+    ready record;
+    share integer;
+    of_org uuid;
+    of_lane uuid;
+    from_id uuid;
+    state byoc.lanes;
+    sender record;
+    is_half_open boolean;
+    is_trial boolean;
+    is_written boolean;
+    rate double precision;
+    burst double precision;
+    have double precision;
+    got record;
+    taken integer := 0;
+BEGIN
+    IF fallback IS NOT NULL THEN
+        PERFORM byoc.keep_fallback();
+    END IF;
+    around := byoc.look_around();
+    -- A restore may begin under a running dispatcher: its second row shows at once.
+    IF once_a_second OR NOT around.is_alone THEN
+        PERFORM byoc.require_adopted();
+    END IF;
+    IF slots < 1 THEN
+        RETURN;
+    END IF;
+    IF 0 >= ANY (rooms) THEN
+        full_lanes := ARRAY(SELECT u.lane FROM unnest(lanes_in_use, rooms) AS u (lane, room) WHERE u.room <= 0);
+    END IF;
+    IF around.is_any_due THEN
+        PERFORM byoc.promote_due(500);
+    END IF;
+    IF around.is_any_wait_over THEN
+        PERFORM byoc.end_waits(lanes_at_once, full_lanes);
+    END IF;
+    IF once_a_second THEN
+        PERFORM byoc.sweep_lanes();
+    END IF;
+    ready := byoc.take_lanes(least(lanes_at_once, slots), full_lanes);
+    IF ready.overflowed AND NOT once_a_second THEN
+        PERFORM byoc.sweep_lanes();
+    END IF;
+    started := clock_timestamp();
+    FOR i IN 1 .. cardinality(ready.lanes) LOOP
+        of_org := ready.org_ids[i];
+        of_lane := ready.lanes[i];
+        from_id := ready.from_ids[i];
+        -- Each has the same; what lanes before it did not need goes around.
+        share := (slots - taken) / (cardinality(ready.lanes) - i + 1);
+        state := byoc.lane_state(of_org, of_lane);
+        sender := byoc.sender_of(of_org, of_lane);
+        IF of_lane = none AND sender.id IS NULL THEN
+            IF byoc.is_left_to_fallback(of_org) THEN
+                PERFORM byoc.leave_to_fallback(of_org, from_id);
+                CONTINUE;
+            END IF;
+            -- This session's own account takes those of an organization that never had a credential.
+            IF fallback IS NOT NULL AND byoc.falls_back(of_org) THEN
+                SELECT none AS id, f.version, f.fields, NULL::text AS state INTO sender FROM byoc.fallback_senders f WHERE f.version = fallback;
+            END IF;
+        END IF;
+        -- It waits, for these messages too.
+        CONTINUE WHEN state.busy AND state.next_at > started AND state.cursor <= from_id;
+        IF around.is_any_limit THEN
+            SELECT m.segments_per_second, m.burst INTO rate, burst FROM byoc.sender_limit(of_org, sender.fields) AS m;
+        ELSE
+            rate := byoc.default_sender_rate(byoc.sender_kind(byoc.limited_sender(sender.fields)));
+            burst := byoc.default_sender_burst(rate);
+        END IF;
+        is_half_open := coalesce(state.failures >= byoc.breaker_threshold(), false);
+        -- A lane that is as most are needs no lock: nobody else serves it, and nothing about it is to be remembered.
+        is_written := state.lane IS NULL OR state.busy OR state.next_at > started OR is_half_open OR state.barred OR byoc.is_barred(sender.state)
+                      OR rate IS NOT NULL OR state.tokens IS NOT NULL;
+        IF is_written THEN
+            state := byoc.lock_lane(of_org, of_lane);
+            is_half_open := state.failures >= byoc.breaker_threshold();
+            IF state.lane IS NULL THEN
+                PERFORM byoc.pass_on_lane(of_org, of_lane, from_id);
+                CONTINUE;
+            END IF;
+            -- What it waited with is behind nothing that came later.
+            IF state.busy THEN
+                from_id := least(from_id, state.cursor);
+            END IF;
+            IF state.next_at > started THEN
+                UPDATE byoc.lanes l SET busy = true, cursor = CASE WHEN l.busy THEN least(l.cursor, from_id) ELSE from_id END
+                WHERE l.org_id = of_org AND l.lane = of_lane AND NOT (l.busy AND l.cursor <= from_id);
+                CONTINUE;
+            -- Looked at again now that the lane is locked: byoc.release_lanes() may have had it just before.
+            ELSIF byoc.is_barred(sender.state) AND byoc.is_barred((byoc.sender_of(of_org, of_lane)).state) THEN
+                PERFORM byoc.bar_lane(of_org, of_lane, from_id, share, started);
+                CONTINUE;
+            END IF;
+        END IF;
+        have := CASE WHEN rate IS NOT NULL THEN least(burst, coalesce(state.tokens + rate * extract(epoch FROM started - state.tokens_at), burst)) END;
+        got := byoc.take_messages(new_claim, of_org, of_lane, from_id,
+                                  CASE WHEN is_half_open THEN 1
+                                       ELSE least(share, coalesce(rooms[array_position(lanes_in_use, of_lane)], claim_jobs.room, slots)) END,
+                                  started, sender.id, sender.version, have, burst);
+        taken := taken + got.taken;
+        is_trial := is_half_open AND got.taken > 0;
+        IF got.expired IS NOT NULL THEN
+            PERFORM byoc.expire_queued(of_org, of_lane, got.expired);
+        END IF;
+        IF got.is_held AND NOT is_written THEN
+            state := byoc.lock_lane(of_org, of_lane);
+            is_written := state.lane IS NOT NULL;
+        END IF;
+        IF is_written THEN
+            UPDATE byoc.lanes l
+            SET cursor = got.next_id, barred = false, busy = is_trial OR got.is_held OR got.missing IS NOT NULL,
+                next_at = CASE WHEN is_trial THEN started + claim_jobs.lease
+                               WHEN got.is_held THEN started + interval '1 second'
+                               WHEN got.missing IS NULL THEN l.next_at
+                               ELSE started + (least(got.missing, burst + got.segments) - have) / rate * interval '1 second' END,
+                trial = CASE WHEN is_trial THEN got.next_id ELSE l.trial END,
+                tokens = have - got.segments, tokens_at = CASE WHEN rate IS NOT NULL THEN started END
+            WHERE l.org_id = of_org AND l.lane = of_lane;
+        END IF;
+        IF got.is_full AND NOT is_trial OR got.is_held AND NOT is_written THEN
+            PERFORM byoc.pass_on_lane(of_org, of_lane, got.next_id);
+        END IF;
+    END LOOP;
+    IF taken = 0 THEN
+        RETURN;
+    END IF;
+    RETURN QUERY SELECT f.* FROM byoc.finish_claim(new_claim, claim_jobs.dispatcher, started + claim_jobs.lease) AS f;
+    IF fallback IS NOT NULL THEN
+        PERFORM byoc.audit_fallback(new_claim);
+    END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION byoc.open_breakers(outcomes jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    changed integer;
+BEGIN
+    PERFORM byoc.lock_lanes(outcomes);
+    WITH told AS MATERIALIZED (
+        SELECT m.org_id, m.used_credential_id AS lane, array_agg(m.id) AS ids, count(*) FILTER (WHERE t.outcome NOT IN ('rejected', 'returned')) AS failures,
+               clock_timestamp() + max(greatest(t.retry_ms, 0)) FILTER (WHERE t.outcome = 'throttled') * interval '1 millisecond' AS paused_until
+        FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, claim_id uuid, outcome text, retry_ms integer)
+        JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id
+        WHERE t.outcome <> 'accepted'
+        GROUP BY m.org_id, m.used_credential_id
+    ), counted AS (
+        SELECT t.org_id, t.lane, t.paused_until, c.trial_ended, k.failures + c.more AS failures, c.more > 0 OR c.trial_ended AS is_news
+        FROM told t JOIN byoc.lanes k ON k.org_id = t.org_id AND k.lane = t.lane
+        -- Once it has opened only trials count, not what was on its way then.
+        CROSS JOIN LATERAL (
+            SELECT coalesce(k.trial = ANY (t.ids), false) AS trial_ended,
+                   CASE WHEN k.failures < byoc.breaker_threshold() THEN least(t.failures, byoc.breaker_threshold() - k.failures)
+                        WHEN k.trial = ANY (t.ids) THEN least(t.failures, 1) ELSE 0 END::integer AS more) AS c
+    ), waiting AS (
+        UPDATE byoc.lanes l
+        SET failures = c.failures, trial = CASE WHEN NOT c.trial_ended THEN l.trial END, paused_until = greatest(l.paused_until, c.paused_until),
+            next_at = greatest(CASE WHEN NOT c.trial_ended THEN l.next_at END, l.paused_until, c.paused_until,
+                CASE WHEN c.is_news AND c.failures >= byoc.breaker_threshold() THEN
+                    clock_timestamp() + least(interval '10 seconds', interval '0.5 seconds' * 2 ^ least(10, c.failures - byoc.breaker_threshold())) END)
+        FROM counted c
+        WHERE l.org_id = c.org_id AND l.lane = c.lane AND (c.is_news OR c.paused_until IS NOT NULL)
+        RETURNING l.org_id
+    )
+    SELECT count(byoc.wake_dispatcher(w.org_id)) INTO changed FROM waiting w;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION byoc.adopt_installation() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -229,3 +426,5 @@ $$;
 DROP FUNCTION byoc.close_types();
 
 DROP FUNCTION byoc.renew_grants();
+
+DROP FUNCTION byoc.take_from_plain_lanes(uuid, integer, timestamptz, boolean, uuid[], integer[], integer, uuid[], uuid[], uuid[]);

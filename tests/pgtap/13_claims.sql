@@ -1,7 +1,7 @@
 -- Claims: what a dispatcher is given, how many, in which order, and that nothing is given twice.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(58);
+SELECT plan(60);
 
 -- An empty queue
 SELECT is(byoc.dispatcher_sleep(), NULL, 'with nothing to do a dispatcher may sleep without end');
@@ -37,22 +37,22 @@ SELECT is((SELECT count(DISTINCT claim_id) FROM byoc.messages WHERE body LIKE 'n
 -- Fairness
 DO $$
 BEGIN
-    FOR o IN 1..20 LOOP
+    FOR o IN 1..15 LOOP
         PERFORM byoc.create_organization('Many ' || o, ('cccccccc-0000-4000-8000-' || lpad(o::text, 12, '0'))::uuid);
     END LOOP;
     PERFORM byoc.send_sms('+15005550006', 'big ' || n, org_id => byoc_test.org_a()) FROM generate_series(1, 300) AS n;
     PERFORM byoc.send_sms('+15005550006', 'small ' || n, org_id => ('cccccccc-0000-4000-8000-' || lpad(o::text, 12, '0'))::uuid)
-    FROM generate_series(1, 20) AS o, generate_series(1, 3) AS n;
+    FROM generate_series(1, 15) AS o, generate_series(1, 3) AS n;
 END
 $$;
-CREATE TABLE byoc_test.round AS SELECT * FROM byoc_test.claim(42);
-SELECT is((SELECT count(*) FROM byoc_test.round), 42::bigint, 'with 21 organizations waiting all 42 slots are used');
-SELECT is((SELECT count(DISTINCT org_id) FROM byoc_test.round), 21::bigint, 'every organization is served');
+CREATE TABLE byoc_test.round AS SELECT * FROM byoc_test.claim(32);
+SELECT is((SELECT count(*) FROM byoc_test.round), 32::bigint, 'with 16 organizations waiting all 32 slots are used');
+SELECT is((SELECT count(DISTINCT org_id) FROM byoc_test.round), 16::bigint, 'every organization is served');
 SELECT is((SELECT max(n) FROM (SELECT count(*) AS n FROM byoc_test.round GROUP BY org_id) AS counts), 2::bigint, 'the one with 300 messages gets no more than the others');
-CREATE TABLE byoc_test.rounds AS SELECT 0 AS r, * FROM byoc_test.claim(7);
-INSERT INTO byoc_test.rounds SELECT 1, c.* FROM byoc_test.claim(7) AS c;
-INSERT INTO byoc_test.rounds SELECT 2, c.* FROM byoc_test.claim(7) AS c;
-SELECT is((SELECT count(DISTINCT org_id) FROM byoc_test.rounds), 21::bigint, 'with fewer slots than organizations three claims go round all of them');
+CREATE TABLE byoc_test.rounds AS SELECT 0 AS r, * FROM byoc_test.claim(6);
+INSERT INTO byoc_test.rounds SELECT 1, c.* FROM byoc_test.claim(6) AS c;
+INSERT INTO byoc_test.rounds SELECT 2, c.* FROM byoc_test.claim(6) AS c;
+SELECT is((SELECT count(DISTINCT org_id) FROM byoc_test.rounds), 16::bigint, 'with fewer slots than organizations three claims go round all of them');
 CREATE FUNCTION byoc_test.drain(slots integer) RETURNS SETOF uuid LANGUAGE plpgsql AS $$
 BEGIN
     FOR i IN 1..2000 LOOP
@@ -60,8 +60,18 @@ BEGIN
         EXIT WHEN byoc.dispatcher_sleep() IS DISTINCT FROM 0;
     END LOOP;
 END $$;
-SELECT is((SELECT count(*) FROM byoc_test.drain(50)), 297::bigint, 'all the rest is claimed in the end');
+SELECT is((SELECT count(*) FROM byoc_test.drain(50)), 345::bigint - 32 - (SELECT count(*) FROM byoc_test.rounds), 'all the rest is claimed in the end');
 SELECT is((SELECT count(*) FROM byoc.queue), 0::bigint, 'nothing stays behind');
+
+-- What a lane does not need
+DO $$
+BEGIN
+    PERFORM byoc.send_sms('+15005550006', 'few', org_id => byoc_test.org_a());
+    PERFORM byoc.send_sms('+15005550006', 'rest ' || n, org_id => 'cccccccc-0000-4000-8000-000000000001') FROM generate_series(1, 20) AS n;
+END
+$$;
+SELECT is((SELECT count(*) FROM byoc_test.claim(10)), 10::bigint, 'what one organization does not need the next has');
+SELECT is((SELECT count(*) FROM byoc_test.drain(50)), 11::bigint, 'and the rest later');
 
 -- A thousand messages
 DO $$

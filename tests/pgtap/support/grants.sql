@@ -151,6 +151,7 @@ INSERT INTO byoc_test.functions VALUES
 ('look_around()', '', NULL),
 ('lane_state(uuid,uuid)', '', NULL),
 ('sender_of(uuid,uuid)', '', NULL),
+('take_from_plain_lanes(uuid,integer,timestamp with time zone,boolean,uuid[],integer[],integer,uuid[],uuid[],uuid[])', '', NULL),
 ('take_messages(uuid,uuid,uuid,uuid,integer,timestamp with time zone,uuid,integer,double precision,double precision)', '', NULL),
 ('finish_claim(uuid,uuid,timestamp with time zone)', '', NULL),
 ('lock_lane(uuid,uuid)', '', NULL),
