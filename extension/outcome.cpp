@@ -1,5 +1,6 @@
 // The part of byoc.record_accepted() that is done for each message: it is sent, and its history says so. The rules are
 // in sql/outcome.sql.
+#include "acceptance_times.h"
 #include "own_tables.h"
 #include "result_row.h"
 #include "uuid_arrays.h"
@@ -10,9 +11,10 @@
 namespace byoc {
 namespace {
 
-// Columns of byoc.messages that change, counted from 1.
+// Columns of byoc.messages that change or are looked at, counted from 1.
 constexpr AttrNumber m_org = 1, m_id = 2, m_from = 4, m_status = 6, m_claim = 10, m_attempts = 12, m_provider_sid = 13,
-                     m_segments = 14, m_error_code = 15, m_error_message = 16, m_sent_at = 22, m_finished_at = 24;
+                     m_segments = 14, m_error_code = 15, m_error_message = 16, m_created_at = 19, m_send_at = 20,
+                     m_sent_at = 22, m_finished_at = 24;
 constexpr int message_columns = 24;
 
 // Columns of byoc.message_events.
@@ -111,6 +113,14 @@ void add_event(const OwnTable& events, const Accepted& accepted, int i, Datum at
   write_row(events, values, nulls, event_columns);
 }
 
+// From when on the message could be sent.
+TimestampTz sendable_since(TupleDesc columns, HeapTuple row) {
+  bool null = false;
+  const TimestampTz created = DatumGetTimestampTz(heap_getattr(row, m_created_at, columns, &null));
+  const Datum send_at = heap_getattr(row, m_send_at, columns, &null);
+  return null ? created : Max(created, DatumGetTimestampTz(send_at));
+}
+
 // False, and nothing done, unless the claim still has the message.
 bool store_one(const OwnTable& messages, const OwnTable& events, Relation index, const Accepted& accepted, int i,
                TimestampTz now) {
@@ -130,7 +140,10 @@ bool store_one(const OwnTable& messages, const OwnTable& events, Relation index,
     if (!null && memcmp(DatumGetUUIDP(claim), DatumGetUUIDP(accepted.value(a_claim, i)), UUID_LEN) == 0) {
       const Datum attempt = heap_getattr(row, m_attempts, columns, &null);
       stored = change_row(messages, row, sent_row(columns, row, accepted, i, now));
-      if (stored) add_event(events, accepted, i, attempt, now);
+      if (stored) {
+        add_event(events, accepted, i, attempt, now);
+        count_acceptance(sendable_since(columns, row), now);
+      }
     }
   }
   systable_endscan_ordered(scan);

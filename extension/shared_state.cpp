@@ -30,6 +30,7 @@ void start_shared_memory() {
     for (DatabaseWakeup& wakeup : state->wakeups) {
       pg_atomic_init_u32(&wakeup.sleepers, 0);
       pg_atomic_init_u32(&wakeup.committing, 0);
+      start_acceptance_times(&wakeup.accepted);
     }
   }
   LWLockRelease(AddinShmemInitLock);
@@ -46,6 +47,21 @@ SharedState* shared_state() {
              errhint("Add the line shared_preload_libraries = 'pg_byoc' to postgresql.conf and restart PostgreSQL.")));
   }
   return state;
+}
+
+DatabaseWakeup* find_wakeup() {
+  static DatabaseWakeup* found = nullptr;
+  if (found != nullptr) return found;
+  SharedState* shared = shared_state();
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  for (DatabaseWakeup& wakeup : shared->wakeups) {
+    if (wakeup.database == InvalidOid) wakeup.database = MyDatabaseId;
+    if (wakeup.database != MyDatabaseId) continue;
+    found = &wakeup;
+    break;
+  }
+  LWLockRelease(shared->lock);
+  return found;
 }
 
 void install_shared_state_hooks() {

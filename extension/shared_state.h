@@ -2,6 +2,7 @@
 // tokens that wait for the audit trail.
 #pragma once
 
+#include "acceptance_times.h"
 #include "crypto/keyring.h"
 #include "failed_authentication.h"
 #include "pg_boundary.h"
@@ -9,15 +10,16 @@
 
 namespace byoc {
 
-// Wake-up state of one database (see wakeup.h).
+// What the sessions of one database share: its wake-up state (see wakeup.h), and counts.
 struct DatabaseWakeup {
   Oid database;
   pg_atomic_uint32 sleepers;    // dispatcher sessions that wait for a NOTIFY
   pg_atomic_uint32 committing;  // transactions that enqueued, saw no sleeper and are not visible yet
   WakeupSet lanes;              // that have work, or are being served
+  AcceptanceTimes accepted;
 };
 
-constexpr int wakeup_capacity = 64;  // databases; those beyond always notify
+constexpr int wakeup_capacity = 64;  // databases; those beyond always notify, and count nothing
 
 // What a reload of the key ring asks background workers (see key_check.h).
 struct KeyCheck {
@@ -42,6 +44,9 @@ struct SharedState {
 
 // The shared state; an error that names the missing line of postgresql.conf when the library was not preloaded.
 SharedState* shared_state();
+
+// That of this database; null when there are more databases than places.
+DatabaseWakeup* find_wakeup();
 
 // Asks for shared memory; called once from _PG_init while libraries are preloaded.
 void install_shared_state_hooks();

@@ -18,22 +18,6 @@ WakeupSet noted = {};   // by this transaction
 WakeupSet taken = {};   // what this transaction serves of what others left, as it was: published again when it fails
 bool sleeping = false;  // this session is a dispatcher and asked to be notified
 
-// The state of this database; null when there are more databases than places, which then always notify.
-DatabaseWakeup* find_wakeup() {
-  static DatabaseWakeup* found = nullptr;
-  if (found != nullptr) return found;
-  SharedState* state = shared_state();
-  LWLockAcquire(state->lock, LW_EXCLUSIVE);
-  for (DatabaseWakeup& wakeup : state->wakeups) {
-    if (wakeup.database == InvalidOid) wakeup.database = MyDatabaseId;
-    if (wakeup.database != MyDatabaseId) continue;
-    found = &wakeup;
-    break;
-  }
-  LWLockRelease(state->lock);
-  return found;
-}
-
 void before_commit() {
   if (wakeup_mode == wakeup_poll) return;
   DatabaseWakeup* wakeup = find_wakeup();

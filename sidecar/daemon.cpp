@@ -113,7 +113,10 @@ Daemon::Daemon(const Config& config, Reload reload)
       sealer_(gateway_, loop_),
       verifier_({gateway_, registry_, http_, credentials_, tokens_, loop_}, config.poll_interval),
       reconciler_({gateway_, registry_, http_, credentials_, loop_}, config.poll_interval),
-      call_runner_({gateway_, registry_, http_, credentials_, tokens_, loop_}, {config.poll_interval, config.lease}),
+      call_runner_({gateway_, registry_, http_, credentials_, tokens_, loop_}, {config.poll_interval, config.lease},
+                   [this](const ClaimedCall& call, const CallOutcome& outcome, Clock::duration duration) {
+                     instruments_.called(call.credential_type, outcome.kind, duration);
+                   }),
       busy_times_({registry_, http_, credentials_, tokens_}),
       revoker_({oauth_gateway_, registry_, http_, loop_}, config.poll_interval),
       rest_api_(tenants_, busy_times_, loop_, {config.public_url, config.allowed_origins, config.api_rate}),
@@ -134,6 +137,7 @@ Daemon::Daemon(const Config& config, Reload reload)
                            call_runner_.wake();
                            revoker_.wake();
                          }});
+  for (const auto provider : registry_.names_of<CallProvider>()) instruments_.expect_calls(provider);
   receipt_gateway_.set_handler([this] { receipt_connection_changed(); });
   if (!config.public_url.empty()) {
     server_.route("POST", "/webhooks/twilio/status/{token}", [this](const ApiRequest& request, Reply reply) {
@@ -214,7 +218,14 @@ Readiness Daemon::readiness() const {
 }
 
 Gauges Daemon::gauges() const {
-  return {dispatcher_.in_flight(), lanes_.sent(), config_.max_in_flight, recorder_.unrecorded(), draining_};
+  Gauges gauges;
+  gauges.jobs_in_flight = dispatcher_.in_flight();
+  gauges.requests_in_flight = lanes_.sent();
+  gauges.most_requests_in_flight = config_.max_in_flight;
+  gauges.unrecorded_outcomes = recorder_.unrecorded();
+  gauges.calls_in_flight = call_runner_.in_flight();
+  gauges.draining = draining_;
+  return gauges;
 }
 
 // Not the path: a callback's holds a token.

@@ -32,7 +32,8 @@ BEGIN
         FROM unnest(org_ids, ids, claim_ids, provider_sids, from_numbers, store_sent_by_statement.segments, http_statuses, durations_ms)
             AS t (org_id, id, claim_id, provider_sid, from_number, segments, http_status, duration_ms)
         WHERE m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id
-        RETURNING m.org_id, m.id, m.attempts, t.claim_id, t.http_status, t.provider_sid, t.duration_ms
+        RETURNING m.org_id, m.id, m.attempts, t.claim_id, t.http_status, t.provider_sid, t.duration_ms,
+                  byoc.count_acceptance(greatest(m.created_at, m.send_at))
     ), noted AS (
         INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, http_status, provider_sid, duration_ms)
         SELECT s.org_id, s.id, byoc.uuid_v7(), 'accepted', s.attempts, s.http_status, s.provider_sid, s.duration_ms FROM sent s

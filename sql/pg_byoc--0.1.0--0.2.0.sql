@@ -193,6 +193,36 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION byoc.store_sent_by_statement(
+    org_ids uuid[], ids uuid[], claim_ids uuid[], provider_sids text[], from_numbers text[], segments smallint[],
+    http_statuses smallint[], durations_ms integer[], OUT claims uuid[], OUT messages integer[])
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET jit = off
+AS $$
+BEGIN
+    WITH sent AS (
+        UPDATE byoc.messages m
+        SET status = 'sent', claim_id = NULL, finished_at = clock_timestamp(), sent_at = clock_timestamp(), provider_sid = t.provider_sid,
+            from_number = t.from_number, segments = coalesce(nullif(t.segments, 0), m.segments), error_code = NULL, error_message = NULL
+        FROM unnest(org_ids, ids, claim_ids, provider_sids, from_numbers, store_sent_by_statement.segments, http_statuses, durations_ms)
+            AS t (org_id, id, claim_id, provider_sid, from_number, segments, http_status, duration_ms)
+        WHERE m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id
+        RETURNING m.org_id, m.id, m.attempts, t.claim_id, t.http_status, t.provider_sid, t.duration_ms,
+                  byoc.count_acceptance(greatest(m.created_at, m.send_at))
+    ), noted AS (
+        INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, http_status, provider_sid, duration_ms)
+        SELECT s.org_id, s.id, byoc.uuid_v7(), 'accepted', s.attempts, s.http_status, s.provider_sid, s.duration_ms FROM sent s
+    )
+    SELECT array_agg(s.claim_id), array_agg(s.messages) INTO claims, messages
+    FROM (SELECT s.claim_id, count(*)::integer AS messages FROM sent s GROUP BY s.claim_id) AS s;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION byoc.open_breakers(outcomes jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -291,6 +321,56 @@ BEGIN
     RETURN paused;
 END
 $$;
+
+CREATE FUNCTION byoc.count_acceptance(since timestamptz) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_count_acceptance';
+
+COMMENT ON FUNCTION byoc.count_acceptance(timestamptz) IS
+    'Internal: counts for byoc.acceptance_times() that the provider has just taken a message that could be sent since then.';
+
+CREATE FUNCTION byoc.acceptance_times() RETURNS TABLE (up_to double precision, messages bigint, seconds double precision)
+LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'byoc_acceptance_times';
+
+COMMENT ON FUNCTION byoc.acceptance_times() IS
+    'For byocd: how long messages took from when they could be sent (created_at, or send_at when that is later) until their acceptance was recorded, since '
+    'the server''s start: how many took at most up_to seconds and more than the row before, and how many seconds these took together. No rows in a '
+    'database beyond the 64 that the server keeps count of.';
+
+CREATE FUNCTION byoc.call_totals()
+RETURNS TABLE (waiting bigint, scheduled bigint, running bigint, oldest_waiting_seconds double precision, breakers_open bigint, breakers_half_open bigint,
+               paused bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT coalesce(sum(w.waiting), 0)::bigint, coalesce(sum(w.scheduled), 0)::bigint, coalesce(sum(w.running), 0)::bigint,
+           coalesce(max(extract(epoch FROM clock_timestamp() - w.since)) FILTER (WHERE NOT w.paused), 0)::double precision,
+           count(*) FILTER (WHERE w.failures >= byoc.breaker_threshold() AND w.paused_until > clock_timestamp()),
+           count(*) FILTER (WHERE w.failures >= byoc.breaker_threshold() AND w.paused_until <= clock_timestamp()),
+           count(*) FILTER (WHERE w.paused)
+    FROM (SELECT c.*, b.failures, b.paused_until, k.id IS NULL OR byoc.is_barred(k.verification_status) AS paused
+          FROM (SELECT n.org_id, n.credential_type, n.credential_id, count(*) FILTER (WHERE n.claim_id IS NOT NULL) AS running,
+                       count(*) FILTER (WHERE n.claim_id IS NULL AND n.due_at <= clock_timestamp()) AS waiting,
+                       count(*) FILTER (WHERE n.claim_id IS NULL AND n.due_at > clock_timestamp()) AS scheduled,
+                       min(n.due_at) FILTER (WHERE n.claim_id IS NULL AND n.due_at <= clock_timestamp()) AS since
+                FROM byoc.calls n WHERE n.due_at IS NOT NULL GROUP BY n.org_id, n.credential_type, n.credential_id) AS c
+          LEFT JOIN byoc.organization_api_credentials k
+              ON k.org_id = c.org_id AND k.credential_type = c.credential_type AND k.is_active
+             AND CASE c.credential_id WHEN '00000000-0000-0000-0000-000000000000' THEN k.is_default ELSE k.id = c.credential_id END
+          LEFT JOIN byoc.call_breakers b ON b.org_id = c.org_id AND b.credential_type = c.credential_type AND b.credential_id = c.credential_id
+              AND (b.used_credential_id, b.used_credential_version) IS NOT DISTINCT FROM (k.id, k.version)) AS w;
+END
+$$;
+
+COMMENT ON FUNCTION byoc.call_totals() IS
+    'For byocd: calls that are not finished: waiting (could be made now), scheduled (for later, or for another try), running; since when the first of those '
+    'that could be made has been due, paused credentials aside; and credentials with calls whose breaker is open or half open, or which are paused: not '
+    'verified, or not there.';
 
 DO $$
 DECLARE
@@ -415,6 +495,33 @@ BEGIN
     RETURN jsonb_build_object('id', message -> 'id', 'body', message || jsonb_build_object('events', (
         SELECT coalesce(jsonb_agg(to_jsonb(e) - 'org_id' - 'message_id' ORDER BY e.id), '[]')
         FROM byoc.message_events e WHERE e.org_id = own AND e.message_id = rest_message.id)));
+END
+$$;
+
+CREATE OR REPLACE FUNCTION byoc.grant_dispatcher(role regrole) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    grantee text := role::text;
+BEGIN
+    EXECUTE format('GRANT USAGE ON SCHEMA byoc TO %s', grantee);
+    EXECUTE format(
+        'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.oldest_api_version(), byoc.register_dispatcher(uuid), byoc.announce_fallback(text, text), byoc.claim_jobs(uuid, integer, interval, uuid[], integer[], integer), '
+        'byoc.dispatcher_sleep(uuid[]), byoc.heartbeat(uuid, interval), byoc.rescue_expired(), '
+        'byoc.claim_reconciliations(integer, interval), byoc.record_reconciliation(uuid, text, text, timestamptz, timestamptz, jsonb, text, text), '
+        'byoc.record_accepted(uuid[], uuid[], uuid[], smallint[], text[], text[], smallint[], integer[]), '
+        'byoc.record_outcomes(jsonb), byoc.open_credentials(uuid[], uuid[]), byoc.claim_verifications(uuid, integer, interval), '
+        'byoc.record_verification(uuid, uuid, integer, text, text), byoc.seal_audit_log(), byoc.queue_health(), byoc.stats(), '
+        'byoc.queue_totals(), byoc.key_totals(), byoc.call_totals(), byoc.acceptance_times(), byoc.readiness(), '
+        'byoc.receipt_key(), byoc.open_receipts(text[]), byoc.record_receipts(jsonb), byoc.expect_receipts(uuid[], uuid[], boolean[]), '
+        'byoc.claim_calls(integer, interval, integer), byoc.record_calls(jsonb), '
+        'byoc.claim_status_checks(integer), byoc.inbound_credential(uuid), '
+        'byoc.record_inbound(uuid, uuid, text, text, text, text, text), byoc.note_refusals(uuid[], uuid[]), '
+        'byoc.take_oauth_state(bytea, bytea), byoc.add_credential_by_oauth(bytea, text), '
+        'byoc.claim_provider_revocations(integer, interval), byoc.record_provider_revocation(uuid, uuid, boolean), '
+        'byoc.check_subject(uuid), byoc.send_check_sms(uuid, text, text), byoc.check_sms(uuid, uuid) TO %s', grantee);
+    PERFORM byoc.audit_if_possible('privileges.granted', jsonb_build_object('to', grantee, 'as', 'dispatcher'));
 END
 $$;
 

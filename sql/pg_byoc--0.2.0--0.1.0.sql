@@ -181,6 +181,35 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION byoc.store_sent_by_statement(
+    org_ids uuid[], ids uuid[], claim_ids uuid[], provider_sids text[], from_numbers text[], segments smallint[],
+    http_statuses smallint[], durations_ms integer[], OUT claims uuid[], OUT messages integer[])
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET jit = off
+AS $$
+BEGIN
+    WITH sent AS (
+        UPDATE byoc.messages m
+        SET status = 'sent', claim_id = NULL, finished_at = clock_timestamp(), sent_at = clock_timestamp(), provider_sid = t.provider_sid,
+            from_number = t.from_number, segments = coalesce(nullif(t.segments, 0), m.segments), error_code = NULL, error_message = NULL
+        FROM unnest(org_ids, ids, claim_ids, provider_sids, from_numbers, store_sent_by_statement.segments, http_statuses, durations_ms)
+            AS t (org_id, id, claim_id, provider_sid, from_number, segments, http_status, duration_ms)
+        WHERE m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id
+        RETURNING m.org_id, m.id, m.attempts, t.claim_id, t.http_status, t.provider_sid, t.duration_ms
+    ), noted AS (
+        INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, http_status, provider_sid, duration_ms)
+        SELECT s.org_id, s.id, byoc.uuid_v7(), 'accepted', s.attempts, s.http_status, s.provider_sid, s.duration_ms FROM sent s
+    )
+    SELECT array_agg(s.claim_id), array_agg(s.messages) INTO claims, messages
+    FROM (SELECT s.claim_id, count(*)::integer AS messages FROM sent s GROUP BY s.claim_id) AS s;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION byoc.open_breakers(outcomes jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -397,6 +426,33 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION byoc.grant_dispatcher(role regrole) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    grantee text := role::text;
+BEGIN
+    EXECUTE format('GRANT USAGE ON SCHEMA byoc TO %s', grantee);
+    EXECUTE format(
+        'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.oldest_api_version(), byoc.register_dispatcher(uuid), byoc.announce_fallback(text, text), byoc.claim_jobs(uuid, integer, interval, uuid[], integer[], integer), '
+        'byoc.dispatcher_sleep(uuid[]), byoc.heartbeat(uuid, interval), byoc.rescue_expired(), '
+        'byoc.claim_reconciliations(integer, interval), byoc.record_reconciliation(uuid, text, text, timestamptz, timestamptz, jsonb, text, text), '
+        'byoc.record_accepted(uuid[], uuid[], uuid[], smallint[], text[], text[], smallint[], integer[]), '
+        'byoc.record_outcomes(jsonb), byoc.open_credentials(uuid[], uuid[]), byoc.claim_verifications(uuid, integer, interval), '
+        'byoc.record_verification(uuid, uuid, integer, text, text), byoc.seal_audit_log(), byoc.queue_health(), byoc.stats(), '
+        'byoc.queue_totals(), byoc.key_totals(), byoc.readiness(), '
+        'byoc.receipt_key(), byoc.open_receipts(text[]), byoc.record_receipts(jsonb), byoc.expect_receipts(uuid[], uuid[], boolean[]), '
+        'byoc.claim_calls(integer, interval, integer), byoc.record_calls(jsonb), '
+        'byoc.claim_status_checks(integer), byoc.inbound_credential(uuid), '
+        'byoc.record_inbound(uuid, uuid, text, text, text, text, text), byoc.note_refusals(uuid[], uuid[]), '
+        'byoc.take_oauth_state(bytea, bytea), byoc.add_credential_by_oauth(bytea, text), '
+        'byoc.claim_provider_revocations(integer, interval), byoc.record_provider_revocation(uuid, uuid, boolean), '
+        'byoc.check_subject(uuid), byoc.send_check_sms(uuid, text, text), byoc.check_sms(uuid, uuid) TO %s', grantee);
+    PERFORM byoc.audit_if_possible('privileges.granted', jsonb_build_object('to', grantee, 'as', 'dispatcher'));
+END
+$$;
+
 DO $$
 DECLARE
     existing text[] := current_setting('pg_byoc.existing');
@@ -426,5 +482,11 @@ $$;
 DROP FUNCTION byoc.close_types();
 
 DROP FUNCTION byoc.renew_grants();
+
+DROP FUNCTION byoc.call_totals();
+
+DROP FUNCTION byoc.acceptance_times();
+
+DROP FUNCTION byoc.count_acceptance(timestamptz);
 
 DROP FUNCTION byoc.take_from_plain_lanes(uuid, integer, timestamptz, boolean, uuid[], integer[], integer, uuid[], uuid[], uuid[]);

@@ -85,7 +85,7 @@ BEGIN
         'byoc.record_accepted(uuid[], uuid[], uuid[], smallint[], text[], text[], smallint[], integer[]), '
         'byoc.record_outcomes(jsonb), byoc.open_credentials(uuid[], uuid[]), byoc.claim_verifications(uuid, integer, interval), '
         'byoc.record_verification(uuid, uuid, integer, text, text), byoc.seal_audit_log(), byoc.queue_health(), byoc.stats(), '
-        'byoc.queue_totals(), byoc.key_totals(), byoc.readiness(), '
+        'byoc.queue_totals(), byoc.key_totals(), byoc.call_totals(), byoc.acceptance_times(), byoc.readiness(), '
         'byoc.receipt_key(), byoc.open_receipts(text[]), byoc.record_receipts(jsonb), byoc.expect_receipts(uuid[], uuid[], boolean[]), '
         'byoc.claim_calls(integer, interval, integer), byoc.record_calls(jsonb), '
         'byoc.claim_status_checks(integer), byoc.inbound_credential(uuid), '

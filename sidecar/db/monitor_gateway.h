@@ -1,6 +1,9 @@
 // The database calls of /metrics and /readyz. On a connection of its own, so that a scrape delays no message.
 #pragma once
 
+#include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,8 +24,20 @@ struct LaneFigures {
   Figures figures;
 };
 
+/// Messages that took at most so long until they were accepted, and longer than the bucket before.
+struct AcceptanceBucket {
+  /// Seconds; infinity for the last one.
+  double up_to = 0;
+  double messages = 0;
+  /// How long all of them took together.
+  double seconds = 0;
+};
+
+/// What a database of an earlier release, or one where this role's grants were not renewed, does not tell is absent.
 struct DatabaseFigures {
   Figures totals;
+  std::optional<Figures> calls;
+  std::optional<std::vector<AcceptanceBucket>> acceptance;
   std::vector<LaneFigures> lanes;
 };
 
@@ -41,7 +56,8 @@ class MonitorGateway {
   virtual Handshake::Progress progress() const = 0;
   /// byoc.readiness
   virtual void readiness(DbCallback<DatabaseReadiness> callback) = 0;
-  /// byoc.queue_totals and byoc.key_totals; `with_lanes`: byoc.queue_health too.
+  /// byoc.queue_totals, byoc.key_totals, byoc.call_totals and byoc.acceptance_times; `with_lanes`: byoc.queue_health
+  /// too.
   virtual void figures(bool with_lanes, DbCallback<DatabaseFigures> callback) = 0;
 };
 
@@ -57,6 +73,10 @@ class PgMonitorGateway final : public MonitorGateway {
   void figures(bool with_lanes, DbCallback<DatabaseFigures> callback) override;
 
  private:
+  struct Collection;
+  void ask(const Statement& statement, const std::shared_ptr<Collection>& collection, bool is_optional,
+           std::function<void(const Rows&)> take);
+
   Connection connection_;
   Handshake handshake_;
 };

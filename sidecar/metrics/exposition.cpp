@@ -52,16 +52,24 @@ void Exposition::sample(double value, const Labels& labels) {
 }
 
 void Exposition::samples(const Histogram& histogram, Labels labels) {
-  std::uint64_t count = 0;
-  for (std::size_t i = 0; i <= Histogram::bounds.size(); ++i) {
-    count += histogram.count(i);
-    const std::string bound = i < Histogram::bounds.size() ? number(Histogram::bounds[i]) : "+Inf";
+  std::vector<Bucket> buckets;
+  for (std::size_t i = 0; i <= Histogram::bounds.size(); ++i)
+    buckets.push_back(
+        {i < Histogram::bounds.size() ? Histogram::bounds[i] : INFINITY, static_cast<double>(histogram.count(i))});
+  samples(buckets, histogram.sum(), std::move(labels));
+}
+
+void Exposition::samples(const std::vector<Bucket>& buckets, double sum, Labels labels) {
+  double count = 0;
+  for (const auto& bucket : buckets) {
+    count += bucket.count;
+    const std::string bound = number(bucket.up_to);
     labels.emplace_back("le", bound);
-    line("_bucket", labels, static_cast<double>(count));
+    line("_bucket", labels, count);
     labels.pop_back();
   }
-  line("_sum", labels, histogram.sum());
-  line("_count", labels, static_cast<double>(count));
+  line("_sum", labels, sum);
+  line("_count", labels, count);
 }
 
 void Exposition::line(std::string_view suffix, const Labels& labels, double value) {

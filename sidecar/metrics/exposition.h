@@ -23,6 +23,12 @@ class Exposition {
   void metric(std::string_view name, Type type, std::string_view help);
   void sample(double value, const Labels& labels = {});
   void samples(const Histogram& histogram, Labels labels = {});
+  /// Of a histogram that somebody else counts: each bucket alone, in the order of its bounds, the last one infinity.
+  struct Bucket {
+    double up_to = 0;
+    double count = 0;
+  };
+  void samples(const std::vector<Bucket>& buckets, double sum, Labels labels = {});
 
   const std::string& text() const { return text_; }
 

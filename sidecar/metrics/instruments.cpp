@@ -13,6 +13,10 @@ using Type = Exposition::Type;
 constexpr OutcomeKind outcome_kinds[] = {OutcomeKind::accepted,    OutcomeKind::rejected, OutcomeKind::throttled,
                                          OutcomeKind::unavailable, OutcomeKind::unknown,  OutcomeKind::returned};
 
+constexpr CallOutcome::Kind call_outcome_kinds[] = {CallOutcome::Kind::accepted,       CallOutcome::Kind::rejected,
+                                                    CallOutcome::Kind::bad_credential, CallOutcome::Kind::throttled,
+                                                    CallOutcome::Kind::unavailable,    CallOutcome::Kind::returned};
+
 }  // namespace
 
 // What may happen is shown as 0 before it does: an increase from nothing is none.
@@ -23,6 +27,18 @@ Instruments::Instruments() {
 void Instruments::ended(const JobOutcome& outcome) {
   ++outcomes_[to_string(outcome.outcome.kind)];
   if (outcome.duration.count() > 0 || outcome.outcome.http_status) requests_.observe(outcome.duration);
+}
+
+void Instruments::expect_calls(std::string_view provider) {
+  ProviderCalls& calls = provider_calls_[std::string(provider)];
+  for (const auto kind : call_outcome_kinds) calls.outcomes[to_string(kind)];
+}
+
+void Instruments::called(const std::string& provider, CallOutcome::Kind kind, std::chrono::duration<double> duration) {
+  const auto calls = provider_calls_.find(provider);
+  if (calls == provider_calls_.end()) return;  // of a database that knows more providers
+  ++calls->second.outcomes[to_string(kind)];
+  calls->second.durations.observe(duration);
 }
 
 void Instruments::answered(const std::string& method, const std::string& route, int status,
@@ -52,6 +68,7 @@ void Instruments::write(Exposition& exposition, const Gauges& gauges) const {
   exposition.metric("byocd_build_info", Type::gauge, "1; its label tells the version.");
   exposition.sample(1, {{"version", version}});
   write_jobs(exposition, gauges);
+  write_calls(exposition, gauges);
   write_database(exposition);
   write_http(exposition);
 }
@@ -77,6 +94,19 @@ void Instruments::write_jobs(Exposition& exposition, const Gauges& gauges) const
   single("byocd_notifications_total", Type::counter, "Times that the database woke this process.",
          static_cast<double>(notifications_));
   single("byocd_draining", Type::gauge, "1 while the process is ending.", gauges.draining ? 1 : 0);
+}
+
+void Instruments::write_calls(Exposition& exposition, const Gauges& gauges) const {
+  exposition.metric("byocd_call_outcomes_total", Type::counter,
+                    "Attempts to make a call (a calendar event, a webhook) by what became of them.");
+  for (const auto& [provider, calls] : provider_calls_)
+    for (const auto& [kind, count] : calls.outcomes)
+      exposition.sample(static_cast<double>(count), {{"provider", provider}, {"outcome", kind}});
+  exposition.metric("byocd_call_duration_seconds", Type::histogram,
+                    "From when a call was claimed until its last answer.");
+  for (const auto& [provider, calls] : provider_calls_) exposition.samples(calls.durations, {{"provider", provider}});
+  exposition.metric("byocd_calls_in_flight", Type::gauge, "Calls claimed and without an outcome.");
+  exposition.sample(gauges.calls_in_flight);
 }
 
 void Instruments::write_database(Exposition& exposition) const {

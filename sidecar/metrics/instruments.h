@@ -3,10 +3,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 
+#include "../db/call.h"
 #include "../db/connection_observer.h"
 #include "../db/job.h"
 #include "exposition.h"
@@ -19,6 +22,7 @@ struct Gauges {
   int requests_in_flight = 0;
   int most_requests_in_flight = 0;
   std::size_t unrecorded_outcomes = 0;
+  int calls_in_flight = 0;
   bool draining = false;
 };
 
@@ -32,6 +36,10 @@ class Instruments final : public ConnectionObserver {
   void notified() { ++notifications_; }
   /// An attempt came to its end.
   void ended(const JobOutcome& outcome);
+  /// Calls of this provider may come: shows them as 0.
+  void expect_calls(std::string_view provider);
+  /// A call came to its end, with all its requests.
+  void called(const std::string& provider, CallOutcome::Kind kind, std::chrono::duration<double> duration);
   /// A request to our HTTP server was answered. `route`: the pattern that it matched, never the path itself.
   void answered(const std::string& method, const std::string& route, int status,
                 std::chrono::duration<double> duration);
@@ -51,12 +59,17 @@ class Instruments final : public ConnectionObserver {
     Histogram durations;
     std::uint64_t failed = 0;
   };
+  struct ProviderCalls {
+    std::map<std::string, std::uint64_t> outcomes;
+    Histogram durations;
+  };
   struct Route {
     std::map<int, std::uint64_t> statuses;
     Histogram durations;
   };
 
   void write_jobs(Exposition& exposition, const Gauges& gauges) const;
+  void write_calls(Exposition& exposition, const Gauges& gauges) const;
   void write_database(Exposition& exposition) const;
   void write_http(Exposition& exposition) const;
 
@@ -65,6 +78,7 @@ class Instruments final : public ConnectionObserver {
   std::uint64_t notifications_ = 0;
   std::map<std::string, std::uint64_t> outcomes_;
   Histogram requests_;
+  std::map<std::string, ProviderCalls, std::less<>> provider_calls_;
   std::map<std::string, Sessions> connections_;
   std::map<std::string, Call> calls_;
   std::map<std::pair<std::string, std::string>, Route> routes_;

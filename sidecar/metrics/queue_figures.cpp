@@ -69,23 +69,61 @@ const std::vector<Metric> metrics{
      {{"", "data_keys_to_rewrap"}}},
 };
 
-}  // namespace
+const std::vector<Metric> call_metrics{
+    {"byoc_calls",
+     "Calls (calendar events, webhooks) that are not finished: waiting (can be made now), scheduled (for later, or for "
+     "another try), running.",
+     "state",
+     {{"waiting", "waiting"}, {"scheduled", "scheduled"}, {"running", "running"}}},
+    {"byoc_calls_oldest_seconds",
+     "How long the first of the calls that could be made now has been due, those of paused credentials aside; 0: none "
+     "is.",
+     "",
+     {{"", "oldest_waiting_seconds"}}},
+    {"byoc_call_credentials",
+     "Credentials with calls that cannot be made freely: breaker_open (the provider failed too often in a row), "
+     "breaker_half_open (one call at a time tries again), paused (it is not verified, or not there).",
+     "state",
+     {{"breaker_open", "breakers_open"}, {"breaker_half_open", "breakers_half_open"}, {"paused", "paused"}}},
+};
 
-void write_queue_figures(Exposition& exposition, const std::optional<DatabaseFigures>& figures) {
-  exposition.metric("byoc_up", Type::gauge,
-                    "1 when the database answered for this scrape: else what begins with byoc_ is missing.");
-  exposition.sample(figures ? 1 : 0);
-  for (const auto& metric : metrics) {
+void write_gauges(Exposition& exposition, const std::vector<Metric>& metrics_to_write, const Figures* figures) {
+  for (const auto& metric : metrics_to_write) {
     exposition.metric(metric.name, Type::gauge, metric.help);
-    if (!figures) continue;
+    if (figures == nullptr) continue;
     for (const auto& sample : metric.samples) {
-      const double value = figure(figures->totals, sample.column);
+      const double value = figure(*figures, sample.column);
       if (*metric.label == '\0')
         exposition.sample(value);
       else
         exposition.sample(value, {{metric.label, sample.label}});
     }
   }
+}
+
+void write_acceptance(Exposition& exposition, const std::vector<AcceptanceBucket>& buckets) {
+  std::vector<Exposition::Bucket> counts;
+  double seconds = 0;
+  for (const auto& bucket : buckets) {
+    counts.push_back({bucket.up_to, bucket.messages});
+    seconds += bucket.seconds;
+  }
+  exposition.samples(counts, seconds);
+}
+
+}  // namespace
+
+void write_queue_figures(Exposition& exposition, const std::optional<DatabaseFigures>& figures) {
+  exposition.metric("byoc_up", Type::gauge,
+                    "1 when the database answered for this scrape: else what begins with byoc_ is missing.");
+  exposition.sample(figures ? 1 : 0);
+  write_gauges(exposition, metrics, figures ? &figures->totals : nullptr);
+  write_gauges(exposition, call_metrics, figures && figures->calls ? &*figures->calls : nullptr);
+  exposition.metric("byoc_acceptance_seconds", Type::histogram,
+                    "From when a message could be sent until its acceptance by the provider was recorded.");
+  // None: the server does not keep count of this database.
+  if (figures && figures->acceptance && !figures->acceptance->empty())
+    write_acceptance(exposition, *figures->acceptance);
 }
 
 void write_lane_figures(Exposition& exposition, const std::optional<DatabaseFigures>& figures) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "provider.h"
 
@@ -19,6 +20,15 @@ class Registry {
   template <class Kind>
   const Kind* find_as(std::string_view name) const {
     return dynamic_cast<const Kind*>(find(name));
+  }
+
+  /// The names of all that can do what `Kind` does.
+  template <class Kind>
+  std::vector<std::string_view> names_of() const {
+    std::vector<std::string_view> names;
+    for (const auto& [name, provider] : providers_)
+      if (dynamic_cast<const Kind*>(provider.get())) names.push_back(name);
+    return names;
   }
 
  private:

@@ -30,9 +30,10 @@ CallOutcome with_code(Kind kind, std::string code, std::string message) {
 
 }  // namespace
 
-CallRunner::CallRunner(Parts parts, Options options)
+CallRunner::CallRunner(Parts parts, Options options, OnOutcome on_outcome)
     : parts_(parts),
       options_(options),
+      on_outcome_(std::move(on_outcome)),
       recorder_(parts.gateway, parts.timers, [this] { wake(); }),
       timer_(parts.timers.make_timer([this] { claim(); })),
       rest_(shortest_rest) {}
@@ -96,6 +97,7 @@ void CallRunner::start(ClaimedCall call) {
   ++running_;
   auto run = std::make_shared<Run>();
   run->call = std::move(call);
+  run->begin = parts_.timers.now();
   if (!run->call.credential_id)
     return finish(run, with_code(Kind::rejected, "no_credential",
                                  "the organization has no usable credential for " + run->call.credential_type));
@@ -159,6 +161,7 @@ void CallRunner::finish(const RunPtr& run, CallOutcome outcome) {
   else  // Not the provider's sentence: it may quote what was sent.
     log::info("call {} of organization {} ({}): {} ({}), attempt {}", call.id, call.org_id, call.operation,
               to_string(outcome.kind), outcome.error_code.value_or("no code"), call.attempt);
+  if (on_outcome_) on_outcome_(call, outcome, parts_.timers.now() - run->begin);
   if (outcome.retry_after) outcome.retry_after = std::min(*outcome.retry_after, longest_retry_after);
   --running_;
   recorder_.add({call.org_id, call.id, call.claim_id, std::move(outcome)});

@@ -36,7 +36,10 @@ class CallRunner {
     int most_of_a_credential = 8;
   };
 
-  CallRunner(Parts parts, Options options);
+  /// Told of each call that came to its end, and how long it took from its claim on.
+  using OnOutcome = std::function<void(const ClaimedCall&, const CallOutcome&, Clock::duration)>;
+
+  CallRunner(Parts parts, Options options, OnOutcome on_outcome = nullptr);
 
   /// There may be calls to make.
   void wake();
@@ -44,6 +47,8 @@ class CallRunner {
   void connection_changed();
   /// No more claims, and no more requests.
   void stop();
+  /// Calls without an outcome.
+  int in_flight() const { return running_; }
   /// Whether nothing is on its way and everything is recorded.
   bool settled() const { return running_ == 0 && !claiming_ && recorder_.unrecorded() == 0; }
 
@@ -51,6 +56,7 @@ class CallRunner {
   /// One call on its way through its steps.
   struct Run {
     ClaimedCall call;
+    Clock::time_point begin;
     CredentialCache::Credential credential;
     const CallProvider* provider = nullptr;
     int step = 0;
@@ -71,6 +77,7 @@ class CallRunner {
 
   Parts parts_;
   Options options_;
+  OnOutcome on_outcome_;
   CallRecorder recorder_;
   std::unique_ptr<Timer> timer_;
   Clock::time_point next_look_;

@@ -6,13 +6,18 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { TOP } from '../../scripts/run.mjs';
 import { Stack, tool, until } from './stack.mjs';
+import { Receiver, answer } from './webhooks/receiver.mjs';
 
 const PROMTOOL = tool('prometheus', 'usr/bin/promtool');
-const stack = new Stack('metrics');
+const stack = new Stack('metrics', { env: { BYOC_ALLOWED_WEBHOOK_NETWORKS: '127.0.0.1' } });
 const noPromtool = { skip: !PROMTOOL && 'no promtool' };
 let organization;
+let receiver;
 
-after(() => stack.end());
+after(() => {
+  receiver?.stop();
+  return stack.end();
+});
 before(async () => {
   await stack.start();
   organization = await stack.organization(1);
@@ -66,6 +71,56 @@ test('figures of the database follow it', async () => {
   await scraped('byoc_credentials{status="verified"}', 1);
   await scraped('byoc_master_keys{state="active"}', 1);
   await scraped('byoc_dispatchers{state="sleeping"}', 1);
+});
+
+test('acceptance is counted from when a message could be sent, not from when it was scheduled', async () => {
+  const histogram = async () => {
+    const text = await scrape();
+    return { count: valueOf(text, 'byoc_acceptance_seconds_count'), sum: valueOf(text, 'byoc_acceptance_seconds_sum') };
+  };
+  // Those from before: a scrape may be five seconds old.
+  const accepted = Number(await stack.db.value(`SELECT count(*) FROM byoc.sms_events WHERE event = 'accepted'`));
+  await until('what came before', async () => (await histogram()).count === accepted);
+  const before = await histogram();
+  const begin = Date.now();
+  const ahead = 3;
+  const id = await stack.db.value(`SELECT byoc.send_sms('+15550139006', 'soon', now() + make_interval(secs => $2), org_id => $1)`, [organization.id, ahead]);
+  await stack.settled(id);
+  const took = (Date.now() - begin) / 1000;
+  await until('it to be counted', async () => (await histogram()).count === accepted + 1);
+  const { sum } = await histogram();
+  assert.ok(sum - before.sum >= 0 && sum - before.sum <= took - ahead + 0.1, `${sum - before.sum} seconds of ${took}, the first ${ahead} of them before its time`);
+});
+
+test('calls are counted', async () => {
+  receiver = await Receiver.start();
+  const credential = await stack.db.value('SELECT byoc.add_credential($1, $2, org_id => $3)',
+    ['webhook', { url: receiver.url, secret: `whsec_${'A'.repeat(32)}` }, organization.id]);
+  await stack.verified({ credential });
+  const held = [];
+  receiver.onEvent = (response) => held.push(response);
+  const call = () => stack.db.value(`SELECT byoc.call_webhook('test', '{}', org_id => $1)`, [organization.id]);
+  await call();
+  await until('the request', () => held.length === 1);
+  assert.equal(valueOf(await scrape(), 'byocd_calls_in_flight'), 1);
+  await scraped('byoc_calls{state="running"}', 1);
+  held[0].writeHead(204).end();
+  await scraped('byocd_call_outcomes_total{provider="webhook",outcome="accepted"}', 1);
+  assert.equal(valueOf(await scrape(), 'byocd_call_duration_seconds_count{provider="webhook"}'), 1);
+  assert.equal(valueOf(await scrape(), 'byocd_calls_in_flight'), 0);
+  receiver.onEvent = answer(503);
+  await call();
+  await scraped('byocd_call_outcomes_total{provider="webhook",outcome="unavailable"}', 1);
+  await scraped('byoc_calls{state="scheduled"}', 1);
+});
+
+test('what an earlier database does not tell is left out', async () => {
+  await stack.db.query('REVOKE EXECUTE ON FUNCTION byoc.acceptance_times(), byoc.call_totals() FROM byocd');
+  await scraped('byoc_acceptance_seconds_count', undefined);
+  await scraped('byoc_calls{state="running"}', undefined);
+  assert.equal(valueOf(await scrape(), 'byoc_up'), 1);
+  await stack.db.query(`SELECT byoc.grant_dispatcher('byocd')`);
+  await scraped('byoc_calls{state="running"}', 0);
 });
 
 test('many scrapes at a time are one question to the database', async () => {

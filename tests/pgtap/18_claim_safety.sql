@@ -1,7 +1,7 @@
 -- What keeps a message from being stuck, doubled or overlooked.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(20);
+SELECT plan(22);
 
 SELECT byoc_test.act_as(byoc_test.org_a());
 SELECT byoc.add_credential('twilio', byoc_test.twilio(1)) AS credential \gset
@@ -48,12 +48,19 @@ BEGIN
                                  ARRAY['SM' || replace(told.id::text, '-', '')], ARRAY[NULL::text], ARRAY[0::smallint], ARRAY[1]);
     RETURN told.id;
 END $$;
+CREATE FUNCTION byoc_test.counted() RETURNS bigint LANGUAGE sql RETURN (SELECT sum(messages) FROM byoc.acceptance_times());
 SAVEPOINT plain;
+SELECT byoc_test.counted() AS before \gset
+SELECT byoc_test.send_one();
+SELECT is(byoc_test.counted(), :before + 1::bigint, 'an acceptance is counted');
+ROLLBACK TO plain;
 CREATE TRIGGER see AFTER DELETE ON byoc.queue FOR EACH ROW EXECUTE FUNCTION byoc_test.see();
 CREATE TRIGGER see AFTER INSERT OR UPDATE ON byoc.messages FOR EACH ROW EXECUTE FUNCTION byoc_test.see();
 CREATE TRIGGER see AFTER INSERT ON byoc.message_events FOR EACH ROW EXECUTE FUNCTION byoc_test.see();
 CREATE TRIGGER see AFTER INSERT OR DELETE ON byoc.claims FOR EACH ROW EXECUTE FUNCTION byoc_test.see();
+SELECT byoc_test.counted() AS before \gset
 SELECT byoc_test.send_one() AS m \gset
+SELECT is(byoc_test.counted(), :before + 1::bigint, 'and so it is when statements record it');
 SELECT is((SELECT string_agg(what, ', ' ORDER BY what COLLATE "C") FROM byoc_test.seen),
     'DELETE claims, DELETE queue, INSERT claims, INSERT message_events, INSERT messages, UPDATE messages', 'every trigger fires, once');
 SELECT is(byoc_test.status(:'m') || ': ' || byoc_test.events(:'m'), 'sent: accepted', 'and the message goes its way');

@@ -1,7 +1,7 @@
 -- What byocd tells a monitoring system.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(17);
+SELECT plan(28);
 
 SELECT byoc_test.add_twilio(byoc_test.org_a(), 1) AS a1 \gset
 SELECT byoc_test.add_twilio(byoc_test.org_b(), 9) AS b9 \gset
@@ -18,6 +18,32 @@ INSERT INTO byoc.lanes (org_id, lane, busy, next_at, failures) VALUES
 ON CONFLICT (org_id, lane) DO UPDATE SET next_at = excluded.next_at, failures = excluded.failures;
 SELECT results_eq($$SELECT breakers_open, breakers_half_open FROM byoc.queue_totals()$$, $$VALUES (1::bigint, 1::bigint)$$, 'breakers that are open and half open apart');
 SELECT is((SELECT breakers_open FROM byoc.stats()), 2::bigint, 'in byoc.stats together');
+
+-- Calls
+CREATE FUNCTION byoc_test.calls() RETURNS text LANGUAGE sql AS $$
+    SELECT format('%s waiting, %s scheduled, %s running, %s open, %s half open, %s paused', waiting, scheduled, running, breakers_open, breakers_half_open, paused)
+    FROM byoc.call_totals()
+$$;
+SELECT is(byoc_test.calls(), '0 waiting, 0 scheduled, 0 running, 0 open, 0 half open, 0 paused', 'no calls');
+SELECT is((SELECT oldest_waiting_seconds FROM byoc.call_totals()), 0::double precision, 'so none is old');
+SELECT byoc_test.add_stripe(byoc_test.org_a()) AS s1 \gset
+SELECT byoc_test.verified(byoc_test.org_a());
+SELECT byoc.enqueue_call(byoc_test.org_a(), 'stripe', 'now', '{}', due_at => now() - interval '1 hour');
+SELECT byoc.enqueue_call(byoc_test.org_a(), 'stripe', 'later', '{}', due_at => now() + interval '1 hour');
+SELECT byoc.enqueue_call(byoc_test.org_b(), 'google_calendar', 'nowhere', '{}', due_at => now() - interval '2 hours');
+SELECT is(byoc_test.calls(), '2 waiting, 1 scheduled, 0 running, 0 open, 0 half open, 1 paused', 'calls by state');
+SELECT is((SELECT oldest_waiting_seconds BETWEEN 3600 AND 7199 FROM byoc.call_totals()), true, 'one that nobody could make is not old');
+SELECT count(*) FROM byoc.claim_calls(10, '1 minute', 10);
+SELECT is(byoc_test.calls(), '1 waiting, 1 scheduled, 1 running, 0 open, 0 half open, 1 paused', 'one is being made');
+INSERT INTO byoc.call_breakers SELECT c.org_id, 'stripe', '00000000-0000-0000-0000-000000000000', c.id, c.version, byoc.breaker_threshold(), now() + interval '1 hour', now()
+FROM byoc.organization_api_credentials c WHERE c.id = :'s1';
+SELECT is(byoc_test.calls(), '1 waiting, 1 scheduled, 1 running, 1 open, 0 half open, 1 paused', 'its breaker is open');
+UPDATE byoc.call_breakers SET paused_until = now();
+SELECT is(byoc_test.calls(), '1 waiting, 1 scheduled, 1 running, 0 open, 1 half open, 1 paused', 'and half open');
+
+-- Acceptance
+SELECT is((SELECT array_agg(up_to ORDER BY up_to) = array_agg(up_to) AND max(up_to) = 'infinity' FROM byoc.acceptance_times()), true,
+    'a row for each bound, the last has none');
 
 -- Keys
 SELECT results_eq($$SELECT master_keys_active, master_keys_missing, data_keys_retired, data_keys_to_rewrap FROM byoc.key_totals()$$,
@@ -40,10 +66,13 @@ SELECT results_eq($$SELECT adopted, keyring FROM byoc.readiness()$$, $$VALUES (f
 -- Who may ask
 SET LOCAL ROLE byoc_test_dispatcher;
 SELECT is((SELECT adopted FROM byoc.readiness()), false, 'byocd may ask');
-SELECT is((SELECT count(*) FROM byoc.queue_totals(), byoc.key_totals()), 1::bigint, 'for all of it');
+SELECT is((SELECT count(*) FROM byoc.queue_totals(), byoc.key_totals(), byoc.call_totals()), 1::bigint, 'for all of it');
+SELECT isnt((SELECT count(*) FROM byoc.acceptance_times()), 0::bigint, 'and how long messages take');
 SET LOCAL ROLE byoc_test_tenant;
 SELECT byoc_test.refused($$SELECT byoc.queue_totals()$$, '42501', 'permission denied', 'a tenant may not');
 SELECT byoc_test.refused($$SELECT byoc.key_totals()$$, '42501', 'permission denied', 'for nothing of it');
+SELECT byoc_test.refused($$SELECT byoc.call_totals()$$, '42501', 'permission denied', 'not of calls either');
+SELECT byoc_test.refused($$SELECT byoc.acceptance_times()$$, '42501', 'permission denied', 'nor how long messages take');
 RESET ROLE;
 
 SELECT * FROM finish();

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "metrics/instruments.h"
+#include "metrics/queue_figures.h"
 
 namespace byocd {
 namespace {
@@ -68,6 +71,44 @@ TEST(Instruments, CountAttemptsAndTimeThoseThatWereSent) {
   EXPECT_NE(text.find("byocd_outcomes_total{outcome=\"unknown\"} 0\n"), std::string::npos);
   EXPECT_NE(text.find("byocd_request_duration_seconds_count 1\n"), std::string::npos);
   EXPECT_NE(text.find("byocd_jobs_in_flight 7\n"), std::string::npos);
+}
+
+TEST(Instruments, CountCallsByProviderAndOutcome) {
+  Instruments instruments;
+  instruments.expect_calls("webhook");
+  instruments.called("webhook", CallOutcome::Kind::throttled, 20ms);
+  instruments.called("of a newer database", CallOutcome::Kind::accepted, 20ms);
+  Exposition exposition;
+  instruments.write(exposition, {.calls_in_flight = 3});
+  const std::string& text = exposition.text();
+  EXPECT_NE(text.find("byocd_call_outcomes_total{provider=\"webhook\",outcome=\"throttled\"} 1\n"), std::string::npos);
+  EXPECT_NE(text.find("byocd_call_outcomes_total{provider=\"webhook\",outcome=\"accepted\"} 0\n"), std::string::npos);
+  EXPECT_NE(text.find("byocd_call_duration_seconds_bucket{provider=\"webhook\",le=\"0.025\"} 1\n"), std::string::npos);
+  EXPECT_EQ(text.find("newer"), std::string::npos);
+  EXPECT_NE(text.find("byocd_calls_in_flight 3\n"), std::string::npos);
+}
+
+TEST(QueueFigures, ShowAcceptanceAsAHistogram) {
+  DatabaseFigures figures;
+  figures.acceptance = {{0.5, 2, 0.25}, {1, 3, 2.5}, {INFINITY, 1, 70}};
+  Exposition exposition;
+  write_queue_figures(exposition, figures);
+  EXPECT_NE(exposition.text().find("byoc_acceptance_seconds_bucket{le=\"0.5\"} 2\n"
+                                   "byoc_acceptance_seconds_bucket{le=\"1\"} 5\n"
+                                   "byoc_acceptance_seconds_bucket{le=\"+Inf\"} 6\n"
+                                   "byoc_acceptance_seconds_sum 72.75\nbyoc_acceptance_seconds_count 6\n"),
+            std::string::npos)
+      << exposition.text();
+}
+
+TEST(QueueFigures, LeaveOutWhatAnEarlierDatabaseDoesNotTell) {
+  Exposition exposition;
+  write_queue_figures(exposition, DatabaseFigures{});
+  const std::string& text = exposition.text();
+  EXPECT_NE(text.find("byoc_up 1\n"), std::string::npos);
+  EXPECT_NE(text.find("# TYPE byoc_acceptance_seconds histogram\n"), std::string::npos);
+  EXPECT_EQ(text.find("\nbyoc_acceptance_seconds"), std::string::npos);
+  EXPECT_EQ(text.find("\nbyoc_calls{"), std::string::npos);
 }
 
 TEST(Instruments, TheFirstConnectionIsNoReconnect) {

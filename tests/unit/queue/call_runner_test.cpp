@@ -112,7 +112,14 @@ class CallRunnerTest : public testing::Test {
   CredentialCache credentials{gateway, timers};
   AccessTokens tokens{registry, http, timers};
   StubOAuth oauth;
-  CallRunner runner{{gateway, registry, http, credentials, tokens, timers}, {1000ms, 30s, 4, 2}};
+  std::vector<std::string> ended;
+  CallRunner runner{
+      {gateway, registry, http, credentials, tokens, timers},
+      {1000ms, 30s, 4, 2},
+      [this](const ClaimedCall& call, const CallOutcome& outcome, Clock::duration duration) {
+        ended.push_back(call.id + " " + to_string(outcome.kind) + " " +
+                        std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count()));
+      }};
 };
 
 TEST_F(CallRunnerTest, MakesACallAtOnceAndRecordsItsOutcome) {
@@ -120,7 +127,11 @@ TEST_F(CallRunnerTest, MakesACallAtOnceAndRecordsItsOutcome) {
   ASSERT_EQ(http.calls.size(), 1u);
   EXPECT_EQ(http.calls.front().request.url, "https://api.example.test/call-1/0");
   EXPECT_EQ(http.calls.front().request.not_after, timers.now() + 15s) << "half of the lease";
+  EXPECT_EQ(runner.in_flight(), 1);
+  timers.pass(30ms);
   http.answer(200, "");
+  EXPECT_EQ(ended, std::vector<std::string>{"call-1 accepted 30"});
+  EXPECT_EQ(runner.in_flight(), 0);
   EXPECT_FALSE(runner.settled());
   const auto records = recorded();
   EXPECT_EQ(records.front().id, "call-1");
