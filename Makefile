@@ -26,7 +26,7 @@ build = @mkdir -p build && flock build/.lock $(MAKE) -s --no-print-directory -j$
 
 .PHONY: deps packages npm chromium all install uninstall clean stage demo demo-stop installcheck check \
         check-version check-pgtap check-unit check-e2e check-browser check-faults check-attacks check-asan check-tsan check-valgrind \
-        check-upgrade check-failover check-dist check-deb check-versions campaign soak dist deb bench fuzz fuzz-api reference \
+        check-upgrade check-failover check-service check-dist check-deb check-versions campaign soak dist deb bench fuzz fuzz-api reference \
         upgrade-scripts format
 
 # Everything that any target below installs by itself, once it needs it; but not what the slow ones need.
@@ -117,6 +117,10 @@ campaign: stage
 check-failover: stage
 	@scripts/deps python3-etcd python3-psycopg2
 	@scripts/check failover
+
+# byocd's unit under a systemd of its own, as root: start, reload, watchdog, stop.
+check-service: stage
+	@reason=$$(tests/service/boot --try 2>&1) || { echo "skipped: $$reason"; exit 0; }; scripts/check service
 
 # Two hours at 200 messages a second, each part restarted every ten minutes; SOAK_MINUTES, SOAK_RATE.
 soak: export SOAK_MINUTES ?= 120
