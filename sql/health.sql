@@ -231,6 +231,8 @@ SET enable_seqscan = off
 SET jit = off
 AS $$
 #variable_conflict use_column
+DECLARE
+    most_steps CONSTANT integer := 1000;
 BEGIN
     RETURN QUERY
     WITH RECURSIVE first AS (
@@ -239,9 +241,16 @@ BEGIN
         SELECT n.* FROM first f CROSS JOIN LATERAL (
             SELECT q.org_id, q.lane, q.created_at, q.send_at FROM byoc.queue q WHERE (q.org_id, q.lane) > (f.org_id, f.lane)
             ORDER BY q.org_id, q.lane, q.id LIMIT 1) AS n
+    ), stepped AS MATERIALIZED (
+        SELECT f.* FROM first f LIMIT most_steps
+    ), oldest AS (
+        -- Of very many lanes, to look at each costs more than to read all messages.
+        SELECT f.* FROM stepped f WHERE (SELECT count(*) FROM stepped) < most_steps
+        UNION ALL
+        SELECT q.org_id, q.lane, q.created_at, q.send_at FROM byoc.queue q WHERE (SELECT count(*) FROM stepped) = most_steps
     )
     SELECT (SELECT count(*) FROM byoc.queue),
-           (SELECT max(greatest(0, extract(epoch FROM clock_timestamp() - greatest(f.created_at, f.send_at)))) FROM first f
+           (SELECT max(greatest(0, extract(epoch FROM clock_timestamp() - greatest(f.created_at, f.send_at)))) FROM oldest f
             WHERE NOT EXISTS (SELECT FROM byoc.lanes l WHERE l.org_id = f.org_id AND l.lane = f.lane AND l.busy AND l.barred))::double precision,
            s.later, s.due, c.unsettled, r.messages,
            (SELECT count(*) FROM byoc.unknown_messages u JOIN byoc.messages m ON m.org_id = u.org_id AND m.id = u.message_id AND m.status = 'unknown'),

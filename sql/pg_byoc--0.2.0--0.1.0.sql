@@ -300,6 +300,50 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION byoc.queue_totals()
+RETURNS TABLE (waiting bigint, oldest_waiting_seconds double precision, scheduled bigint, due bigint, sending bigint, reconciling bigint, unknown bigint,
+               breakers_open bigint, breakers_half_open bigint, lanes_limited bigint, lanes_paused bigint, dispatchers_sending bigint,
+               dispatchers_sleeping integer, credentials_pending bigint, credentials_verified bigint, credentials_failed bigint, fallback_senders bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH RECURSIVE first AS (
+        (SELECT q.org_id, q.lane, q.created_at, q.send_at FROM byoc.queue q ORDER BY q.org_id, q.lane, q.id LIMIT 1)
+        UNION ALL
+        SELECT n.* FROM first f CROSS JOIN LATERAL (
+            SELECT q.org_id, q.lane, q.created_at, q.send_at FROM byoc.queue q WHERE (q.org_id, q.lane) > (f.org_id, f.lane)
+            ORDER BY q.org_id, q.lane, q.id LIMIT 1) AS n
+    )
+    SELECT (SELECT count(*) FROM byoc.queue),
+           (SELECT max(greatest(0, extract(epoch FROM clock_timestamp() - greatest(f.created_at, f.send_at)))) FROM first f
+            WHERE NOT EXISTS (SELECT FROM byoc.lanes l WHERE l.org_id = f.org_id AND l.lane = f.lane AND l.busy AND l.barred))::double precision,
+           s.later, s.due, c.unsettled, r.messages,
+           (SELECT count(*) FROM byoc.unknown_messages u JOIN byoc.messages m ON m.org_id = u.org_id AND m.id = u.message_id AND m.status = 'unknown'),
+           b.open, b.half_open,
+           (SELECT count(*) FROM byoc.lanes l WHERE l.busy AND l.next_at > clock_timestamp() AND NOT l.barred AND l.failures < byoc.breaker_threshold()),
+           (SELECT count(*) FROM byoc.lanes l WHERE l.busy AND l.barred),
+           c.dispatchers, byoc.sleeping_dispatchers(), k.pending, k.verified, k.failed,
+           (SELECT count(*) FROM byoc.fallback_senders f WHERE f.expected_until > clock_timestamp())
+    FROM (SELECT count(*) FILTER (WHERE n.due_at > clock_timestamp()) AS later, count(*) FILTER (WHERE n.due_at <= clock_timestamp()) AS due
+          FROM byoc.schedule n) AS s,
+         (SELECT coalesce(sum(n.unsettled), 0)::bigint AS unsettled,
+                 count(DISTINCT n.dispatcher) FILTER (WHERE n.lease_until > clock_timestamp()) AS dispatchers FROM byoc.claims n) AS c,
+         (SELECT count(*) AS messages
+          FROM byoc.reconciliations n JOIN byoc.messages m ON m.org_id = n.org_id AND m.id = n.message_id AND m.claim_id = n.claim_id) AS r,
+         (SELECT count(*) FILTER (WHERE n.next_at > clock_timestamp()) AS open, count(*) FILTER (WHERE n.next_at <= clock_timestamp()) AS half_open
+          FROM byoc.lanes n WHERE n.failures > 0 AND n.failures >= byoc.breaker_threshold()) AS b,
+         (SELECT count(*) FILTER (WHERE n.verification_status = 'pending') AS pending, count(*) FILTER (WHERE n.verification_status = 'verified') AS verified,
+                 count(*) FILTER (WHERE n.verification_status = 'failed') AS failed
+          FROM byoc.organization_api_credentials n WHERE n.is_active) AS k;
+END
+$$;
+
 DO $$
 DECLARE
     shared record;

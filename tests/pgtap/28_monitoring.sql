@@ -1,7 +1,7 @@
 -- What byocd tells a monitoring system.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(28);
+SELECT plan(30);
 
 SELECT byoc_test.add_twilio(byoc_test.org_a(), 1) AS a1 \gset
 SELECT byoc_test.add_twilio(byoc_test.org_b(), 9) AS b9 \gset
@@ -18,6 +18,18 @@ INSERT INTO byoc.lanes (org_id, lane, busy, next_at, failures) VALUES
 ON CONFLICT (org_id, lane) DO UPDATE SET next_at = excluded.next_at, failures = excluded.failures;
 SELECT results_eq($$SELECT breakers_open, breakers_half_open FROM byoc.queue_totals()$$, $$VALUES (1::bigint, 1::bigint)$$, 'breakers that are open and half open apart');
 SELECT is((SELECT breakers_open FROM byoc.stats()), 2::bigint, 'in byoc.stats together');
+
+-- Very many lanes, one of which waits for longest, and another one for longer still, but for its credential
+CREATE FUNCTION byoc_test.oldest() RETURNS double precision LANGUAGE sql AS $$ SELECT floor(oldest_waiting_seconds / 3600) FROM byoc.queue_totals() $$;
+SAVEPOINT few;
+INSERT INTO byoc.queue (org_id, lane, id, to_number, body, created_at)
+SELECT byoc_test.org_a(), gen_random_uuid(), byoc.uuid_v7(), '+15005550006', 'waits', now() - n * interval '1 hour' FROM unnest(ARRAY[2, 5]) AS n;
+INSERT INTO byoc.lanes (org_id, lane, busy, barred, next_at) SELECT q.org_id, q.lane, true, true, now() FROM byoc.queue q WHERE q.created_at < now() - interval '4 hours';
+SELECT is(byoc_test.oldest(), 2::double precision, 'the oldest message is that of a lane that may send');
+INSERT INTO byoc.queue (org_id, lane, id, to_number, body)
+SELECT byoc_test.org_a(), gen_random_uuid(), byoc.uuid_v7(), '+15005550006', 'waits' FROM generate_series(1, 1000);
+SELECT is(byoc_test.oldest(), 2::double precision, 'also among very many lanes');
+ROLLBACK TO few;
 
 -- Calls
 CREATE FUNCTION byoc_test.calls() RETURNS text LANGUAGE sql AS $$
