@@ -88,4 +88,16 @@ inline bool is_summarizing(Relation index) {
 #endif
 }
 
+// What a virtual generated column (from 18 on) is computed by, planned; null for any other column.
+inline Expr* plan_virtual_column(Relation table, AttrNumber column) {
+#if PG_VERSION_NUM >= 180000
+  if (TupleDescAttr(RelationGetDescr(table), column - 1)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+    return expression_planner(reinterpret_cast<Expr*>(build_generation_expression(table, column)));
+#else
+  (void)table;
+  (void)column;
+#endif
+  return nullptr;
+}
+
 }  // namespace byoc

@@ -4,6 +4,7 @@
 #include "tenant_context.h"
 #include "trigger_definition.h"
 #include "try_to.h"
+#include "virtual_columns.h"
 
 namespace byoc {
 namespace {
@@ -103,18 +104,24 @@ Datum row_as_json(Relation table, HeapTuple row) {
   return json;
 }
 
-// The organization's column stays known in `ready` when this fails.
-void read_row(Relation table, const RowDefinition& definition, const RowPair& rows, ReadyDefinition& ready,
-              Reading& reading) {
+void read_as_json(Relation table, const RowPair& rows, Reading& reading) {
   const HeapTuple both[] = {rows.new_row, rows.old_row};
   for (int i = 0; i < 2; ++i) {
     if (both[i] == nullptr) continue;
     reading.rows[i] = row_as_json(table, both[i]);
     reading.has_row[i] = true;
   }
+}
+
+// When this fails, the organization's column stays known in `ready`, and in `reading` the rows as they are stored.
+void read_row(Relation table, const RowDefinition& definition, const RowPair& stored, ReadyDefinition& ready,
+              Reading& reading) {
+  read_as_json(table, stored, reading);
   prepare_definition(table, definition.text, ready);
   PG_TRY();
   {
+    const RowPair rows = with_virtual_columns(ready.virtual_columns, stored);
+    if (rows.current() != stored.current()) read_as_json(table, rows, reading);
     reading.organization = organization_of(ready, rows);
     if (meets_condition(ready, rows))
       reading.values = render_all(table, definition.templates, rows, reading.organization);

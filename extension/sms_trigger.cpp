@@ -4,6 +4,7 @@
 #include "tenant_context.h"
 #include "trigger_definition.h"
 #include "try_to.h"
+#include "virtual_columns.h"
 
 #include <initializer_list>
 
@@ -144,17 +145,32 @@ CacheEntry* find_entry(const TriggerData* trigger) {
   return entry;
 }
 
-void run(CacheEntry* entry, const RowPair& rows) {
+// The action's failure, null when it went well; where the trigger raises, so does this.
+template <class Action>
+const char* attempt(const CacheEntry* entry, const Action& action) {
+  if (!entry->raises) return try_to(action);
+  action();
+  return nullptr;
+}
+
+void run(CacheEntry* entry, const RowPair& stored) {
   static const pg_uuid_t no_organization = {};
+  RowPair rows = stored;
   bool met = true;
   const char* reason = entry->broken;
-  if (entry->ready.condition != nullptr) {
-    if (entry->raises) {
-      met = meets_condition(entry->ready, rows);
+  if (reason == nullptr && entry->ready.virtual_columns != nullptr) {
+    RowPair computed = {};
+    const char* failure =
+        attempt(entry, [&] { computed = with_virtual_columns(entry->ready.virtual_columns, stored); });
+    if (failure == nullptr) {
+      rows = computed;
     } else {
-      const char* failure = try_to([&] { met = meets_condition(entry->ready, rows); });
-      if (failure != nullptr) reason = psprintf("condition failed: %s", failure);
+      reason = psprintf("a virtual column failed: %s", failure);
     }
+  }
+  if (reason == nullptr && entry->ready.condition != nullptr) {
+    const char* failure = attempt(entry, [&] { met = meets_condition(entry->ready, rows); });
+    if (failure != nullptr) reason = psprintf("condition failed: %s", failure);
   }
   if (reason == nullptr && !met) return;
 

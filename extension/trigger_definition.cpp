@@ -1,6 +1,7 @@
 #include "trigger_definition.h"
 
 #include "enqueue.h"
+#include "virtual_columns.h"
 
 namespace byoc {
 namespace {
@@ -166,6 +167,7 @@ void prepare_definition(Relation table, const DefinitionText& definition, ReadyD
     ready.org_column = find_org_column(table, definition.org_column);
     ready.to_number = prepare_template(table, "to_number", definition.to_number);
     ready.body = prepare_template(table, "body", definition.body);
+    ready.virtual_columns = plan_virtual_columns(table);
     ready.search_path = pstrdup(definition.search_path);
     if (definition.condition != nullptr) {
       ready.condition = prepare_condition(table, definition.condition, definition.search_path);

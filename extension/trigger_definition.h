@@ -31,8 +31,9 @@ struct ReadyDefinition {
   ReadyTemplate to_number;
   ReadyTemplate body;
   AttrNumber org_column;
-  SPIPlanPtr condition;  // null: every row; freed by release()
-  char* search_path;     // for the condition's names
+  Expr** virtual_columns;  // as plan_virtual_columns() makes them
+  SPIPlanPtr condition;    // null: every row; freed by release()
+  char* search_path;       // for the condition's names
 };
 
 // Checks a template against the table's columns; `what` names it in errors. In the current memory context, but for
