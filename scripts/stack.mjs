@@ -8,6 +8,9 @@ import { TOP, freePort, script, until } from './run.mjs';
 const SIMULATOR = process.env.SIMULATOR_BIN ?? `${TOP}/build/cmake/bin/simulator`;
 // Where the server's programs are.
 export const PG_BIN = script('pg-config', '--bindir').trim();
+// A statement that lets every plan have parallel workers that may; PostgreSQL 16 gave the setting another name.
+export const FORCE_PARALLEL =
+  `SELECT set_config(CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'debug_parallel_query' ELSE 'force_parallel_mode' END, 'on', false)`;
 export const BYOCD = process.env.BYOCD_BIN ?? `${TOP}/build/cmake/bin/byocd`;
 
 // A private PostgreSQL (scripts/cluster) in the run's folder.

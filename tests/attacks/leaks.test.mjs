@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { until } from '../../scripts/run.mjs';
+import { FORCE_PARALLEL } from '../../scripts/stack.mjs';
 import { A, B, Ground, NOBODY, VICTIM, anything, attempt, nothing, onlyA, outcomeOf, value } from './ground.mjs';
 
 const ground = new Ground('leaks', { settings: { max_worker_processes: 8, max_parallel_workers: 8 } });
@@ -61,7 +62,7 @@ const SETTINGS = {
   'default planner settings': '',
   'no index scans': 'SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_indexonlyscan = off',
   'no subquery collapse, no hashing': 'SET from_collapse_limit = 1; SET join_collapse_limit = 1; SET enable_hashjoin = off; SET enable_hashagg = off; SET enable_material = off',
-  'parallel workers': `SET force_parallel_mode = on; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+  'parallel workers': `${FORCE_PARALLEL}; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
     SET min_parallel_index_scan_size = 0`,
   'row_security and generic plans': 'SET plan_cache_mode = force_generic_plan; SET constraint_exclusion = off',
 };

@@ -2,9 +2,9 @@
 
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { Run, TOP, until } from '../../scripts/run.mjs';
-import { BYOCD, Byocd, Cluster, PG_BIN, Simulator } from '../../scripts/stack.mjs';
+import { BYOCD, Byocd, Cluster, FORCE_PARALLEL, PG_BIN, Simulator } from '../../scripts/stack.mjs';
 
-export { BYOCD, Byocd, Cluster, PG_BIN, Run, Simulator, until };
+export { BYOCD, Byocd, Cluster, FORCE_PARALLEL, PG_BIN, Run, Simulator, until };
 
 const DATABASE = 'e2e';
 

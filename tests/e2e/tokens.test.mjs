@@ -5,10 +5,8 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { clusterKey, keySet, newKey, now, ownerToken, signToken } from '../../scripts/jwt.mjs';
-import { Cluster, Run, until } from './stack.mjs';
+import { Cluster, FORCE_PARALLEL, Run, until } from './stack.mjs';
 
-// PostgreSQL 16 gave the setting another name.
-const FORCE_PARALLEL = `SELECT set_config(CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'debug_parallel_query' ELSE 'force_parallel_mode' END, 'on', false)`;
 const A = 'aaaaaaaa-0000-4000-8000-00000000000a';
 const B = 'bbbbbbbb-0000-4000-8000-00000000000b';
 const WHO = `SELECT concat_ws(' ', byoc.current_org_id(), byoc.current_user_id(), byoc.current_org_role()) AS who`;
