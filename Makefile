@@ -99,6 +99,7 @@ check-dist: packages
 	@scripts/check dist
 check-deb: packages#   as root: it installs and runs the packages in a Debian of their own
 	@scripts/deps debhelper lintian
+	$(build) byocd CMAKE_TARGET=simulator
 	@scripts/check deb
 
 # Every supported PostgreSQL, each in a Debian of its own: SUITES='trixie forky' for some of them.

@@ -13,6 +13,8 @@ let folder;
 const execute = (program, args, env) => execFileSync(program, args, {
   stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8', maxBuffer: 1 << 26, env: { ...process.env, ...env },
 });
+// The Debian that this is, and that the packages are for.
+const suite = execute('sh', ['-c', '. /etc/os-release && echo $VERSION_CODENAME']).trim();
 const debs = (of) => readdirSync(of).filter((file) => file.endsWith('.deb')).sort();
 
 before(() => {
@@ -36,16 +38,16 @@ test('lintian has nothing to say', () => {
 
 test('in a clean root they install, send a message, and go again', () => {
   // A copy of one in which nothing ever runs, unlike those that packages are built in.
-  const clean = execute(`${TOP}/scripts/root`, ['--path', 'bookworm'], { BYOC_ROOTS: `${process.env.HOME}/.cache/pg_byoc/clean` }).trim();
+  const clean = execute(`${TOP}/scripts/root`, ['--path', suite], { BYOC_ROOTS: `${process.env.HOME}/.cache/pg_byoc/clean` }).trim();
   const roots = `${run.folder}/roots`;
-  const root = `${roots}/bookworm`;
+  const root = `${roots}/${suite}`;
   mkdirSync(roots);
   execute('cp', ['-a', clean, root]);
   // Security updates too: the packages want a PostgreSQL that is not older than the one that they were built with.
   writeFileSync(`${root}/etc/apt/sources.list`, execute('apt-get', ['indextargets', '--format', 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)', 'Created-By: Packages', 'Origin: Debian']));
   for (const deb of debs(folder)) if (!deb.includes('-dbgsym_')) cpSync(`${folder}/${deb}`, `${root}/packages/${deb}`);
   for (const file of ['tests/dist/packages.sh', 'build/cmake/bin/simulator']) cpSync(`${TOP}/${file}`, `${root}/packages/${file.split('/').at(-1)}`);
-  const output = execute(`${TOP}/scripts/root`, ['bookworm', 'bash', '/packages/packages.sh'], { BYOC_ROOTS: roots });
+  const output = execute(`${TOP}/scripts/root`, [suite, 'bash', '/packages/packages.sh'], { BYOC_ROOTS: roots });
   assert.match(output, /^a message was sent$/m);
   assert.match(output, /^nothing is left$/m);
   rmSync(roots, { recursive: true });

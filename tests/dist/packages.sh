@@ -7,21 +7,22 @@ until_true() { timeout 60 bash -c 'until "$@"; do sleep 0.1; done' -- "$@" || { 
 as() { runuser -u "$1" -- "${@:2}"; }
 export -f as
 
-apt-get -qq update
+apt-get -qq update || true # without, the lists that came with this Debian
 apt-get -qq -y -o Dpkg::Use-Pty=0 install --no-install-recommends ./*.deb procps >install.log 2>&1 || { cat install.log >&2; exit 1; }
 
 [ "$(stat -c '%a %U' /etc/default/byocd)" = '640 root' ]
 id byocd
 test -f /lib/systemd/system/byocd.service
 
+major=$(basename /etc/postgresql/[0-9]*)
 # As README says.
 byocd keyring generate --file /etc/postgresql/byoc.keyring
 chown postgres: /etc/postgresql/byoc.keyring
-cat >>/etc/postgresql/15/main/postgresql.conf <<CONF
+cat >>/etc/postgresql/$major/main/postgresql.conf <<CONF
 shared_preload_libraries = 'pg_byoc'
 byoc.keyring_file = '/etc/postgresql/byoc.keyring'
 CONF
-pg_ctlcluster 15 main restart
+pg_ctlcluster $major main restart
 until_true as postgres pg_isready -q
 as postgres psql -qX -v ON_ERROR_STOP=1 -c 'CREATE EXTENSION pg_byoc' -c 'CREATE ROLE byocd LOGIN' -c "SELECT byoc.grant_dispatcher('byocd')" >/dev/null
 
@@ -50,7 +51,7 @@ echo 'a message was sent'
 
 kill $byocd
 wait $byocd
-apt-get -qq -y purge byocd postgresql-15-byoc >/dev/null 2>&1
+apt-get -qq -y purge byocd postgresql-$major-byoc >/dev/null 2>&1
 left=$(find / -xdev \( -path /proc -o -path /packages -o -path /var/lib/postgresql -o -path /var/log -o -path /tmp \) -prune -o -name '*byoc*' -print | grep -v '^/etc/postgresql/' || true)
 [ -z "$left" ] || { echo "left behind: $left" >&2; exit 1; }
 echo 'nothing is left'
