@@ -2,6 +2,7 @@
 // contexts from anywhere: an envelope opens in its own place only.
 #include "crypto/envelope.h"
 
+#include <cstdint>
 #include <cstdlib>
 #include <string>
 

@@ -5,6 +5,7 @@
 #include "support/token_maker.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

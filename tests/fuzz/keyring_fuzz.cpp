@@ -1,6 +1,7 @@
 // Key ring files from anywhere: whatever is accepted is a ring that can be written and read again.
 #include "crypto/keyring.h"
 
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <string>

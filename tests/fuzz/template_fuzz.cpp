@@ -1,6 +1,7 @@
 // Templates from anywhere: rendering writes exactly as many bytes as it says.
 #include "template/template.h"
 
+#include <cstdint>
 #include <cstdlib>
 #include <string>
 #include <vector>

@@ -1,6 +1,7 @@
 // Session tokens from anywhere: none is accepted that this ring did not sign.
 #include "crypto/session_token.h"
 
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 
