@@ -39,7 +39,7 @@ struct HttpResponse {
   std::string body;
   /// The body was longer than the client keeps; `body` is its beginning.
   bool truncated = false;
-  /// From the header Retry-After (seconds or a date, RFC 9110 section 10.2.3), at most a day.
+  /// From the header Retry-After (seconds or a date, RFC 9110 section 10.2.3), at most six hours.
   std::optional<std::chrono::seconds> retry_after;
 };
 

@@ -20,8 +20,8 @@ constexpr std::size_t longest_body = 4 << 20;
 constexpr std::size_t longest_untrusted_body = 64 << 10;
 // A server may drop idle connections without a word; older ones are not used again.
 constexpr long longest_idle_s = 30;
-// Of what a server may say; who reads it can reckon with that.
-constexpr curl_off_t longest_retry_after_s = 24 * 60 * 60;
+// Of what a server may say; who reads it can reckon with that. Newer libcurl knows none that is longer.
+constexpr curl_off_t longest_retry_after_s = 6 * 60 * 60;
 // Less than the time after which a message that the provider does not list counts as not sent.
 constexpr std::chrono::milliseconds longest_unacknowledged{10'000};
 
