@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "http/client.h"
+#include "process.h"
 
 namespace byocd {
 namespace {
@@ -179,6 +180,7 @@ TEST_F(ServerTest, LetsGoOfAClientThatDoesNotReadItsStream) {
 }
 
 TEST_F(ServerTest, MakesRoomForNewClientsAndKeepsThoseItServes) {
+  raise_file_limit();  // as byocd does
   Reply late;
   server.route("GET", "/slow", [&](const ApiRequest&, const Reply& reply) {
     late = reply;
