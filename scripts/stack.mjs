@@ -21,7 +21,7 @@ export class Cluster {
   constructor(run, { name = 'postgres', settings = {}, of = null } = {}) {
     this.folder = `${run.folder}/${name}`;
     const lines = Object.entries(settings).map(([key, value]) => `${key}=${value}`);
-    this.env = parseEnv(of ? script('cluster', 'standby', this.folder, of.folder) : script('cluster', 'start', this.folder, ...lines));
+    this.env = parseEnv(of ? script('cluster', 'standby', this.folder, of.folder, ...lines) : script('cluster', 'start', this.folder, ...lines));
     this.log = this.env.CLUSTER_LOG;
   }
 
