@@ -8,7 +8,7 @@
 SQL_PARTS = schema providers organizations keys credential_fields credentials messages jobs limits fallback verification triggers enqueue \
             lanes claim outcome calls call_outcomes webhooks webhook_triggers calendar_events calendar_triggers commands resend reconcile settle \
             receipts inbound oauth audit maintenance health monitoring credential_views views call_health calendar_views api api_messages \
-            availability check key_rotation privileges
+            availability check key_rotation distribute coordinator privileges
 
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" extension/pg_byoc.control)
 PG_CONFIG  ?= $(CURDIR)/scripts/pg-config
@@ -26,7 +26,7 @@ build = @mkdir -p build && flock build/.lock $(MAKE) -s --no-print-directory -j$
 
 .PHONY: deps packages npm chromium all install uninstall clean stage demo demo-stop installcheck check \
         check-version check-pgtap check-unit check-e2e check-browser check-faults check-attacks check-asan check-tsan check-valgrind \
-        check-upgrade check-failover check-service check-dist check-deb check-versions campaign soak dist deb bench fuzz fuzz-api reference \
+        check-upgrade check-failover check-citus check-service check-dist check-deb check-versions campaign soak dist deb bench fuzz fuzz-api reference \
         upgrade-scripts format
 
 # Everything that any target below installs by itself, once it needs it; but not what the slow ones need.
@@ -113,6 +113,10 @@ campaign: export RESTARTS ?= 20
 campaign: export PATIENT ?= 1
 campaign: stage
 	@scripts/check faults
+
+# A Citus coordinator and two workers; CITUS_DIR names a Citus that is not installed (the DESTDIR of its `make install`).
+check-citus: stage
+	@E2E=citus scripts/check e2e
 
 # Patroni, etcd and three nodes on loopback: kills, a switchover, a primary that stands still.
 check-failover: stage

@@ -12,6 +12,7 @@ namespace {
 // What byoc.row_trigger() answered.
 struct RowDefinition {
   Oid target;
+  NameData name;
   DefinitionText text;
   Datum templates;  // text[]
   bool raises;
@@ -25,12 +26,11 @@ struct Reading {
   bool has_row[2];
 };
 
-bool read_definition(const TriggerData* trigger, RowDefinition& definition) {
+// Of the trigger of that name; `definition` has it.
+bool read_definition(Oid table, RowDefinition& definition) {
   static SPIPlanPtr plan = nullptr;
   Oid types[] = {OIDOID, NAMEOID};
-  Datum values[] = {ObjectIdGetDatum(RelationGetRelid(trigger->tg_relation)),
-                    NameGetDatum(reinterpret_cast<NameData*>(palloc0(sizeof(NameData))))};
-  namestrcpy(DatumGetName(values[1]), trigger->tg_trigger->tgname);
+  Datum values[] = {ObjectIdGetDatum(table), NameGetDatum(&definition.name)};
   SPI_connect();
   const OwnerRights saved = begin_owner_rights();
   if (plan == nullptr) {
@@ -58,6 +58,13 @@ bool read_definition(const TriggerData* trigger, RowDefinition& definition) {
   }
   SPI_finish();
   return found;
+}
+
+bool find_definition(const TriggerData* trigger, RowDefinition& definition) {
+  namestrcpy(&definition.name, trigger->tg_trigger->tgname);
+  if (read_definition(RelationGetRelid(trigger->tg_relation), definition)) return true;
+  Oid table = InvalidOid;
+  return find_distributed_trigger(trigger, table, definition.name) && read_definition(table, definition);
 }
 
 void deconstruct(Datum texts, Datum** values, bool** nulls, int* count) {
@@ -131,13 +138,11 @@ void read_row(Relation table, const RowDefinition& definition, const RowPair& st
   PG_END_TRY();
 }
 
-void follow(const RowDefinition& definition, const char* trigger_name, const Reading& reading, const char* failure) {
+void follow(const RowDefinition& definition, const Reading& reading, const char* failure) {
   static SPIPlanPtr plan = nullptr;
   Oid types[] = {OIDOID, NAMEOID, UUIDOID, JSONBOID, JSONBOID, TEXTARRAYOID, TEXTOID};
-  NameData name;
-  namestrcpy(&name, trigger_name);
   Datum values[] = {ObjectIdGetDatum(definition.target),
-                    NameGetDatum(&name),
+                    NameGetDatum(&definition.name),
                     UUIDPGetDatum(reading.organization),
                     reading.rows[0],
                     reading.rows[1],
@@ -171,7 +176,7 @@ Datum byoc_follow_row_trigger(PG_FUNCTION_ARGS) {
   const RowPair rows = rows_of_call(fcinfo, "byoc.follow_row_trigger", "the function that makes such triggers");
   const auto* trigger = reinterpret_cast<TriggerData*>(fcinfo->context);
   RowDefinition definition = {};
-  if (!read_definition(trigger, definition)) {
+  if (!find_definition(trigger, definition)) {
     ereport(WARNING, (errcode(ERRCODE_UNDEFINED_OBJECT),
                       errmsg("trigger \"%s\" on table %s has no definition in pg_byoc, so it does nothing",
                              trigger->tg_trigger->tgname, RelationGetRelationName(trigger->tg_relation)),
@@ -189,7 +194,7 @@ Datum byoc_follow_row_trigger(PG_FUNCTION_ARGS) {
   if (failure != nullptr) reading.organization = organization_of(ready, rows);
   if (reading.organization != nullptr && current_context() != nullptr)
     require_organization(reading.organization, OrganizationRole::member);
-  follow(definition, trigger->tg_trigger->tgname, reading, failure);
+  follow(definition, reading, failure);
   PG_RETURN_POINTER(nullptr);
 }
 

@@ -83,9 +83,10 @@ bool read_definition(Oid target, const char* name, DefinitionText& definition, b
   return found;
 }
 
-// A partition's trigger is a clone: its definition is kept for the table that the trigger was created on.
-bool find_definition(const TriggerData* trigger, DefinitionText& definition, bool& raises) {
-  const Oid table = RelationGetRelid(trigger->tg_relation);
+// A partition's trigger is a clone: its definition is kept for the table that the trigger was created on. So is a
+// shard's, whose table is what the message is said to come from: `table`.
+bool find_definition(const TriggerData* trigger, DefinitionText& definition, bool& raises, Oid& table) {
+  table = RelationGetRelid(trigger->tg_relation);
   const char* name = trigger->tg_trigger->tgname;
   if (read_definition(table, name, definition, raises)) return true;
   if (trigger->tg_relation->rd_rel->relispartition) {
@@ -94,7 +95,9 @@ bool find_definition(const TriggerData* trigger, DefinitionText& definition, boo
       if (read_definition(lfirst_oid(cell), name, definition, raises)) return true;
     }
   }
-  return false;
+  NameData distributed;
+  return find_distributed_trigger(trigger, table, distributed) &&
+         read_definition(table, NameStr(distributed), definition, raises);
 }
 
 // The trigger's definition, ready to run; made again after any change. Null when it has none.
@@ -116,7 +119,8 @@ CacheEntry* find_entry(const TriggerData* trigger) {
   forget(entry);
   DefinitionText definition = {};
   bool raises = false;
-  if (!find_definition(trigger, definition, raises)) return nullptr;
+  Oid table = InvalidOid;
+  if (!find_definition(trigger, definition, raises, table)) return nullptr;
   // Goes with the caller's context when an error ends this; kept when all is ready.
   MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "pg_byoc trigger", ALLOCSET_SMALL_SIZES);
   MemoryContext caller = MemoryContextSwitchTo(memory);
@@ -131,8 +135,8 @@ CacheEntry* find_entry(const TriggerData* trigger) {
     broken = MemoryContextStrdup(
         memory, psprintf("trigger \"%s\" does not fit the table any more: %s", trigger->tg_trigger->tgname, broken));
   }
-  text* source = cstring_to_text(quote_qualified_identifier(
-      get_namespace_name(RelationGetNamespace(trigger->tg_relation)), RelationGetRelationName(trigger->tg_relation)));
+  text* source =
+      cstring_to_text(quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)), get_rel_name(table)));
   MemoryContextSwitchTo(caller);
   MemoryContextSetParent(memory, TopMemoryContext);
   entry->memory = memory;

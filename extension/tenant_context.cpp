@@ -1,5 +1,6 @@
 #include "tenant_context.h"
 
+#include "citus.h"
 #include "crypto/jwt.h"
 #include "data_keys.h"
 #include "failed_authentication.h"
@@ -51,9 +52,11 @@ bool is_published_source(GucSource source) {
   }
 }
 
-// The backend that minted the token, or a parallel worker of it.
+// The backend that minted the token, or a parallel worker of it. With Citus, which carries a context to sessions of its
+// own on the nodes that a transaction reaches, any backend of any node (process_id 0).
 bool is_bound_to_this_backend(int process_id) {
   if (process_id == MyProcPid) return true;
+  if (process_id == 0) return is_citus_loaded();
   return IsParallelWorker() && MyProc != nullptr && MyProc->lockGroupLeader != nullptr &&
          MyProc->lockGroupLeader->pid == process_id;
 }
@@ -78,10 +81,43 @@ const char* describe(TokenError error) {
   return "verification failed";
 }
 
+// Whether byoc.distribute() was run here.
+bool is_distributed() {
+  return is_citus_loaded() && OidIsValid(get_relname_relid("homes", get_namespace_oid("byoc", true)));
+}
+
+// SET LOCAL as a statement, of a token that was accepted here: Citus hands it to the nodes of the transaction, now and
+// when it reaches more. What C sets stays here.
+void set_token_on_nodes(const char* token) {
+  (void)set_config_option("citus.propagate_set_commands", "local", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true,
+                          0, false);
+  char* statement = psprintf("SET LOCAL byoc.token = %s", quote_literal_cstr(token));
+  const MemoryContext caller = CurrentMemoryContext;
+  PG_TRY();
+  {
+    SPI_connect();
+    const int result = SPI_execute(statement, false, 0);
+    if (result != SPI_OK_UTILITY) elog(ERROR, "could not set the tenant context: %s", SPI_result_code_string(result));
+    SPI_finish();
+  }
+  PG_CATCH();
+  {
+    MemoryContextSwitchTo(caller);
+    ErrorData* error = CopyErrorData();
+    FlushErrorState();
+    error->context = nullptr;  // it would quote the statement
+    ReThrowError(error);
+  }
+  PG_END_TRY();
+  OPENSSL_cleanse(statement, strlen(statement));
+  pfree(statement);
+}
+
 // Sets byoc.token as SET LOCAL or SET does; raises what the check says.
 void set_token(const char* token, bool local) {
   (void)set_config_option("byoc.token", token, PGC_USERSET, PGC_S_SESSION, local ? GUC_ACTION_LOCAL : GUC_ACTION_SET,
                           true, 0, false);
+  if (local && is_distributed()) set_token_on_nodes(token);
 }
 
 // Verifies a JWT. Puts a session token of this backend in its place, which proves the same: a parallel worker, which
@@ -264,7 +300,14 @@ Datum byoc_set_org(PG_FUNCTION_ARGS) {
   TenantContext claimed = {};
   memcpy(claimed.organization, organization->data, UUID_LEN);
   claimed.expires_at = GetCurrentTimestamp() + session_token_lifetime;
-  claimed.process_id = MyProcPid;
+  const bool local = PG_ARGISNULL(3) || PG_GETARG_BOOL(3);
+  const bool distributed = is_distributed();
+  if (distributed && !local) {
+    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                    errmsg("a tenant context of a session does not reach the nodes of a Citus cluster"),
+                    errhint("Set it for each transaction: local => true.")));
+  }
+  claimed.process_id = distributed ? 0 : MyProcPid;
   claimed.role = role_from_name(PG_ARGISNULL(2) ? "member" : text_to_cstring(PG_GETARG_TEXT_PP(2)));
   if (!PG_ARGISNULL(1)) {
     const text* user_id = PG_GETARG_TEXT_PP(1);
@@ -284,7 +327,7 @@ Datum byoc_set_org(PG_FUNCTION_ARGS) {
   if (error != TokenError::none) {
     ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION), errmsg("could not sign a tenant context")));
   }
-  set_token(token, PG_ARGISNULL(3) || PG_GETARG_BOOL(3));
+  set_token(token, local);
   OPENSSL_cleanse(token, sizeof token);
   PG_RETURN_UUID_P(organization);
 }

@@ -1,5 +1,6 @@
 #include "trigger_definition.h"
 
+#include "citus.h"
 #include "enqueue.h"
 #include "virtual_columns.h"
 
@@ -232,6 +233,27 @@ text* render(const ReadyTemplate& source, const RowPair& rows, const pg_uuid_t* 
   SET_VARSIZE(result, VARHDRSZ + size);
   source.compiled->render(values, VARDATA(result), size);
   return result;
+}
+
+bool find_distributed_trigger(const TriggerData* trigger, Oid& table, NameData& name) {
+  if (!is_citus_loaded()) return false;
+  static SPIPlanPtr plan = nullptr;
+  Oid types[] = {OIDOID, NAMEOID};
+  namestrcpy(&name, trigger->tg_trigger->tgname);
+  Datum values[] = {ObjectIdGetDatum(RelationGetRelid(trigger->tg_relation)), NameGetDatum(&name)};
+  SPI_connect();
+  const OwnerRights saved = begin_owner_rights();
+  if (plan == nullptr) plan = keep_plan("SELECT t.target, t.name FROM byoc.distributed_trigger($1, $2) AS t", 2, types);
+  if (SPI_execute_plan(plan, values, nullptr, true, 1) != SPI_OK_SELECT) elog(ERROR, "could not look for a shard");
+  end_owner_rights(saved);
+  bool is_none = true;
+  if (SPI_processed > 0) {
+    const HeapTuple row = SPI_tuptable->vals[0];
+    table = DatumGetObjectId(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &is_none));
+    if (!is_none) name = *DatumGetName(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &is_none));
+  }
+  SPI_finish();
+  return !is_none;
 }
 
 pg_uuid_t* organization_of(const ReadyDefinition& ready, const RowPair& rows) {

@@ -59,6 +59,10 @@ struct RowPair {
 // names it there, `maker` what creates such triggers.
 RowPair rows_of_call(FunctionCallInfo fcinfo, const char* function, const char* maker);
 
+// For a trigger on a shard of Citus: the table that the shard is of, here, and the name of that one's trigger, which
+// its definition is kept by. False for any other trigger.
+bool find_distributed_trigger(const TriggerData* trigger, Oid& table, NameData& name);
+
 // Evaluates the condition with the rights of the current user; NULL counts as false.
 bool meets_condition(const ReadyDefinition& ready, const RowPair& rows);
 

@@ -20,6 +20,7 @@ const ROOMS = new Map([
   ['Webhooks', 'webhooks webhook_triggers'],
   ['Audit', 'audit'],
   ['Operations', 'health call_health monitoring maintenance calls call_outcomes check'],
+  ['Citus', 'distribute coordinator'],
   ['REST API', 'api api_messages availability'],
 ]);
 const FOR_BYOCD = 'What byocd calls';

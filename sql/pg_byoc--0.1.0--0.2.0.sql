@@ -551,6 +551,530 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION byoc.require_citus() RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'citus') THEN
+        RAISE EXCEPTION 'this database has no Citus to distribute to' USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'CREATE EXTENSION citus, before pg_byoc, and add the workers; doc/scaling.md shows it. One server needs no byoc.distribute().';
+    ELSIF NOT citus_is_coordinator() THEN
+        RAISE EXCEPTION 'this is not the coordinator' USING ERRCODE = 'object_not_in_prerequisite_state';
+    ELSIF NOT EXISTS (SELECT FROM citus_get_active_worker_nodes()) THEN
+        RAISE EXCEPTION 'there is no worker' USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Add one: SELECT citus_add_node(''host'', 5432).';
+    ELSIF EXISTS (SELECT FROM pg_dist_node n WHERE n.groupid = 0 AND n.shouldhaveshards) THEN
+        RAISE EXCEPTION 'the coordinator may not hold shards: it is nobody''s home' USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = format('SELECT citus_set_node_property(%L, %s, ''shouldhaveshards'', false).',
+                          (SELECT n.nodename FROM pg_dist_node n WHERE n.groupid = 0), (SELECT n.nodeport FROM pg_dist_node n WHERE n.groupid = 0));
+    ELSIF current_setting('citus.enable_unsafe_triggers', true) IS DISTINCT FROM 'on' THEN
+        RAISE EXCEPTION 'Citus allows no triggers on distributed tables' USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Add citus.enable_unsafe_triggers = on to postgresql.conf of every node.';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION byoc.require_citus() IS 'Internal: raises 55000 unless this is the coordinator of Citus workers, with what pg_byoc needs of them.';
+
+CREATE FUNCTION byoc.require_distributed() RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF to_regclass('byoc.homes') IS NULL THEN
+        RAISE EXCEPTION 'nothing is distributed here' USING ERRCODE = 'feature_not_supported', HINT = 'byoc.distribute() does it, on Citus.';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION byoc.require_distributed() IS 'Internal: raises 0A000 unless this is a node of Citus with byoc.homes.';
+
+CREATE FUNCTION byoc.require_alike_workers() RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    here CONSTANT text := (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'pg_byoc');
+    worker record;
+BEGIN
+    FOR worker IN
+        SELECT n.nodename, n.nodeport, r.success, r.result
+        FROM run_command_on_workers($command$
+            SELECT e.extversion || ' ' || current_setting('byoc.wakeup') || ' ' || (SELECT min(k.id) FROM byoc.keyring() AS k WHERE k.state = 'active')
+            FROM pg_catalog.pg_extension e WHERE e.extname = 'pg_byoc'$command$) AS r
+        JOIN pg_dist_node n USING (nodename, nodeport)
+    LOOP
+        IF NOT worker.success OR worker.result = '' THEN
+            RAISE EXCEPTION 'worker %:% has no pg_byoc that works: %', worker.nodename, worker.nodeport, coalesce(nullif(worker.result, ''), 'it is not there')
+                USING ERRCODE = 'object_not_in_prerequisite_state',
+                      HINT = 'Every node needs the extension''s files, shared_preload_libraries = ''citus, pg_byoc'' and the same key ring. '
+                          'CREATE EXTENSION pg_byoc reaches the workers when it has committed.';
+        ELSIF worker.result <> here || ' poll ' || (SELECT min(k.id) FROM byoc.keyring() AS k WHERE k.state = 'active') THEN
+            RAISE EXCEPTION 'worker %:% differs: version, byoc.wakeup and active master key are %', worker.nodename, worker.nodeport, worker.result
+                USING ERRCODE = 'object_not_in_prerequisite_state',
+                      HINT = format('Every node needs pg_byoc %s, byoc.wakeup = poll and the same key ring.', here);
+        END IF;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION byoc.require_alike_workers() IS 'Internal: raises 55000 unless pg_byoc is the same on all Citus workers.';
+
+CREATE FUNCTION byoc.worker_anchors() RETURNS SETOF uuid
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM byoc.require_distributed();
+    RETURN QUERY
+        SELECT DISTINCT ON (p.groupid) a.org_id
+        FROM byoc.anchors a
+        JOIN pg_dist_placement p ON p.shardid = get_shard_id_for_distribution_column('byoc.homes_anchors', a.org_id)
+        ORDER BY p.groupid, a.org_id;
+END
+$$;
+
+COMMENT ON FUNCTION byoc.worker_anchors() IS 'Internal: for each Citus worker, an id that a statement on byoc.homes_anchors reaches it by.';
+
+CREATE FUNCTION byoc.make_homes() RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    shards bigint[];
+    shard bigint;
+    anchor uuid;
+BEGIN
+    IF EXISTS (SELECT FROM byoc.organizations) THEN
+        RAISE EXCEPTION 'there are organizations already' USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Run byoc.distribute() right after CREATE EXTENSION pg_byoc.';
+    END IF;
+    -- Without a replica identity, which also keeps Citus from moving shards by itself: only byoc.homes would move, not what is at home there.
+    CREATE TABLE byoc.homes (org_id uuid NOT NULL);
+    ALTER TABLE byoc.homes REPLICA IDENTITY NOTHING;
+    PERFORM create_distributed_table('byoc.homes', 'org_id');
+    CREATE INDEX homes_org_id ON byoc.homes (org_id);
+    CREATE TABLE byoc.anchors (org_id uuid NOT NULL); -- the coordinator's list of them
+    CREATE TABLE byoc.homes_anchors (org_id uuid NOT NULL);
+    ALTER TABLE byoc.homes_anchors REPLICA IDENTITY NOTHING;
+    PERFORM create_distributed_table('byoc.homes_anchors', 'org_id', colocate_with => 'byoc.homes');
+    shards := ARRAY(SELECT s.shardid FROM pg_dist_shard s WHERE s.logicalrelid = 'byoc.homes'::regclass);
+    WHILE cardinality(shards) > 0 LOOP
+        anchor := gen_random_uuid();
+        shard := get_shard_id_for_distribution_column('byoc.homes', anchor);
+        IF shard = ANY (shards) THEN
+            INSERT INTO byoc.homes_anchors (org_id) VALUES (anchor);
+            INSERT INTO byoc.anchors (org_id) VALUES (anchor);
+            shards := array_remove(shards, shard);
+        END IF;
+    END LOOP;
+    -- Everybody finds the home of the tenant context's organization; who may create organizations or verify their audit trails, everyone's.
+    ALTER TABLE byoc.homes ENABLE ROW LEVEL SECURITY;
+    CREATE POLICY own_or_administered ON byoc.homes
+        USING (org_id = byoc.current_org_id() OR has_function_privilege('byoc.create_organization(text, uuid)'::regprocedure, 'EXECUTE')
+               OR has_function_privilege('byoc.verify_audit_log(uuid, bigint, bytea)'::regprocedure, 'EXECUTE'));
+    GRANT SELECT ON byoc.homes, byoc.homes_anchors TO PUBLIC;
+END
+$$;
+
+COMMENT ON FUNCTION byoc.make_homes() IS 'Internal: makes the distributed table that says where an organization is at home.';
+
+CREATE FUNCTION byoc.home(org_id uuid, OUT node_name text, OUT node_port integer)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM byoc.require_distributed();
+    SELECT n.nodename, n.nodeport INTO node_name, node_port
+    FROM pg_dist_placement p JOIN pg_dist_node n USING (groupid)
+    WHERE p.shardid = get_shard_id_for_distribution_column('byoc.homes', home.org_id) AND n.noderole = 'primary';
+END
+$$;
+
+COMMENT ON FUNCTION byoc.home(uuid) IS 'On Citus: the worker where the organization is at home, whose byocd sends for it.';
+
+CREATE FUNCTION byoc.distributed_trigger(relation oid, trigger_name name, OUT target oid, OUT name name)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    shard CONSTANT bigint := substring((SELECT c.relname FROM pg_class c WHERE c.oid = relation) FROM '_([0-9]{1,18})$');
+BEGIN
+    IF shard IS NULL OR to_regclass('pg_catalog.pg_dist_shard') IS NULL THEN
+        RETURN;
+    END IF;
+    SELECT coalesce(pg_partition_root(s.logicalrelid), s.logicalrelid) INTO target
+    FROM pg_dist_shard s WHERE s.shardid = shard;
+    name := regexp_replace(trigger_name, '_[0-9]+$', '');
+END
+$$;
+
+COMMENT ON FUNCTION byoc.distributed_trigger(oid, name) IS
+    'Internal: the table that a shard is of, here, and the name of its trigger; NULL for a relation that is no shard.';
+
+CREATE FUNCTION byoc.require_colocated(target regclass, trigger_name name, org_column text) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_dist_partition t JOIN pg_dist_partition h ON h.colocationid = t.colocationid
+        WHERE t.logicalrelid = target AND h.logicalrelid = 'byoc.homes'::regclass AND column_to_column_name(t.logicalrelid, t.partkey) = org_column) THEN
+        RAISE EXCEPTION 'the rows of table % are not where their organizations are at home', target USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = format('Distribute it by the organization: SELECT create_distributed_table(%L, %L, colocate_with => ''byoc.homes'').', target, org_column);
+    ELSIF octet_length(trigger_name) > 40 THEN
+        RAISE EXCEPTION 'the name of a trigger on a distributed table has 40 bytes at most' USING ERRCODE = 'name_too_long';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION byoc.require_colocated(regclass, name, text) IS
+    'Internal: raises 55000 unless Citus distributes the table by that column, together with byoc.homes.';
+
+CREATE FUNCTION byoc.take_setting(setting text, old_row jsonb, new_row jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF old_row IS NOT NULL THEN
+        EXECUTE format('DELETE FROM byoc.%I AS t WHERE t IS NOT DISTINCT FROM jsonb_populate_record(NULL::byoc.%1$I, $1)', setting) USING old_row;
+    END IF;
+    IF new_row IS NOT NULL THEN
+        EXECUTE format('INSERT INTO byoc.%I SELECT r.* FROM jsonb_populate_record(NULL::byoc.%1$I, $1) AS r ON CONFLICT DO NOTHING', setting) USING new_row;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION byoc.take_setting(text, jsonb, jsonb) IS 'Internal: on a Citus worker, what the coordinator changed of one of its tables.';
+
+CREATE FUNCTION byoc.tell_workers(setting text, old_row jsonb, new_row jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    anchor uuid;
+BEGIN
+    FOR anchor IN SELECT byoc.worker_anchors() LOOP
+        PERFORM byoc.take_setting(setting, old_row, new_row) FROM byoc.homes_anchors a WHERE a.org_id = anchor;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION byoc.tell_workers(text, jsonb, jsonb) IS 'Internal: byoc.take_setting() on every Citus worker, in this transaction.';
+
+CREATE FUNCTION byoc.follow_setting() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF TG_OP <> 'DELETE' AND TG_TABLE_NAME LIKE '%\_trigger\_definitions' THEN
+        PERFORM byoc.require_colocated(NEW.target, NEW.name, NEW.org_column);
+    END IF;
+    PERFORM byoc.tell_workers(TG_TABLE_NAME, CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END, CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END);
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION byoc.follow_setting() IS 'Internal: row trigger of what is set on a Citus coordinator for all nodes.';
+
+CREATE FUNCTION byoc.take_organization(id uuid, name text, settings jsonb) RETURNS void
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    UPDATE byoc.organizations o SET name = take_organization.name, settings = take_organization.settings WHERE o.id = take_organization.id;
+$$;
+
+COMMENT ON FUNCTION byoc.take_organization(uuid, text, jsonb) IS 'Internal: at an organization''s home, what the coordinator changed of it.';
+
+CREATE FUNCTION byoc.follow_organization() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM byoc.take_organization(NEW.id, NEW.name, NEW.settings) FROM byoc.homes h WHERE h.org_id = NEW.id;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION byoc.follow_organization() IS 'Internal: row trigger of a Citus coordinator''s organizations.';
+
+CREATE FUNCTION byoc.require_home(organization uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    context_there uuid;
+BEGIN
+    IF organization IS NULL THEN
+        PERFORM byoc.require_organization(organization);
+    END IF;
+    PERFORM byoc.require_distributed();
+    SELECT byoc.current_org_id() INTO context_there FROM byoc.homes h WHERE h.org_id = organization;
+    IF NOT FOUND THEN
+        PERFORM byoc.require_organization(organization);
+        IF NOT EXISTS (SELECT FROM byoc.organizations o WHERE o.id = organization) THEN
+            RAISE EXCEPTION 'organization % does not exist', organization USING ERRCODE = 'foreign_key_violation';
+        END IF;
+    END IF;
+    IF context_there IS DISTINCT FROM byoc.current_org_id() THEN
+        RAISE EXCEPTION 'the tenant context did not reach the worker where organization % is at home', organization
+            USING ERRCODE = 'invalid_authorization_specification',
+                  HINT = 'Set it by byoc.authenticate(token) or byoc.set_org(org_id), for the transaction, and not within a savepoint that is released.';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION byoc.require_home(uuid) IS
+    'Internal: raises unless the organization has a home, and the tenant context is there what it is here: 28000, 42501 or 23503.';
+
+CREATE FUNCTION byoc.forward_function(forwarded regprocedure) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    p pg_proc;
+    organization text;
+    call text;
+BEGIN
+    SELECT * INTO p FROM pg_proc WHERE oid = forwarded;
+    -- Whose: what an argument says, else the tenant context.
+    organization := CASE WHEN 'org_id' = ANY (p.proargnames[:p.pronargs]) THEN format('$%s', array_position(p.proargnames, 'org_id'))
+                         ELSE 'byoc.current_org_id()' END;
+    call := format('byoc.%I(%s)', p.proname, (SELECT string_agg('$' || n, ', ' ORDER BY n) FROM generate_series(1, p.pronargs) AS n));
+    EXECUTE format($definition$
+        CREATE OR REPLACE FUNCTION byoc.%I(%s) RETURNS %s
+        LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+        SET search_path = pg_catalog, pg_temp
+        AS $function$
+        #variable_conflict use_column
+        DECLARE
+            home_of CONSTANT uuid := %s;
+            answer %s;
+        BEGIN
+            PERFORM byoc.require_home(home_of);
+            %s WHERE home.org_id = home_of;
+            %s
+        END
+        $function$ $definition$,
+        p.proname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid), organization,
+        CASE WHEN p.proretset OR p.prorettype = 'void'::regtype THEN 'text' ELSE format_type(p.prorettype, NULL) END,
+        CASE WHEN p.proretset THEN format('RETURN QUERY SELECT r.* FROM byoc.homes AS home, LATERAL %s AS r', call)
+             ELSE format('SELECT %s INTO answer FROM byoc.homes AS home', call) END,
+        CASE WHEN p.proretset OR p.prorettype = 'void'::regtype THEN '' ELSE 'RETURN answer;' END);
+END
+$$;
+
+COMMENT ON FUNCTION byoc.forward_function(regprocedure) IS
+    'Internal: makes a function of a Citus coordinator run where the organization is at home that its org_id names, or the tenant context.';
+
+CREATE FUNCTION byoc.refuse_function(refused regprocedure, hint text) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    p pg_proc;
+BEGIN
+    SELECT * INTO p FROM pg_proc WHERE oid = refused;
+    EXECUTE format($definition$
+        CREATE OR REPLACE FUNCTION byoc.%I(%s) RETURNS %s
+        LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+        SET search_path = pg_catalog, pg_temp
+        AS $function$
+        BEGIN
+            RAISE EXCEPTION 'byoc.%s() does nothing on a Citus coordinator' USING ERRCODE = 'feature_not_supported', HINT = %L;
+        END
+        $function$ $definition$,
+        p.proname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid), p.proname, hint);
+END
+$$;
+
+COMMENT ON FUNCTION byoc.refuse_function(regprocedure, text) IS 'Internal: makes a function of a Citus coordinator raise 0A000 with a hint.';
+
+CREATE FUNCTION byoc.rows_at_home(view_name text) RETURNS SETOF jsonb
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY EXECUTE format('SELECT to_jsonb(v) FROM byoc.%I v', view_name);
+END
+$$;
+
+COMMENT ON FUNCTION byoc.rows_at_home(text) IS 'Internal: on a Citus worker, the rows that the caller sees in a view of byoc''s.';
+
+CREATE FUNCTION byoc.rows_at_homes(of_view anyelement) RETURNS SETOF anyelement
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    view_name CONSTANT text := (SELECT t.typname FROM pg_type t WHERE t.oid = pg_typeof(of_view));
+    organization CONSTANT uuid := byoc.current_org_id();
+    anchor uuid;
+    found jsonb;
+BEGIN
+    IF organization IS NOT NULL THEN
+        PERFORM byoc.require_home(organization);
+        FOR found IN SELECT r FROM byoc.homes h, LATERAL byoc.rows_at_home(view_name) AS r WHERE h.org_id = organization LOOP
+            RETURN NEXT jsonb_populate_record(of_view, found);
+        END LOOP;
+        RETURN;
+    END IF;
+    FOR anchor IN SELECT byoc.worker_anchors() LOOP
+        FOR found IN SELECT r FROM byoc.homes_anchors a, LATERAL byoc.rows_at_home(view_name) AS r WHERE a.org_id = anchor LOOP
+            RETURN NEXT jsonb_populate_record(of_view, found);
+        END LOOP;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION byoc.rows_at_homes(anyelement) IS
+    'Internal: what a view of byoc''s shows on the Citus worker where the tenant context''s organization is at home; on all workers without a context.';
+
+CREATE FUNCTION byoc.verify_at_homes(organization uuid, n bigint, digest bytea) RETURNS TABLE (org_id uuid, entries bigint, first_broken uuid)
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    anchor uuid;
+BEGIN
+    IF organization IS NOT NULL THEN
+        RETURN QUERY SELECT v.* FROM byoc.homes h, LATERAL byoc.verify_audit_log(organization, n, digest) AS v WHERE h.org_id = organization;
+        RETURN;
+    END IF;
+    FOR anchor IN SELECT byoc.worker_anchors() LOOP
+        RETURN QUERY SELECT v.* FROM byoc.homes_anchors a, LATERAL byoc.verify_audit_log(NULL::uuid, NULL::bigint, NULL::bytea) AS v WHERE a.org_id = anchor;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION byoc.verify_at_homes(uuid, bigint, bytea) IS 'Internal: byoc.verify_audit_log() where the organization is at home; on all Citus workers without one.';
+
+CREATE FUNCTION byoc.make_coordinator() RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+-- What is made here is this node's alone.
+SET citus.enable_ddl_propagation = off
+AS $$
+DECLARE
+    forwarded CONSTANT text[] := '{add_credential,update_credential,change_credential,verify_credential,revoke_credential,
+        send_sms,cancel_sms,retry_sms,resolve_unknown_sms,lift_opt_out,save_calendar_event,cancel_calendar_event,call_webhook,cancel_webhook,retry_webhook,
+        encrypt,decrypt,encrypt_bytes,decrypt_bytes,rotate_organization_key,reencrypt,destroy_unused_key,
+        rest_session,rest_credential,rest_credentials,rest_add_credential,rest_update_credential,rest_revoke_credential,rest_verify_credential,
+        rest_audit,rest_messages,rest_message,rest_send_test,rest_statistics,rest_changes}';
+    each_worker CONSTANT text := 'Run it on each worker: SELECT * FROM run_command_on_workers(''SELECT byoc.%s(...)'').';
+    at_home CONSTANT text := 'Connect to the organization''s home: SELECT * FROM byoc.home(org_id).';
+    f record;
+    setting text;
+    view_name text;
+BEGIN
+    FOR f IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = 'byoc'::regnamespace AND p.proname = ANY (forwarded) LOOP
+        PERFORM byoc.forward_function(f.oid);
+    END LOOP;
+    FOR f IN SELECT p.oid, p.proname FROM pg_proc p WHERE p.pronamespace = 'byoc'::regnamespace
+             AND p.proname IN ('rewrap_keys', 'resume_restored', 'adopt_installation', 'prune') LOOP
+        PERFORM byoc.refuse_function(f.oid, format(each_worker, f.proname));
+    END LOOP;
+    FOR f IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = 'byoc'::regnamespace AND p.proname IN ('start_oauth', 'rest_availability_window') LOOP
+        PERFORM byoc.refuse_function(f.oid, at_home);
+    END LOOP;
+    FOREACH view_name IN ARRAY
+        '{sms_messages,sms_events,credentials,decrypted_credentials,calendar_events,webhook_calls,audit_log,audit_heads,queue_health,call_health,key_status}'::text[] LOOP
+        EXECUTE format('CREATE OR REPLACE VIEW byoc.%I WITH (security_barrier) AS SELECT v.* FROM byoc.rows_at_homes(NULL::byoc.%1$I) AS v', view_name);
+    END LOOP;
+    FOREACH setting IN ARRAY
+        '{sms_trigger_definitions,calendar_trigger_definitions,webhook_trigger_definitions,provider_overrides,provider_error_overrides,sender_limits}'::text[] LOOP
+        EXECUTE format('CREATE OR REPLACE TRIGGER follow_setting AFTER INSERT OR UPDATE OR DELETE ON byoc.%I FOR EACH ROW '
+                       'EXECUTE FUNCTION byoc.follow_setting()', setting);
+        EXECUTE format('SELECT byoc.tell_workers(%L, NULL, to_jsonb(t)) FROM byoc.%1$I t', setting);
+    END LOOP;
+    CREATE OR REPLACE TRIGGER follow_organization AFTER UPDATE OF name, settings ON byoc.organizations
+        FOR EACH ROW EXECUTE FUNCTION byoc.follow_organization();
+    CREATE OR REPLACE FUNCTION byoc.create_organization(name text, id uuid DEFAULT gen_random_uuid()) RETURNS uuid
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $function$
+    BEGIN
+        INSERT INTO byoc.organizations (id, name) VALUES (create_organization.id, create_organization.name);
+        INSERT INTO byoc.homes (org_id) VALUES (create_organization.id);
+        PERFORM byoc.create_organization(create_organization.name, create_organization.id) FROM byoc.homes h WHERE h.org_id = create_organization.id;
+        RETURN create_organization.id;
+    END
+    $function$;
+    CREATE OR REPLACE FUNCTION byoc.verify_audit_log(org_id uuid DEFAULT NULL, n bigint DEFAULT NULL, digest bytea DEFAULT NULL)
+    RETURNS TABLE (org_id uuid, entries bigint, first_broken uuid)
+    LANGUAGE sql VOLATILE SECURITY INVOKER
+    SET search_path = pg_catalog, pg_temp
+    AS $function$ SELECT v.* FROM byoc.verify_at_homes($1, $2, $3) AS v $function$;
+    CREATE OR REPLACE FUNCTION byoc.shred_organization(id uuid) RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $function$
+    BEGIN
+        PERFORM byoc.shred_organization(shred_organization.id) FROM byoc.homes h WHERE h.org_id = shred_organization.id;
+        UPDATE byoc.organizations o SET shredded_at = now() WHERE o.id = shred_organization.id AND o.shredded_at IS NULL;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'organization % does not exist', shred_organization.id USING ERRCODE = 'foreign_key_violation';
+        END IF;
+    END
+    $function$;
+END
+$$;
+
+COMMENT ON FUNCTION byoc.make_coordinator() IS 'Internal: puts what asks the organizations'' homes in the place of what would look for their rows here.';
+
+CREATE FUNCTION byoc.distribute() RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM byoc.require_citus();
+    PERFORM byoc.require_alike_workers();
+    IF to_regclass('byoc.homes') IS NULL THEN
+        PERFORM byoc.make_homes();
+    END IF;
+    PERFORM byoc.make_coordinator();
+END
+$$;
+
+COMMENT ON FUNCTION byoc.distribute() IS
+    'On a Citus coordinator, right after CREATE EXTENSION: gives each organization a home on one worker, where its messages are queued and sent, and makes '
+    'the functions and views of the coordinator ask there. Run it again after ALTER EXTENSION UPDATE. doc/scaling.md says what works and what does not.';
+
+CREATE OR REPLACE FUNCTION byoc.grant_tenant(role regrole) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    grantee text := role::text; -- regrole prints a quoted name
+BEGIN
+    EXECUTE format('GRANT USAGE ON SCHEMA byoc TO %s', grantee);
+    EXECUTE format('GRANT SELECT ON byoc.organizations, byoc.providers, byoc.provider_errors, byoc.sms_events, byoc.audit_log, byoc.queue_health, byoc.call_health, '
+        'byoc.inbound_messages, byoc.opt_outs, byoc.webhook_calls TO %s', grantee);
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON byoc.credentials, byoc.calendar_events TO %s', grantee);
+    EXECUTE format('GRANT SELECT, INSERT ON byoc.sms_messages TO %s', grantee);
+    EXECUTE format(
+        'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.oldest_api_version(), byoc.authenticate(text), byoc.current_org_id(), byoc.current_user_id(), byoc.current_org_role(), '
+        'byoc.sees_all_organizations(), byoc.require_organization(uuid, text), byoc.invoking_role(), '
+        'byoc.encrypt(uuid, text, text), byoc.decrypt(uuid, bytea, text), byoc.encrypt_bytes(uuid, bytea, text), byoc.decrypt_bytes(uuid, bytea, text), '
+        'byoc.envelope_key_id(bytea), byoc.sms_segments(text), byoc.decrypted_fields(uuid, uuid, integer, bytea), '
+        'byoc.add_credential(text, jsonb, text, uuid), byoc.add_credential(text, text, text, uuid), byoc.parse_fields(text), '
+        'byoc.update_credential(uuid, jsonb), byoc.update_credential(uuid, text), byoc.change_credential(uuid, uuid, jsonb, text, boolean), '
+        'byoc.credential_org(uuid), byoc.verify_credential(uuid), byoc.revoke_credential(uuid), byoc.start_oauth(text, bytea, bytea, text, uuid), '
+        'byoc.send_sms(text, text, timestamptz, uuid, text, timestamptz, uuid), byoc.cancel_sms(uuid), byoc.retry_sms(uuid), '
+        'byoc.save_calendar_event(uuid, jsonb, uuid), byoc.cancel_calendar_event(uuid, uuid), byoc.calendar_event_id(uuid), '
+        'byoc.call_webhook(text, jsonb, timestamptz, uuid, text, uuid), byoc.cancel_webhook(uuid), byoc.retry_webhook(uuid), '
+        'byoc.resolve_unknown_sms(uuid, text), byoc.lift_opt_out(text, uuid), byoc.is_barred(text), byoc.queue_health(), '
+        'byoc.rest_object(text, jsonb), byoc.rest_number(text, text, integer, integer, integer), byoc.rest_cursor(timestamptz, uuid), '
+        'byoc.read_rest_cursor(text), byoc.rest_recall(text, text, text), byoc.rest_remember(text, jsonb), byoc.rest_session(), byoc.rest_providers(), '
+        'byoc.rest_credential(uuid), byoc.rest_credentials(text, text), byoc.rest_add_credential(text, text, text), byoc.rest_match(uuid, text), '
+        'byoc.rest_update_credential(uuid, text, text), byoc.rest_revoke_credential(uuid, text), byoc.rest_verify_credential(uuid, text), '
+        'byoc.rest_audit(uuid, text, text), byoc.rest_messages(text, text, text, text), byoc.rest_message(uuid), byoc.rest_send_test(text, text), '
+        'byoc.rest_day(text), byoc.rest_availability_window(text, text), byoc.rest_availability(text, text, jsonb), '
+        'byoc.rest_statistics(text), byoc.rest_changes(interval), '
+        'byoc.home(uuid), byoc.require_distributed(), byoc.require_home(uuid), byoc.worker_anchors(), byoc.rows_at_home(text), byoc.rows_at_homes(anyelement) TO %s', grantee);
+    PERFORM byoc.audit_if_possible('privileges.granted', jsonb_build_object('to', grantee, 'as', 'tenant'));
+END
+$$;
+
 CREATE OR REPLACE FUNCTION byoc.grant_dispatcher(role regrole) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY INVOKER
 SET search_path = pg_catalog, pg_temp
@@ -575,6 +1099,23 @@ BEGIN
         'byoc.claim_provider_revocations(integer, interval), byoc.record_provider_revocation(uuid, uuid, boolean), '
         'byoc.check_subject(uuid), byoc.send_check_sms(uuid, text, text), byoc.check_sms(uuid, uuid) TO %s', grantee);
     PERFORM byoc.audit_if_possible('privileges.granted', jsonb_build_object('to', grantee, 'as', 'dispatcher'));
+END
+$$;
+
+CREATE OR REPLACE FUNCTION byoc.grant_auditor(role regrole) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    grantee text := role::text;
+BEGIN
+    EXECUTE format('GRANT USAGE ON SCHEMA byoc TO %s', grantee);
+    EXECUTE format('GRANT SELECT ON byoc.audit_log, byoc.audit_heads, byoc.organizations, byoc.key_status, byoc.master_keys TO %s', grantee);
+    EXECUTE format(
+        'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.oldest_api_version(), byoc.verify_audit_log(uuid, bigint, bytea), byoc.keyring(), byoc.envelope_key_id(bytea), '
+        'byoc.current_org_id(), byoc.current_org_role(), byoc.sees_all_organizations(), byoc.require_organization(uuid, text), '
+        'byoc.require_distributed(), byoc.require_home(uuid), byoc.worker_anchors(), byoc.rows_at_home(text), byoc.rows_at_homes(anyelement), byoc.verify_at_homes(uuid, bigint, bytea) TO %s', grantee);
+    PERFORM byoc.audit_if_possible('privileges.granted', jsonb_build_object('to', grantee, 'as', 'auditor'));
 END
 $$;
 

@@ -470,6 +470,41 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION byoc.grant_tenant(role regrole) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    grantee text := role::text; -- regrole prints a quoted name
+BEGIN
+    EXECUTE format('GRANT USAGE ON SCHEMA byoc TO %s', grantee);
+    EXECUTE format('GRANT SELECT ON byoc.organizations, byoc.providers, byoc.provider_errors, byoc.sms_events, byoc.audit_log, byoc.queue_health, byoc.call_health, '
+        'byoc.inbound_messages, byoc.opt_outs, byoc.webhook_calls TO %s', grantee);
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON byoc.credentials, byoc.calendar_events TO %s', grantee);
+    EXECUTE format('GRANT SELECT, INSERT ON byoc.sms_messages TO %s', grantee);
+    EXECUTE format(
+        'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.oldest_api_version(), byoc.authenticate(text), byoc.current_org_id(), byoc.current_user_id(), byoc.current_org_role(), '
+        'byoc.sees_all_organizations(), byoc.require_organization(uuid, text), byoc.invoking_role(), '
+        'byoc.encrypt(uuid, text, text), byoc.decrypt(uuid, bytea, text), byoc.encrypt_bytes(uuid, bytea, text), byoc.decrypt_bytes(uuid, bytea, text), '
+        'byoc.envelope_key_id(bytea), byoc.sms_segments(text), byoc.decrypted_fields(uuid, uuid, integer, bytea), '
+        'byoc.add_credential(text, jsonb, text, uuid), byoc.add_credential(text, text, text, uuid), byoc.parse_fields(text), '
+        'byoc.update_credential(uuid, jsonb), byoc.update_credential(uuid, text), byoc.change_credential(uuid, uuid, jsonb, text, boolean), '
+        'byoc.credential_org(uuid), byoc.verify_credential(uuid), byoc.revoke_credential(uuid), byoc.start_oauth(text, bytea, bytea, text, uuid), '
+        'byoc.send_sms(text, text, timestamptz, uuid, text, timestamptz, uuid), byoc.cancel_sms(uuid), byoc.retry_sms(uuid), '
+        'byoc.save_calendar_event(uuid, jsonb, uuid), byoc.cancel_calendar_event(uuid, uuid), byoc.calendar_event_id(uuid), '
+        'byoc.call_webhook(text, jsonb, timestamptz, uuid, text, uuid), byoc.cancel_webhook(uuid), byoc.retry_webhook(uuid), '
+        'byoc.resolve_unknown_sms(uuid, text), byoc.lift_opt_out(text, uuid), byoc.is_barred(text), byoc.queue_health(), '
+        'byoc.rest_object(text, jsonb), byoc.rest_number(text, text, integer, integer, integer), byoc.rest_cursor(timestamptz, uuid), '
+        'byoc.read_rest_cursor(text), byoc.rest_recall(text, text, text), byoc.rest_remember(text, jsonb), byoc.rest_session(), byoc.rest_providers(), '
+        'byoc.rest_credential(uuid), byoc.rest_credentials(text, text), byoc.rest_add_credential(text, text, text), byoc.rest_match(uuid, text), '
+        'byoc.rest_update_credential(uuid, text, text), byoc.rest_revoke_credential(uuid, text), byoc.rest_verify_credential(uuid, text), '
+        'byoc.rest_audit(uuid, text, text), byoc.rest_messages(text, text, text, text), byoc.rest_message(uuid), byoc.rest_send_test(text, text), '
+        'byoc.rest_day(text), byoc.rest_availability_window(text, text), byoc.rest_availability(text, text, jsonb), '
+        'byoc.rest_statistics(text), byoc.rest_changes(interval) TO %s', grantee);
+    PERFORM byoc.audit_if_possible('privileges.granted', jsonb_build_object('to', grantee, 'as', 'tenant'));
+END
+$$;
+
 CREATE OR REPLACE FUNCTION byoc.grant_dispatcher(role regrole) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY INVOKER
 SET search_path = pg_catalog, pg_temp
@@ -494,6 +529,22 @@ BEGIN
         'byoc.claim_provider_revocations(integer, interval), byoc.record_provider_revocation(uuid, uuid, boolean), '
         'byoc.check_subject(uuid), byoc.send_check_sms(uuid, text, text), byoc.check_sms(uuid, uuid) TO %s', grantee);
     PERFORM byoc.audit_if_possible('privileges.granted', jsonb_build_object('to', grantee, 'as', 'dispatcher'));
+END
+$$;
+
+CREATE OR REPLACE FUNCTION byoc.grant_auditor(role regrole) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    grantee text := role::text;
+BEGIN
+    EXECUTE format('GRANT USAGE ON SCHEMA byoc TO %s', grantee);
+    EXECUTE format('GRANT SELECT ON byoc.audit_log, byoc.audit_heads, byoc.organizations, byoc.key_status, byoc.master_keys TO %s', grantee);
+    EXECUTE format(
+        'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.oldest_api_version(), byoc.verify_audit_log(uuid, bigint, bytea), byoc.keyring(), byoc.envelope_key_id(bytea), '
+        'byoc.current_org_id(), byoc.current_org_role(), byoc.sees_all_organizations() TO %s', grantee);
+    PERFORM byoc.audit_if_possible('privileges.granted', jsonb_build_object('to', grantee, 'as', 'auditor'));
 END
 $$;
 
@@ -526,6 +577,48 @@ $$;
 DROP FUNCTION byoc.close_types();
 
 DROP FUNCTION byoc.renew_grants();
+
+DROP FUNCTION byoc.distribute();
+
+DROP FUNCTION byoc.make_coordinator();
+
+DROP FUNCTION byoc.verify_at_homes(uuid, bigint, bytea);
+
+DROP FUNCTION byoc.rows_at_homes(anyelement);
+
+DROP FUNCTION byoc.rows_at_home(text);
+
+DROP FUNCTION byoc.refuse_function(regprocedure, text);
+
+DROP FUNCTION byoc.forward_function(regprocedure);
+
+DROP FUNCTION byoc.require_home(uuid);
+
+DROP FUNCTION byoc.follow_organization();
+
+DROP FUNCTION byoc.take_organization(uuid, text, jsonb);
+
+DROP FUNCTION byoc.follow_setting();
+
+DROP FUNCTION byoc.tell_workers(text, jsonb, jsonb);
+
+DROP FUNCTION byoc.take_setting(text, jsonb, jsonb);
+
+DROP FUNCTION byoc.require_colocated(regclass, name, text);
+
+DROP FUNCTION byoc.distributed_trigger(oid, name);
+
+DROP FUNCTION byoc.home(uuid);
+
+DROP FUNCTION byoc.make_homes();
+
+DROP FUNCTION byoc.worker_anchors();
+
+DROP FUNCTION byoc.require_alike_workers();
+
+DROP FUNCTION byoc.require_distributed();
+
+DROP FUNCTION byoc.require_citus();
 
 DROP FUNCTION byoc.call_totals();
 

@@ -31,7 +31,8 @@ BEGIN
         'byoc.rest_update_credential(uuid, text, text), byoc.rest_revoke_credential(uuid, text), byoc.rest_verify_credential(uuid, text), '
         'byoc.rest_audit(uuid, text, text), byoc.rest_messages(text, text, text, text), byoc.rest_message(uuid), byoc.rest_send_test(text, text), '
         'byoc.rest_day(text), byoc.rest_availability_window(text, text), byoc.rest_availability(text, text, jsonb), '
-        'byoc.rest_statistics(text), byoc.rest_changes(interval) TO %s', grantee);
+        'byoc.rest_statistics(text), byoc.rest_changes(interval), '
+        'byoc.home(uuid), byoc.require_distributed(), byoc.require_home(uuid), byoc.worker_anchors(), byoc.rows_at_home(text), byoc.rows_at_homes(anyelement) TO %s', grantee);
     PERFORM byoc.audit_if_possible('privileges.granted', jsonb_build_object('to', grantee, 'as', 'tenant'));
 END
 $$;
@@ -109,7 +110,8 @@ BEGIN
     EXECUTE format('GRANT SELECT ON byoc.audit_log, byoc.audit_heads, byoc.organizations, byoc.key_status, byoc.master_keys TO %s', grantee);
     EXECUTE format(
         'GRANT EXECUTE ON FUNCTION byoc.api_version(), byoc.oldest_api_version(), byoc.verify_audit_log(uuid, bigint, bytea), byoc.keyring(), byoc.envelope_key_id(bytea), '
-        'byoc.current_org_id(), byoc.current_org_role(), byoc.sees_all_organizations() TO %s', grantee);
+        'byoc.current_org_id(), byoc.current_org_role(), byoc.sees_all_organizations(), byoc.require_organization(uuid, text), '
+        'byoc.require_distributed(), byoc.require_home(uuid), byoc.worker_anchors(), byoc.rows_at_home(text), byoc.rows_at_homes(anyelement), byoc.verify_at_homes(uuid, bigint, bytea) TO %s', grantee);
     PERFORM byoc.audit_if_possible('privileges.granted', jsonb_build_object('to', grantee, 'as', 'auditor'));
 END
 $$;

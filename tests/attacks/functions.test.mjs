@@ -24,7 +24,7 @@ const TEXTS = {
   to_number: '+15550138888', body: 'hello', plaintext: 'hello', credential_type: 'twilio', display_name: 'mine', context: '', org_role: 'owner', event_type: 'lead.created',
   least_role: 'member', resolution: 'resend', token: 'x', name: 'mine', settings: '{}', events: 'INSERT', idempotency_key: 'victim-key',
   fields: '{"account_sid": "ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "auth_token": "0000000000000000000000000000a0a1", "phone_number": "+15550138800"}',
-  place: 'organization_api_credentials.encrypted_fields', user_id: 'victim', status: 'verified', org_column: 'org_id', search_path: 'public',
+  place: 'organization_api_credentials.encrypted_fields', user_id: 'victim', status: 'verified', org_column: 'org_id', search_path: 'public', view_name: 'sms_messages',
 };
 
 // A plausible argument. `ids`: what stands for the organization, and for every other uuid.
@@ -49,13 +49,15 @@ function argument({ type, name }, ids, envelope) {
     case 'timestamp with time zone': return name === 'expires_at' ? 'NULL' : 'now()';
     case 'regclass': case 'oid': return `'leads'::regclass`;
     case 'regrole': return `'tenant'`;
+    case 'regprocedure': return `'byoc.api_version()'::regprocedure`;
+    case 'anyelement': return `(SELECT NULL::byoc.sms_messages OFFSET 0)`;
     default:
       if (type.startsWith('byoc.')) return `(SELECT NULL::${type} OFFSET 0)`; // a row type; as a constant it would be folded away
       throw new Error(`no argument known for type ${type}: add one to tests/attacks/functions.test.mjs`);
   }
 }
 const call = ({ name, parameters }, ids, envelope) =>
-  `SELECT byoc.${name}(${parameters.map((parameter) => `${argument(parameter, ids, envelope)}::${parameter.type}`).join(', ')})`;
+  `SELECT byoc.${name}(${parameters.map((parameter) => `${argument(parameter, ids, envelope)}${parameter.type === 'anyelement' ? '' : `::${parameter.type}`}`).join(', ')})`;
 
 const CONTEXTS = [['the owner of A', 'owner'], ['a member of A', 'member'], ['nobody', null]];
 // What a function that is open to tenants may answer about what is not theirs.

@@ -10,7 +10,7 @@ INSERT INTO byoc_test.functions VALUES
 ('current_user_id()', 'tenant admin', NULL),
 ('current_org_role()', 'tenant admin auditor', NULL),
 ('sees_all_organizations()', 'tenant admin auditor', NULL),
-('require_organization(uuid,text)', 'tenant admin', NULL),
+('require_organization(uuid,text)', 'tenant admin auditor', NULL),
 ('invoking_role()', 'tenant admin', NULL),
 ('encrypt(uuid,text,text)', 'tenant admin', NULL),
 ('decrypt(uuid,bytea,text)', 'tenant admin', NULL),
@@ -287,7 +287,28 @@ INSERT INTO byoc_test.functions VALUES
 ('unseal(uuid,text,uuid,bytea)', '', NULL),
 ('unseal_fields(uuid,uuid,bytea)', '', NULL),
 ('uuid_v7()', '', NULL),
-('wake_dispatcher(uuid)', '', NULL);
+('wake_dispatcher(uuid)', '', NULL),
+('distribute()', '', NULL),
+('home(uuid)', 'tenant admin', NULL),
+('require_citus()', '', NULL),
+('require_alike_workers()', '', NULL),
+('require_distributed()', 'tenant admin auditor', NULL),
+('require_home(uuid)', 'tenant admin auditor', NULL),
+('make_homes()', '', NULL),
+('make_coordinator()', '', NULL),
+('worker_anchors()', 'tenant admin auditor', 'reads what ids reach the workers by, which are nobody''s'),
+('distributed_trigger(oid,name)', '', NULL),
+('require_colocated(regclass,name,text)', '', NULL),
+('take_setting(text,jsonb,jsonb)', '', NULL),
+('tell_workers(text,jsonb,jsonb)', '', NULL),
+('follow_setting()', '', 'row trigger: writes to the workers'' storage, which no role may'),
+('take_organization(uuid,text,jsonb)', '', NULL),
+('follow_organization()', '', 'row trigger: writes to the workers'' storage, which no role may'),
+('forward_function(regprocedure)', '', NULL),
+('refuse_function(regprocedure,text)', '', NULL),
+('rows_at_home(text)', 'tenant admin auditor', NULL),
+('rows_at_homes(anyelement)', 'tenant admin auditor', NULL),
+('verify_at_homes(uuid,bigint,bytea)', 'auditor', NULL);
 
 -- Every table, and every view with whether it is a security barrier and why. All views run with their owner's rights, since
 -- storage is closed to everybody.
