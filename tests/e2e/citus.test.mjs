@@ -264,6 +264,23 @@ test('the definition of a trigger follows on every worker', { skip }, async () =
     [{ org_id: b.id, event_type: 'order.created', source_table: 'public.orders', total: 12 }]);
 });
 
+test('partitions, long names and other schemas', { skip }, async () => {
+  const { db } = stack;
+  const long = 'l'.repeat(63);
+  await db.query(`CREATE SCHEMA other; CREATE TABLE other.${long} (org_id uuid, phone text);
+    CREATE TABLE parted (org_id uuid, phone text, at int) PARTITION BY RANGE (at); CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (10)`);
+  for (const table of ['parted', `other.${long}`]) {
+    await db.query(`SELECT create_distributed_table('${table}', 'org_id', colocate_with => 'byoc.homes')`);
+    await db.query(`SELECT byoc.create_sms_trigger('${table}', '{{phone}}', 'Hello')`);
+  }
+  await db.query('CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (10) TO (20)');
+  await db.query(`INSERT INTO parted VALUES ($1, '+15552000074', 5), ($2, '+15552000075', 15)`, [a.id, b.id]);
+  await db.query(`INSERT INTO other.${long} SELECT org_id, '+15552000076' FROM parted WHERE at = 5`);
+  const made = await db.rows(`SELECT to_number, source_table FROM byoc.sms_messages WHERE to_number IN ('+15552000074', '+15552000075', '+15552000076') ORDER BY 1`);
+  assert.deepEqual(made.map(({ to_number: to, source_table: table }) => [to, table]),
+    [['+15552000074', 'public.parted'], ['+15552000075', 'public.parted'], ['+15552000076', `other.${long}`]]);
+});
+
 test('calendar events: of rows, and of the tenant\'s view', { skip }, async () => {
   const { db } = stack;
   await db.query('CREATE TABLE visits (org_id uuid, id int, title text, at timestamptz, PRIMARY KEY (org_id, id))');
