@@ -10,6 +10,7 @@ namespace {
 
 constexpr char channel[] = "byoc_jobs";
 constexpr int64 sweep_interval = USECS_PER_SEC;
+constexpr int64 rests_a_sweep = 9;  // where a sweep takes long, it takes a tenth of the time
 constexpr int64 committers_patience = USECS_PER_SEC;  // past it the poll of the dispatcher has to do
 
 bool enqueued = false;  // by this transaction
@@ -17,6 +18,8 @@ bool counted_as_committing = false;
 WakeupSet noted = {};   // by this transaction
 WakeupSet taken = {};   // what this transaction serves of what others left, as it was: published again when it fails
 bool sleeping = false;  // this session is a dispatcher and asked to be notified
+TimestampTz next_sweep = 0;
+TimestampTz sweeping_since = 0;  // 0: this transaction does not
 
 void before_commit() {
   if (wakeup_mode == wakeup_poll) return;
@@ -70,6 +73,11 @@ void after_transaction() {
   if (counted_as_committing) pg_atomic_fetch_sub_u32(&find_wakeup()->committing, 1);
   counted_as_committing = false;
   enqueued = false;
+  if (sweeping_since != 0) {
+    const TimestampTz now = GetCurrentTimestamp();
+    next_sweep = Max(next_sweep, now + rests_a_sweep * (now - sweeping_since));
+    sweeping_since = 0;
+  }
 }
 
 void on_transaction_event(XactEvent event, void*) {
@@ -155,7 +163,7 @@ void take_noted(WakeupSet& lanes, WakeupSet& to, int most, const Uuids& full_lan
 // sweep knows.
 bool take_overflow(WakeupSet& lanes, bool is_own) {
   if (is_own && lanes.count == 0) return true;
-  if (!noted.overflowed && !(lanes.overflowed && lanes.count < wakeup_places / 2)) return false;
+  if (!noted.overflowed && !(lanes.overflowed && lanes.count < wakeup_places / 8)) return false;
   noted.overflowed = lanes.overflowed = false;
   taken.overflowed = true;  // should this transaction fail
   return true;
@@ -294,12 +302,13 @@ Datum byoc_note_lanes(PG_FUNCTION_ARGS) {
 }
 
 PG_FUNCTION_INFO_V1(byoc_is_sweep_due);
-// byoc.is_sweep_due() -> boolean: true once a second in a session that asks all the time.
+// byoc.is_sweep_due() -> boolean: true once a second in a session that asks all the time, less often where the
+// transactions that are told so take long.
 Datum byoc_is_sweep_due(PG_FUNCTION_ARGS) {
-  static TimestampTz due_at = 0;
   const TimestampTz now = GetCurrentTimestamp();
-  if (now < due_at) PG_RETURN_BOOL(false);
-  due_at = now + sweep_interval;
+  if (now < next_sweep) PG_RETURN_BOOL(false);
+  next_sweep = now + sweep_interval;
+  sweeping_since = now;
   PG_RETURN_BOOL(true);
 }
 

@@ -21,6 +21,8 @@ BEGIN
 END
 $$;
 
+COMMENT ON FUNCTION byoc.is_sweep_due() IS 'Internal: true once a second, for a dispatcher that is too busy to sleep.';
+
 COMMENT ON TABLE byoc.lanes IS
     'What is to be remembered about lanes that were served: waits, failures and limits. Not dumped: it says nothing about messages.';
 

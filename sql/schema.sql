@@ -177,7 +177,7 @@ COMMENT ON FUNCTION byoc.note_lanes(uuid[], uuid[], uuid[]) IS
 
 CREATE FUNCTION byoc.is_sweep_due() RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_is_sweep_due';
-COMMENT ON FUNCTION byoc.is_sweep_due() IS 'Internal: true once a second, for a dispatcher that is too busy to sleep.';
+COMMENT ON FUNCTION byoc.is_sweep_due() IS 'Internal: true once a second, for a dispatcher that is too busy to sleep; less often where the sweep that follows takes long.';
 
 CREATE FUNCTION byoc.wake_dispatcher(org_id uuid) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_wake_dispatcher';

@@ -124,3 +124,26 @@ test('more lanes than there are places for are all served', async () => {
   });
   assert.equal(await dispatcher.value('SELECT count(*)::int FROM byoc.messages'), 3000);
 });
+
+test('a sweep that takes long is made less often', async () => {
+  // As it is with very many lanes that wait.
+  const definition = await dispatcher.value(`SELECT pg_get_functiondef('byoc.lane_starts'::regproc)`);
+  await dispatcher.query(`CREATE TABLE public.sweeps (ms float8);
+    CREATE OR REPLACE FUNCTION byoc.lane_starts(OUT org_ids uuid[], OUT lanes uuid[], OUT from_ids uuid[]) LANGUAGE plpgsql VOLATILE AS $$
+    DECLARE
+        begun CONSTANT timestamptz := clock_timestamp();
+    BEGIN
+        PERFORM pg_sleep(0.5);
+        INSERT INTO public.sweeps VALUES (extract(epoch FROM clock_timestamp() - begun) * 1000);
+    END $$`);
+  const begin = performance.now();
+  const swept = () => dispatcher.rows('SELECT ms FROM sweeps');
+  await until('three sweeps', async () => {
+    await dispatcher.query(`SELECT byoc.claim_jobs('dddddddd-0000-4000-8000-00000000000d', 1, '1 minute')`);
+    return (await swept()).length >= 3;
+  });
+  const [, second, third] = (await swept()).map(({ ms }) => ms);
+  const share = (second + third) / (performance.now() - begin);
+  await dispatcher.query(definition);
+  assert.ok(share <= 0.25, `sweeps took ${Math.round(share * 100)} % of the time`);
+});
