@@ -1,8 +1,9 @@
 // BENCH=depth: what claiming and recording a batch costs when much is queued, when much was sent, and when an old snapshot keeps
-// the dead rows of 100,000 messages, against an empty system. The dispatcher's own calls, made from here.
+// the dead rows of 100,000 messages, against an empty system.
 
 import { randomUUID } from 'node:crypto';
 import { against, keep, percentile, rounds, scale } from './bars.mjs';
+import { oneBatch } from './batch.mjs';
 import { Bed } from './bed.mjs';
 import { median, report } from './report.mjs';
 import { byoc } from './systems.mjs';
@@ -45,26 +46,15 @@ async function oldSnapshot(state) {
   state.holder = await bed.cluster.connect(state.database);
   await state.holder.query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM byoc.organizations');
   await fill(state, THROUGH);
-  for (let left = THROUGH; left > 0;) left -= await oneBatch(state.db);
+  for (let left = THROUGH; left > 0;) left -= await batch(state.db);
 }
 
-// Claims messages and says that they were accepted; answers how many. `times` takes milliseconds.
-async function oneBatch(db, times) {
-  const begin = performance.now();
-  const jobs = await db.rows(`SELECT claim_id, org_id, id, attempt FROM byoc.claim_jobs($1, $2, '30 s')`, [DISPATCHER, SLOTS]);
-  const claimed = performance.now();
-  const last = new Map(jobs.map(({ claim_id: claim, id }) => [claim, id]));
-  const outcomes = jobs.map((job) => ({
-    ...job, outcome: 'accepted', provider_sid: `SM${job.id.replaceAll('-', '')}`, provider_status: 'queued', segments: 1, duration_ms: 1,
-    ...(last.get(job.claim_id) === job.id && { last: true }),
-  }));
-  const recording = performance.now();
-  if (jobs.length > 0) await db.query('SELECT byoc.record_outcomes($1::jsonb)', [outcomes]);
-  if (jobs.length === SLOTS && times) {
-    times.claim.push(claimed - begin);
-    times.record.push(performance.now() - recording);
-  }
-  return jobs.length;
+// `times` takes those of full batches.
+async function batch(db, times) {
+  const own = { claim: [], record: [] };
+  const count = await oneBatch(db, DISPATCHER, SLOTS, own);
+  if (count === SLOTS) for (const name of Object.keys(own)) times?.[name].push(...own[name]);
+  return count;
 }
 
 for (const [number, state] of states.entries()) {
@@ -82,10 +72,10 @@ for (let round = 0; round < rounds; ++round) {
     await fill(state, 2 * BATCHES * SLOTS);
     const times = { claim: [], record: [] };
     while (times.claim.length < BATCHES) {
-      if (await oneBatch(state.db, times) === 0) throw new Error(`nothing to claim in the state: ${state.title}`);
+      if (await batch(state.db, times) === 0) throw new Error(`nothing to claim in the state: ${state.title}`);
     }
     state.runs.push({ claim: percentile(times.claim, 0.5), record: percentile(times.record, 0.5) });
-    if (state.title === 'empty' || state.holder) while (await oneBatch(state.db) > 0);
+    if (state.title === 'empty' || state.holder) while (await batch(state.db) > 0);
   }
 }
 
