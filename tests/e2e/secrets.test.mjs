@@ -201,9 +201,17 @@ test('psql -c shows a literal to everybody on the machine, interactive psql keep
   assert.deepEqual(await once(running, 'exit'), [0, null]);
 
   const history = `${stack.run.folder}/history`;
-  spawnSync('script', ['-qec', 'psql -X', '/dev/null'], {
-    input: `${actAsOwner()}${literal};\n${COPY} STDIN\n${line(TOKEN)}\\.\n\\q\n`, env: psqlEnvironment({ PSQL_HISTORY: history, PAGER: 'cat', TERM: 'dumb' }),
-  });
+  const terminal = spawn('script', ['-qec', 'psql -X', '/dev/null'], { env: psqlEnvironment({ PSQL_HISTORY: history, PAGER: 'cat', TERM: 'dumb' }) });
+  const ended = once(terminal, 'exit');
+  let shown = '';
+  terminal.stdout.on('data', (data) => { shown += data; });
+  // What is typed before psql asks may be lost.
+  for (const typed of `${actAsOwner()}${literal};\n${COPY} STDIN\n${line(TOKEN)}\\.\n\\q\n`.match(/.*\n/g)) {
+    await until('psql to ask', () => /(=[#>]|>>) $/.test(shown));
+    shown = '';
+    terminal.stdin.write(typed);
+  }
+  await ended;
   const kept = readFileSync(history, 'utf8');
   assert.ok(kept.includes(SHOWN) && kept.includes('FROM STDIN'));
   assert.equal(kept.includes(TOKEN), false);
