@@ -2,6 +2,7 @@
 
 #include <openssl/rand.h>
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <stdexcept>
@@ -18,6 +19,9 @@ constexpr std::array<std::uint8_t, 256> hex_values = [] {
   return values;
 }();
 
+// Where each byte's two digits stand.
+constexpr std::array<std::uint8_t, 16> places = {0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34};
+
 // 16: no digit.
 unsigned hex_value(char c) {
   return hex_values[static_cast<unsigned char>(c)];
@@ -32,13 +36,16 @@ std::string random_uuid() {
   bytes[6] = static_cast<unsigned char>((bytes[6] & 0x0f) | 0x40);  // version 4
   bytes[8] = static_cast<unsigned char>((bytes[8] & 0x3f) | 0x80);  // variant of RFC 9562
 
+  return uuid_text({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+}
+
+std::string uuid_text(std::string_view bytes) {
   static constexpr char digits[] = "0123456789abcdef";
-  std::string text;
-  text.reserve(36);
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
-    text += digits[bytes[i] >> 4];
-    text += digits[bytes[i] & 0x0f];
+  std::string text(36, '-');
+  for (std::size_t i = 0; i < std::min(bytes.size(), places.size()); ++i) {
+    const auto byte = static_cast<unsigned char>(bytes[i]);
+    text[places[i]] = digits[byte >> 4];
+    text[places[i] + 1u] = digits[byte & 0x0f];
   }
   return text;
 }
@@ -53,8 +60,6 @@ bool is_uuid(std::string_view text) {
 }
 
 bool uuid_bytes(std::string_view text, std::uint8_t (&bytes)[16]) {
-  // Where each byte's two digits stand.
-  static constexpr std::uint8_t places[16] = {0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34};
   if (text.size() != 36 || text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-') return false;
   unsigned all = 0;
   for (std::size_t i = 0; i < sizeof bytes; ++i) {

@@ -11,6 +11,9 @@ namespace byocd {
 /// Throws std::runtime_error when the system has no randomness to give.
 std::string random_uuid();
 
+/// 16 bytes in the usual 36 characters.
+std::string uuid_text(std::string_view bytes);
+
 /// Whether the text is a UUID in its usual 36 characters, of any version.
 bool is_uuid(std::string_view text);
 

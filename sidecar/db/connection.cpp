@@ -223,8 +223,7 @@ namespace {
 
 // Parameters as libpq takes them.
 struct RawParams {
-  explicit RawParams(const Params& params, ParamFormat format)
-      : formats(params.size(), format == ParamFormat::binary ? 1 : 0) {
+  explicit RawParams(const Params& params, Format format) : formats(params.size(), format == Format::binary ? 1 : 0) {
     for (const auto& param : params) {
       values.push_back(param ? param->c_str() : nullptr);
       lengths.push_back(param ? static_cast<int>(param->size()) : 0);
@@ -237,10 +236,14 @@ struct RawParams {
   std::vector<int> formats;
 };
 
+int answer_format(const Statement& statement) {
+  return statement.answer == Format::binary ? 1 : 0;
+}
+
 bool send_unprepared(pg_conn* connection, const Statement& statement, const Params& params) {
-  const RawParams raw(params, statement.format);
+  const RawParams raw(params, statement.params);
   return PQsendQueryParams(connection, statement.sql, raw.count(), nullptr, raw.values.data(), raw.lengths.data(),
-                           raw.formats.data(), 0) == 1;
+                           raw.formats.data(), answer_format(statement)) == 1;
 }
 
 }  // namespace
@@ -260,9 +263,9 @@ bool Connection::send(Pending& pending) {
     pending.preparing = true;
     return PQsendPrepare(connection_.get(), pending.statement.name, pending.statement.sql, 0, nullptr) == 1;
   }
-  const RawParams raw(pending.params, pending.statement.format);
+  const RawParams raw(pending.params, pending.statement.params);
   return PQsendQueryPrepared(connection_.get(), pending.statement.name, raw.count(), raw.values.data(),
-                             raw.lengths.data(), raw.formats.data(), 0) == 1;
+                             raw.lengths.data(), raw.formats.data(), answer_format(pending.statement)) == 1;
 }
 
 void Connection::flush() {

@@ -21,15 +21,16 @@ struct pg_result;
 
 namespace byocd {
 
-enum class ParamFormat { text, binary };
+enum class Format { text, binary };
 
 /// A statement that is prepared once a connection, unless it is pooled. Both texts must outlive the connection
 /// (literals).
 struct Statement {
   const char* name;
   const char* sql;
-  /// Of all its parameters.
-  ParamFormat format = ParamFormat::text;
+  /// Of all its parameters, and of all columns of its answer.
+  Format params = Format::text;
+  Format answer = Format::text;
 };
 
 /// Parameters in the statement's format; nothing stands for NULL.

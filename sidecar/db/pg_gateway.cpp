@@ -20,7 +20,8 @@ namespace {
 constexpr Statement claim_statement{
     "claim_jobs",
     "SELECT claim_id, org_id, id, provider, credential_id, credential_version, to_number, body, attempt,"
-    " validity_seconds, lane FROM byoc.claim_jobs($1::uuid, $2::int, $3::interval, $4::uuid[], $5::int[], $6::int)"};
+    " validity_seconds, lane FROM byoc.claim_jobs($1::uuid, $2::int, $3::interval, $4::uuid[], $5::int[], $6::int)",
+    Format::text, Format::binary};
 constexpr Statement sleep_statement{"dispatcher_sleep", "SELECT byoc.dispatcher_sleep($1::uuid[])"};
 constexpr Statement open_statement{
     "open_credentials",
@@ -30,7 +31,7 @@ constexpr Statement accepted_statement{
     "record_accepted",
     "SELECT byoc.record_accepted($1::uuid[], $2::uuid[], $3::uuid[], $4::smallint[], $5::text[], $6::text[],"
     " $7::smallint[], $8::int[])",
-    ParamFormat::binary};
+    Format::binary};
 constexpr Statement heartbeat_statement{"heartbeat", "SELECT byoc.heartbeat($1::uuid, $2::interval)"};
 constexpr Statement rescue_statement{"rescue_expired", "SELECT byoc.rescue_expired()"};
 constexpr Statement seal_statement{"seal_audit_log", "SELECT byoc.seal_audit_log()"};
@@ -68,20 +69,20 @@ std::vector<ClaimedJob> read_jobs(const Rows& rows, const std::string& dispatche
   jobs.reserve(static_cast<std::size_t>(rows.count()));
   std::shared_ptr<const Claim> claim;
   for (int row = 0; row < rows.count(); ++row) {
-    if (!claim || claim->id != rows.text(row, 0))
-      claim = std::make_shared<const Claim>(Claim{std::string(rows.text(row, 0)), dispatcher, leased_until});
+    if (std::string id = rows.uuid(row, 0); !claim || claim->id != id)
+      claim = std::make_shared<const Claim>(Claim{std::move(id), dispatcher, leased_until});
     ClaimedJob job;
     job.claim = claim;
-    job.org_id = rows.text(row, 1);
-    job.id = rows.text(row, 2);
+    job.org_id = rows.uuid(row, 1);
+    job.id = rows.uuid(row, 2);
     job.provider = rows.text(row, 3);
-    if (!rows.is_null(row, 4)) job.credential_id = std::string(rows.text(row, 4));
+    if (!rows.is_null(row, 4)) job.credential_id = rows.uuid(row, 4);
     job.credential_version = rows.integer(row, 5);
     job.to_number = rows.text(row, 6);
     job.body = rows.text(row, 7);
     job.attempt = rows.integer(row, 8);
     job.validity_seconds = optional_integer(rows, row, 9);
-    job.lane = rows.text(row, 10);
+    job.lane = rows.uuid(row, 10);
     jobs.push_back(std::move(job));
   }
   return jobs;

@@ -21,7 +21,7 @@ constexpr Statement open_receipts_statement{
     "SELECT ordinal, org_id, id, attempt, credential_id, credential_version FROM byoc.open_receipts($1::text[])"};
 constexpr Statement record_receipts_statement{"record_receipts", "SELECT unnest(byoc.record_receipts($1::jsonb))"};
 constexpr Statement expect_statement{
-    "expect_receipts", "SELECT byoc.expect_receipts($1::uuid[], $2::uuid[], $3::boolean[])", ParamFormat::binary};
+    "expect_receipts", "SELECT byoc.expect_receipts($1::uuid[], $2::uuid[], $3::boolean[])", Format::binary};
 constexpr Statement claim_status_checks_statement{
     "claim_status_checks",
     "SELECT org_id, id, attempt, provider_sid, provider, credential_id, credential_version"

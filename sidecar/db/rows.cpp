@@ -5,7 +5,21 @@
 
 #include <charconv>
 
+#include "../uuid.h"
+
 namespace byocd {
+
+namespace {
+
+// A signed integer of that many bytes.
+std::int64_t big_endian(std::string_view bytes) {
+  std::int64_t value = !bytes.empty() && (bytes[0] & 0x80) != 0 ? -1 : 0;
+  for (const char byte : bytes)
+    value = static_cast<std::int64_t>(static_cast<std::uint64_t>(value) << 8 | static_cast<unsigned char>(byte));
+  return value;
+}
+
+}  // namespace
 
 std::string DbError::text() const {
   std::string text = message;
@@ -48,8 +62,18 @@ int Rows::integer(int row, int column) const {
   return static_cast<int>(long_integer(row, column));
 }
 
+std::string Rows::uuid(int row, int column) const {
+  const auto value = text(row, column);
+  return is_binary(column) ? uuid_text(value) : std::string(value);
+}
+
+bool Rows::is_binary(int column) const {
+  return PQfformat(result_.get(), column) == 1;
+}
+
 std::int64_t Rows::long_integer(int row, int column) const {
   const auto digits = text(row, column);
+  if (is_binary(column)) return big_endian(digits);
   std::int64_t value = 0;
   std::from_chars(digits.data(), digits.data() + digits.size(), value);
   return value;

@@ -30,7 +30,7 @@ struct DbError {
   bool transient() const;
 };
 
-/// Rows in libpq's text format. Indexes are not checked.
+/// Rows, each column in text or in binary. Indexes are not checked.
 class Rows {
  public:
   Rows() = default;
@@ -41,6 +41,8 @@ class Rows {
   std::string_view name(int column) const;
   bool is_null(int row, int column) const;
   std::string_view text(int row, int column) const;
+  /// In its usual 36 characters; of a column of type uuid.
+  std::string uuid(int row, int column) const;
   /// 0 when the text is not a number.
   int integer(int row, int column) const;
   std::int64_t long_integer(int row, int column) const;
@@ -49,6 +51,8 @@ class Rows {
   void cleanse();
 
  private:
+  bool is_binary(int column) const;
+
   struct Clear {
     void operator()(pg_result* result) const;
   };
