@@ -23,7 +23,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::chrono::duration<double> longest_wait_for_a_request = 20ms;
-constexpr double most_jobs_a_request = 4;
+constexpr double most_jobs_a_request = 8;
 
 // Outcomes that may wait for the database before claiming stops: bounds memory, and what a crash leaves unknown.
 std::size_t unrecorded_limit(int slots) {
