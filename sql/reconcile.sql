@@ -178,23 +178,31 @@ AS $$
 #variable_conflict use_column
 BEGIN
     PERFORM byoc.require_adopted();
-    -- Settled meanwhile by a late answer.
+    -- Whoever has one locked is settling it; who waited for that while holding others could wait for ever.
+    -- Settled meanwhile by a late answer:
     DELETE FROM byoc.reconciliations r
-    USING (SELECT d.org_id, d.message_id FROM byoc.due_reconciliations d) AS due
-    WHERE r.org_id = due.org_id AND r.message_id = due.message_id
-      AND NOT EXISTS (SELECT FROM byoc.messages m WHERE m.org_id = r.org_id AND m.id = r.message_id AND m.claim_id = r.claim_id);
+    USING (SELECT k.org_id, k.message_id FROM byoc.due_reconciliations d
+           JOIN byoc.reconciliations k ON k.org_id = d.org_id AND k.message_id = d.message_id
+           WHERE NOT EXISTS (SELECT FROM byoc.messages m WHERE m.org_id = k.org_id AND m.id = k.message_id AND m.claim_id = k.claim_id)
+           FOR UPDATE OF k SKIP LOCKED) AS settled
+    WHERE r.org_id = settled.org_id AND r.message_id = settled.message_id;
     -- Nobody can read the list with what is left of these credentials.
-    PERFORM byoc.give_up_reconciling(r.org_id, r.message_id, CASE
-            WHEN NOT c.is_active THEN 'the credential was revoked'
-            WHEN r.account IS NULL THEN 'the credential was changed during the attempt'
-            ELSE 'the credential now has another account' END)
-    FROM byoc.due_reconciliations r
-    JOIN byoc.organization_api_credentials c ON c.org_id = r.org_id AND c.id = r.credential_id
-    WHERE NOT c.is_active OR r.account IS NULL OR r.account IS DISTINCT FROM (byoc.sender_of(c.fields)).account;
+    PERFORM byoc.give_up_reconciling(r.org_id, r.message_id, r.reason)
+    FROM (SELECT k.org_id, k.message_id, CASE
+                 WHEN NOT c.is_active THEN 'the credential was revoked'
+                 WHEN k.account IS NULL THEN 'the credential was changed during the attempt'
+                 ELSE 'the credential now has another account' END AS reason
+          FROM byoc.due_reconciliations d
+          JOIN byoc.reconciliations k ON k.org_id = d.org_id AND k.message_id = d.message_id
+          JOIN byoc.organization_api_credentials c ON c.org_id = k.org_id AND c.id = k.credential_id
+          WHERE NOT c.is_active OR k.account IS NULL OR k.account IS DISTINCT FROM (byoc.sender_of(c.fields)).account
+          FOR UPDATE OF k SKIP LOCKED) AS r;
     PERFORM byoc.give_up_reconciling(r.org_id, r.message_id, 'no byocd has the account in its environment any more')
-    FROM byoc.due_reconciliations r
-    WHERE r.credential_id = '00000000-0000-0000-0000-000000000000'
-      AND NOT EXISTS (SELECT FROM byoc.fallback_senders f WHERE f.version = byoc.session_fallback() AND f.fields ->> 'account_sid' = r.account);
+    FROM (SELECT k.org_id, k.message_id FROM byoc.due_reconciliations d
+          JOIN byoc.reconciliations k ON k.org_id = d.org_id AND k.message_id = d.message_id
+          WHERE k.credential_id = '00000000-0000-0000-0000-000000000000'
+            AND NOT EXISTS (SELECT FROM byoc.fallback_senders f WHERE f.version = byoc.session_fallback() AND f.fields ->> 'account_sid' = k.account)
+          FOR UPDATE OF k SKIP LOCKED) AS r;
     RETURN QUERY
     WITH due AS MATERIALIZED (
         SELECT d.org_id, d.account, d.to_number, (array_agg(d.credential_id ORDER BY d.due_at))[1] AS credential_id

@@ -134,3 +134,28 @@ test('messages whose time has come wait for the claim that serves their lane', a
   await y.query('COMMIT');
   assert.deepEqual((await x.claim(10)).sort(), ['due', 't']);
 });
+
+test('who claims lists to read waits for nobody who settles a message', async () => {
+  const [x, y] = await Promise.all([3, 4].map((number) => Dispatcher.connect(number)));
+  await send(db, organization, 'settled meanwhile');
+  await send(db, other, 'of a revoked credential');
+  await x.sleep();
+  const jobs = await x.session.rows(`SELECT org_id, id, claim_id, attempt FROM byoc.claim_jobs($1, 10, '1 hour')`, [x.id]);
+  assert.equal(jobs.length, 2);
+  const outcomes = jobs.map((job) => ({ ...job, outcome: 'unknown', error_code: 'timeout' }));
+  await x.session.query('SELECT byoc.record_outcomes($1::jsonb)', [JSON.stringify(outcomes)]);
+  await db.query(`UPDATE byoc.messages SET status = 'sent', claim_id = NULL, finished_at = now(), sent_at = now() WHERE body = 'settled meanwhile'`);
+  await db.query('SELECT byoc.revoke_credential(c.id) FROM byoc.organization_api_credentials c WHERE c.org_id = $1', [other]);
+  await db.query('UPDATE byoc.reconciliations SET due_at = now()');
+  const left = () => db.value('SELECT count(*)::int FROM byoc.reconciliations');
+  const claim = () => y.session.rows(`SELECT * FROM byoc.claim_reconciliations(10, '1 minute')`);
+  await x.query('BEGIN');
+  await x.query('SELECT FROM byoc.reconciliations FOR UPDATE');
+  await y.query(`SET lock_timeout = '10s'`);
+  assert.deepEqual(await claim(), []);
+  assert.equal(await left(), 2);
+  await x.query('COMMIT');
+  assert.deepEqual(await claim(), []);
+  assert.equal(await left(), 0);
+  assert.equal(await db.value(`SELECT status FROM byoc.messages WHERE body = 'of a revoked credential'`), 'unknown');
+});
