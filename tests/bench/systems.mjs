@@ -4,7 +4,8 @@
 //   prepare(bed)                 makes it: with table `leads`, whose trigger queues a message for each row
 //   organizations(db)            what may go into leads.org_id; peers know no organizations
 //   fill(db, count, only)        queues messages, committed; only: of that organization
-//   left                         SQL: how many messages are not done yet
+//   left                         SQL: how many messages are not done yet, cheaply: it is asked while time runs
+//   check(db, count)             optional: raises unless all of them are recorded as accepted
 //   start(bed, database, inFlight)   a worker, loaded but idle: { pids, begin(), stop() }
 
 import { readFileSync, rmSync } from 'node:fs';
@@ -28,7 +29,7 @@ export function byoc(organizations) {
   return {
     name: organizations === 1 ? 'pg_byoc' : `pg_byoc, ${organizations.toLocaleString('en-US')} organizations`,
     template: `byoc_${organizations}`,
-    left: `SELECT count(*)::int FROM byoc.sms_messages WHERE status IN ('scheduled', 'queued', 'sending')`,
+    left: 'SELECT ((SELECT count(*) FROM byoc.queue) + (SELECT coalesce(sum(unsettled), 0) FROM byoc.claims))::int',
 
     prepare(bed) {
       return bed.template(this.template, async (db, database) => {
@@ -41,6 +42,10 @@ export function byoc(organizations) {
       });
     },
     adopt: (db) => db.query('SELECT byoc.adopt_installation()'),
+    async check(db, count) {
+      const accepted = await db.value('SELECT count(provider_sid)::int FROM byoc.sms_messages');
+      if (accepted !== count) throw new Error(`${accepted} messages have their provider's id instead of ${count}`);
+    },
     organizations: async (db) => (await db.rows('SELECT id FROM byoc.organizations ORDER BY id')).map(({ id }) => id),
 
     fill: (db, count, only) => db.query(`
