@@ -27,28 +27,41 @@ enum HeadColumn { head_org_id, head_n, head_digest, head_last_entry, head_sealed
 
 // Every name is qualified: cached plans are analysed again under the caller's search path.
 
-const char head_statement[] =
-    "SELECT h.org_id, h.n, h.digest, h.last_entry, h.sealed_at, h.mac FROM byoc.audit_chain_heads h"
-    " WHERE h.org_id OPERATOR(pg_catalog.=) $1";
-
-const char has_seals_statement[] = "SELECT FROM byoc.audit_seals s WHERE s.org_id OPERATOR(pg_catalog.=) $1 LIMIT 1";
-
+// What waits, by organization, and where its chain ends. A head that is missing where there are seals was taken away.
 const char waiting_statement[] =
-    "SELECT w.id, e.mac"
-    " FROM (SELECT u.id FROM byoc.audit_unsealed u WHERE u.org_id OPERATOR(pg_catalog.=) $1 ORDER BY u.id LIMIT $2) AS "
-    "w"
-    " LEFT JOIN byoc.audit_entries e ON e.org_id OPERATOR(pg_catalog.=) $1 AND e.id OPERATOR(pg_catalog.=) w.id"
-    " ORDER BY w.id";
-
-const char next_statement[] =
-    "SELECT u.org_id FROM byoc.audit_unsealed u WHERE u.org_id OPERATOR(pg_catalog.>) $1 ORDER BY u.org_id LIMIT 1";
+    "WITH RECURSIVE waiting AS ("
+    "  (SELECT u.org_id FROM byoc.audit_unsealed u ORDER BY u.org_id LIMIT 1)"
+    "  UNION ALL"
+    "  SELECT next.org_id FROM waiting w CROSS JOIN LATERAL"
+    "   (SELECT u.org_id FROM byoc.audit_unsealed u WHERE u.org_id OPERATOR(pg_catalog.>) w.org_id"
+    "    ORDER BY u.org_id LIMIT 1) AS next)"
+    " SELECT o.org_id, h.n, h.digest, h.last_entry, h.sealed_at, h.mac, e.ids, e.macs"
+    " FROM (SELECT w.org_id FROM waiting w LIMIT $1) AS o"
+    " LEFT JOIN LATERAL (SELECT c.* FROM byoc.audit_chain_heads c WHERE c.org_id OPERATOR(pg_catalog.=) o.org_id LIMIT "
+    "1)"
+    " AS h ON true"
+    " CROSS JOIN LATERAL"
+    "  (SELECT pg_catalog.array_agg(w.id ORDER BY w.id) AS ids, pg_catalog.array_agg(w.mac ORDER BY w.id) AS macs"
+    "   FROM (SELECT u.id, (SELECT e.mac FROM byoc.audit_entries e"
+    "                       WHERE e.org_id OPERATOR(pg_catalog.=) u.org_id AND e.id OPERATOR(pg_catalog.=) u.id) AS mac"
+    "         FROM byoc.audit_unsealed u WHERE u.org_id OPERATOR(pg_catalog.=) o.org_id ORDER BY u.id LIMIT $2) AS w) "
+    "AS e"
+    " WHERE h.org_id IS NOT NULL"
+    " OR (SELECT s.n FROM byoc.audit_seals s WHERE s.org_id OPERATOR(pg_catalog.=) o.org_id LIMIT 1) IS NULL";
 
 const char write_statement[] =
-    "WITH sealed AS (DELETE FROM byoc.audit_unsealed u"
-    "                WHERE u.org_id OPERATOR(pg_catalog.=) $1 AND u.id OPERATOR(pg_catalog.=) ANY ($3)),"
-    " seal AS (INSERT INTO byoc.audit_seals (org_id, n, entries, sealed_at, digest) VALUES ($1, $2, $3, $4, $5))"
+    "WITH entry AS (SELECT e.org_id, e.id FROM unnest($1, $2) AS e (org_id, id)),"
+    " sealed AS (DELETE FROM byoc.audit_unsealed u USING entry e"
+    "            WHERE u.org_id OPERATOR(pg_catalog.=) e.org_id AND u.id OPERATOR(pg_catalog.=) e.id),"
+    " seal AS (INSERT INTO byoc.audit_seals (org_id, n, entries, sealed_at, digest)"
+    "          SELECT s.org_id, s.n, e.ids, $8, s.digest"
+    "          FROM unnest($3, $4, $5) AS s (org_id, n, digest)"
+    "          JOIN (SELECT e.org_id, pg_catalog.array_agg(e.id ORDER BY e.id) AS ids FROM entry e GROUP BY e.org_id) "
+    "AS e"
+    "               ON e.org_id OPERATOR(pg_catalog.=) s.org_id)"
     " INSERT INTO byoc.audit_chain_heads AS h (org_id, n, digest, last_entry, sealed_at, mac)"
-    " VALUES ($1, $2, $5, $6, $4, $7)"
+    " SELECT s.org_id, s.n, s.digest, s.last_entry, $8, s.mac"
+    " FROM unnest($3, $4, $5, $6, $7) AS s (org_id, n, digest, last_entry, mac)"
     " ON CONFLICT (org_id) DO UPDATE SET n = excluded.n, digest = excluded.digest, last_entry = excluded.last_entry,"
     "                                    sealed_at = excluded.sealed_at, mac = excluded.mac";
 
@@ -134,80 +147,102 @@ bytea* mac_of(std::string_view purpose, const AuditField* fields, size_t count) 
   return mac;
 }
 
-// Finds where the organization's chain ends. False when that was tampered with: going on would hide it, so the entries
-// wait, and byoc.verify_audit_log() tells.
-bool find_head(Datum organization, int64& n, Datum& digest, bool& first) {
-  static SPIPlanPtr head_plan = nullptr;
-  static SPIPlanPtr has_seals_plan = nullptr;
-  Oid types[] = {UUIDOID};
-  execute(head_plan, head_statement, lengthof(types), types, &organization);
-  if (SPI_processed == 0) {
-    n = 0;
-    first = true;
-    execute(has_seals_plan, has_seals_statement, lengthof(types), types, &organization);
-    return SPI_processed == 0;
+// Columns of waiting_statement: those of a head come first.
+enum WaitingColumn { waiting_ids = head_column_count, waiting_macs, waiting_column_count };
+
+// Elements of an array that is to be.
+class Elements {
+ public:
+  void add(Datum item) {
+    if (count_ == capacity_) {
+      capacity_ *= 2;
+      items_ = static_cast<Datum*>(repalloc(items_, sizeof(Datum) * static_cast<size_t>(capacity_)));
+    }
+    items_[count_++] = item;
   }
-  Datum values[head_column_count];
-  bool nulls[head_column_count];
-  heap_deform_tuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, values, nulls);
-  n = DatumGetInt64(values[head_n]);
-  digest = values[head_digest];
-  first = false;
-  return is_authentic_head(values);
-}
+  int count() const { return count_; }
+  Datum uuids() const { return make_uuids(items_, count_); }
+  Datum integers() const {
+    return PointerGetDatum(construct_array(items_, count_, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+  }
+  Datum byteas() const { return PointerGetDatum(construct_array(items_, count_, BYTEAOID, -1, false, TYPALIGN_INT)); }
 
-// Seals what waits of one organization; returns how many entries.
-int seal_organization(const pg_uuid_t* organization) {
-  static SPIPlanPtr waiting_plan = nullptr;
-  static SPIPlanPtr write_plan = nullptr;
-  const Datum org = UUIDPGetDatum(organization);
-  int64 n = 0;
-  Datum previous = 0;
-  bool first = true;
-  if (!find_head(org, n, previous, first)) return 0;
+ private:
+  int capacity_ = 16;
+  int count_ = 0;
+  Datum* items_ = static_cast<Datum*>(palloc(sizeof(Datum) * static_cast<size_t>(capacity_)));
+};
 
-  Oid waiting_types[] = {UUIDOID, INT4OID};
-  Datum waiting_values[] = {org, Int32GetDatum(entries_of_a_seal)};
-  execute(waiting_plan, waiting_statement, lengthof(waiting_types), waiting_types, waiting_values);
-  const int count = static_cast<int>(SPI_processed);
-  if (count == 0) return 0;
-  auto* ids = static_cast<Datum*>(palloc(sizeof(Datum) * static_cast<size_t>(count)));
-  auto* macs = static_cast<Datum*>(palloc(sizeof(Datum) * static_cast<size_t>(count)));
-  auto* macs_null = static_cast<bool*>(palloc(sizeof(bool) * static_cast<size_t>(count)));
+// The seals of a call, and what they cover; parallel arrays.
+struct Seals {
+  Elements organizations, numbers, digests, last_entries, macs;
+  Elements entry_organizations, entries;
+  TimestampTz time = GetCurrentTimestamp();
+};
+
+// Puts a seal on what waits of an organization. Not when the end of its chain was tampered with: going on would hide
+// that, so the entries wait, and byoc.verify_audit_log() tells.
+void add_seal(Seals& seals, const Datum* waiting, const bool* nulls) {
+  const bool first = nulls[head_n];
+  if (!first && !is_authentic_head(waiting)) return;
+  Datum *ids, *macs;
+  bool* macs_null;
+  int count = 0;
+  deconstruct_array(DatumGetArrayTypeP(waiting[waiting_ids]), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &ids, nullptr,
+                    &count);
+  deconstruct_array(DatumGetArrayTypeP(waiting[waiting_macs]), BYTEAOID, -1, false, TYPALIGN_INT, &macs, &macs_null,
+                    &count);
+  const Datum organization = waiting[head_org_id];
+  const pg_uuid_t* organization_id = DatumGetUUIDP(organization);
+  const int64 n = first ? 1 : DatumGetInt64(waiting[head_n]) + 1;
+  const SealMessage seal(organization_id, n, field_of(waiting[head_digest], first), seals.time, ids, macs, macs_null,
+                         count);
+  const Datum digest = PointerGetDatum(mac_of(seal_purpose, seal.fields, seal.count));
+  const Datum last_entry = ids[count - 1];
+  const HeadMessage head(organization_id, n, field_of(digest, false), DatumGetUUIDP(last_entry), seals.time);
+  seals.organizations.add(organization);
+  seals.numbers.add(Int64GetDatum(n));
+  seals.digests.add(digest);
+  seals.last_entries.add(last_entry);
+  seals.macs.add(PointerGetDatum(mac_of(head_purpose, head.fields, lengthof(head.fields))));
   for (int i = 0; i < count; ++i) {
-    bool null = false;
-    ids[i] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &null);
-    macs[i] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &macs_null[i]);
+    seals.entry_organizations.add(organization);
+    seals.entries.add(ids[i]);
   }
-  const TimestampTz now = GetCurrentTimestamp();
-  const SealMessage seal(organization, n + 1, field_of(previous, first), now, ids, macs, macs_null, count);
-  bytea* digest = mac_of(seal_purpose, seal.fields, seal.count);
-  const HeadMessage head(organization, n + 1, field_of(PointerGetDatum(digest), false), DatumGetUUIDP(ids[count - 1]),
-                         now);
-  bytea* mac = mac_of(head_purpose, head.fields, lengthof(head.fields));
-
-  Oid types[] = {UUIDOID, INT8OID, UUIDARRAYOID, TIMESTAMPTZOID, BYTEAOID, UUIDOID, BYTEAOID};
-  Datum values[] = {org,
-                    Int64GetDatum(n + 1),
-                    make_uuids(ids, count),
-                    TimestampTzGetDatum(now),
-                    PointerGetDatum(digest),
-                    ids[count - 1],
-                    PointerGetDatum(mac)};
-  execute(write_plan, write_statement, lengthof(types), types, values);
-  return count;
 }
 
-// The next organization with entries that wait; false when there is none.
-bool next_organization(pg_uuid_t& organization) {
+void write_seals(const Seals& seals) {
   static SPIPlanPtr plan = nullptr;
-  Oid types[] = {UUIDOID};
-  Datum value = UUIDPGetDatum(&organization);
-  execute(plan, next_statement, lengthof(types), types, &value);
-  if (SPI_processed == 0) return false;
-  bool null = false;
-  organization = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
-  return true;
+  Oid types[] = {UUIDARRAYOID,  UUIDARRAYOID, UUIDARRAYOID,  INT8ARRAYOID,
+                 BYTEAARRAYOID, UUIDARRAYOID, BYTEAARRAYOID, TIMESTAMPTZOID};
+  Datum values[] = {seals.entry_organizations.uuids(),
+                    seals.entries.uuids(),
+                    seals.organizations.uuids(),
+                    seals.numbers.integers(),
+                    seals.digests.byteas(),
+                    seals.last_entries.uuids(),
+                    seals.macs.byteas(),
+                    TimestampTzGetDatum(seals.time)};
+  execute(plan, write_statement, lengthof(types), types, values);
+}
+
+// Returns how many entries were sealed.
+int seal_waiting() {
+  static SPIPlanPtr plan = nullptr;
+  Oid types[] = {INT4OID, INT4OID};
+  Datum values[] = {Int32GetDatum(organizations_a_call), Int32GetDatum(entries_of_a_seal)};
+  execute(plan, waiting_statement, lengthof(types), types, values);
+  const SPITupleTable* rows = SPI_tuptable;
+  const int count = static_cast<int>(SPI_processed);
+  Seals seals;
+  for (int i = 0; i < count; ++i) {
+    Datum waiting[waiting_column_count];
+    bool nulls[waiting_column_count];
+    heap_deform_tuple(rows->vals[i], rows->tupdesc, waiting, nulls);
+    add_seal(seals, waiting, nulls);
+  }
+  if (seals.entries.count() > 0) write_seals(seals);
+  return seals.entries.count();
 }
 
 // One sealer at a time. Not an advisory lock: anybody could hold that, and keep entries from being sealed.
@@ -239,11 +274,7 @@ Datum byoc_seal_audit_log(PG_FUNCTION_ARGS) {
   SPI_connect();
   const OwnerRights saved = begin_owner_rights();
   audit_failed_authentications();
-  int sealed = seal_organization(&installation);
-  pg_uuid_t organization = installation;
-  for (int i = 0; i < organizations_a_call && next_organization(organization); ++i) {
-    sealed += seal_organization(&organization);
-  }
+  const int sealed = seal_waiting();
   end_owner_rights(saved);
   SPI_finish();
   PG_RETURN_INT32(sealed);

@@ -10,7 +10,7 @@ namespace {
 
 constexpr char channel[] = "byoc_jobs";
 constexpr int64 sweep_interval = USECS_PER_SEC;
-constexpr int64 rests_a_sweep = 9;  // where a sweep takes long, it takes a tenth of the time
+constexpr int64 rests_a_sweep = 9;                    // where a sweep takes long, it takes a tenth of the time
 constexpr int64 committers_patience = USECS_PER_SEC;  // past it the poll of the dispatcher has to do
 
 bool enqueued = false;  // by this transaction

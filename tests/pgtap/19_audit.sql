@@ -1,7 +1,7 @@
 -- The audit trail: what is recorded, who reads it, and that tampering of every kind is found and named.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(128);
+SELECT plan(131);
 
 -- 'action details' of an organization's entries in their order.
 CREATE FUNCTION byoc_test.audited(org uuid) RETURNS SETOF text LANGUAGE sql SECURITY DEFINER AS $$
@@ -170,6 +170,13 @@ FROM unnest(ARRAY['UPDATE byoc.audit_entries SET pid = 0', 'DELETE FROM byoc.aud
                   'UPDATE byoc.audit_seals SET n = n', 'DELETE FROM byoc.audit_seals', 'TRUNCATE byoc.audit_seals',
                   'DELETE FROM byoc.audit_chain_heads', 'TRUNCATE byoc.audit_chain_heads', 'TRUNCATE byoc.audit_unsealed']) AS s;
 
+-- Several organizations are sealed by one call
+SELECT byoc_test.run($$SELECT byoc.audit(NULL, 'd1'), byoc.audit(byoc_test.org_b(), 'd2'), byoc.audit(byoc_test.org_b(), 'd3')$$);
+SELECT cmp_ok(byoc.seal_audit_log(), '>=', 3, 'one call seals what waits of several organizations');
+SELECT results_eq($$SELECT h.org_id, array_agg(e.action ORDER BY e.id)::text FROM byoc.audit_chain_heads h JOIN byoc.audit_seals s ON s.org_id = h.org_id AND s.n = h.n
+    JOIN byoc.audit_entries e ON e.org_id = s.org_id AND e.id = ANY (s.entries) WHERE h.org_id IN (byoc_test.nil(), byoc_test.org_b()) GROUP BY 1 ORDER BY 1$$,
+    $$VALUES (byoc_test.nil(), '{d1}'), (byoc_test.org_b(), '{d2,d3}')$$, 'each in a seal of its own');
+
 -- Tampering, by someone who disables the triggers. Of org_a: seal 1 (a1 the creation, a2, ...), seals 2 (b1, b2), 3 (c1); w waits.
 SELECT byoc.seal_audit_log() AS n \gset
 SELECT byoc_test.run($$SELECT byoc.audit(byoc_test.org_a(), 'b1'), byoc.audit(byoc_test.org_a(), 'b2')$$);
@@ -244,6 +251,9 @@ SELECT byoc_test.finds('DELETE FROM byoc.audit_chain_heads WHERE org_id = byoc_t
 SELECT byoc_test.finds(format('DELETE FROM byoc.audit_chain_heads WHERE org_id = byoc_test.org_a(); DELETE FROM byoc.audit_seals WHERE org_id = byoc_test.org_a() AND n = %s;
     DELETE FROM byoc.audit_entries WHERE id IN (%L, %L); DELETE FROM byoc.audit_unsealed; SELECT byoc.audit(byoc_test.org_a(), ''later''), byoc.seal_audit_log()', :top, :'c1', :'w'),
     :'b2', 'a head deleted with all that it knew: sealing goes not on as if nothing had been');
+SELECT byoc_test.finds($$UPDATE byoc.audit_chain_heads SET n = n + 1 WHERE org_id = byoc_test.org_a(); SELECT byoc.audit(byoc_test.org_a(), 'x'), byoc.audit(byoc_test.org_b(), 'y');
+    SELECT byoc.seal_audit_log(); DELETE FROM byoc.audit_unsealed WHERE org_id = byoc_test.org_b()$$,
+    NULL, 'others'' entries are sealed all the same', byoc_test.org_b());
 SELECT byoc_test.finds(format('DELETE FROM byoc.audit_chain_heads WHERE org_id = byoc_test.org_a(); DELETE FROM byoc.audit_seals WHERE org_id = byoc_test.org_a();
     DELETE FROM byoc.audit_entries WHERE id = %L; INSERT INTO byoc.audit_unsealed SELECT org_id, id FROM byoc.audit_entries WHERE org_id = byoc_test.org_a() AND id <> %L;
     SELECT byoc.seal_audit_log()', :'a2', :'w'), :'b1', 'a chain made anew without an entry: others were written when it was longer');

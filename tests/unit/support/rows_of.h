@@ -15,7 +15,8 @@ namespace byocd {
 inline Rows rows_of(const std::vector<std::vector<std::optional<std::string>>>& values, int format = 0) {
   PGresult* result = PQmakeEmptyPGresult(nullptr, PGRES_TUPLES_OK);
   char name[] = "column";
-  std::vector<PGresAttDesc> columns(values.empty() ? 1 : values[0].size(), PGresAttDesc{name, 0, 0, format, 25, -1, -1});
+  std::vector<PGresAttDesc> columns(values.empty() ? 1 : values[0].size(),
+                                    PGresAttDesc{name, 0, 0, format, 25, -1, -1});
   PQsetResultAttrs(result, static_cast<int>(columns.size()), columns.data());
   for (std::size_t row = 0; row < values.size(); ++row)
     for (std::size_t column = 0; column < values[row].size(); ++column) {
