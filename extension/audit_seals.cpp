@@ -7,6 +7,8 @@
 #include "failed_authentication.h"
 #include "uuid_arrays.h"
 
+#include <initializer_list>
+
 extern "C" {
 #include "access/htup_details.h"
 #include "utils/array.h"
@@ -245,6 +247,15 @@ int seal_waiting() {
   return seals.entries.count();
 }
 
+// Plans are made once, and one made while the tables are empty must not read them as a whole when they are full. Until
+// AtEOXact_GUC() gets what this returns.
+int begin_index_plans() {
+  const int nest_level = NewGUCNestLevel();
+  for (const char* setting : {"enable_seqscan", "jit"})
+    (void)set_config_option(setting, "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+  return nest_level;
+}
+
 // One sealer at a time. Not an advisory lock: anybody could hold that, and keep entries from being sealed.
 bool lock_chains() {
   const Oid table = get_relname_relid("audit_chain_heads", get_namespace_oid("byoc", false));
@@ -273,8 +284,10 @@ Datum byoc_seal_audit_log(PG_FUNCTION_ARGS) {
   if (!lock_chains()) PG_RETURN_INT32(0);  // another session is at it
   SPI_connect();
   const OwnerRights saved = begin_owner_rights();
+  const int nest_level = begin_index_plans();
   audit_failed_authentications();
   const int sealed = seal_waiting();
+  AtEOXact_GUC(true, nest_level);
   end_owner_rights(saved);
   SPI_finish();
   PG_RETURN_INT32(sealed);

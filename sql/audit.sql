@@ -127,12 +127,7 @@ EXECUTE FUNCTION byoc.audit_organization_change();
 -- Sealing
 
 CREATE FUNCTION byoc.seal_audit_log() RETURNS integer
-LANGUAGE c VOLATILE PARALLEL UNSAFE
--- Plans are made once, and one made while the tables are empty must not read them as a whole when they are full.
-SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
-SET jit = off
-AS 'MODULE_PATHNAME', 'byoc_seal_audit_log';
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_seal_audit_log';
 COMMENT ON FUNCTION byoc.seal_audit_log() IS
     'Seals entries that wait, refused tokens among them, and returns how many: call it until 0. byocd does so each second; what is '
     'taken away before that is not noticed. An organization whose chain was tampered with is passed over.';

@@ -329,14 +329,6 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION byoc.seal_audit_log() RETURNS integer
-LANGUAGE c VOLATILE PARALLEL UNSAFE
--- Plans are made once, and one made while the tables are empty must not read them as a whole when they are full.
-SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
-SET jit = off
-AS 'MODULE_PATHNAME', 'byoc_seal_audit_log';
-
 CREATE OR REPLACE FUNCTION byoc.adopt_installation() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp

@@ -300,9 +300,6 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION byoc.seal_audit_log() RETURNS integer
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_seal_audit_log';
-
 CREATE OR REPLACE FUNCTION byoc.adopt_installation() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
