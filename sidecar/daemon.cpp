@@ -25,6 +25,9 @@ using namespace std::chrono_literals;
 constexpr std::chrono::duration<double> longest_wait_for_a_request = 20ms;
 constexpr double most_jobs_a_request = 8;
 
+// A NOTIFY does not say what it is about. Messages are looked for first: who looks for calls meanwhile makes them wait.
+constexpr auto messages_lead = 3ms;
+
 // Outcomes that may wait for the database before claiming stops: bounds memory, and what a crash leaves unknown.
 std::size_t unrecorded_limit(int slots) {
   return std::max<std::size_t>(256, 4 * static_cast<std::size_t>(slots));
@@ -128,13 +131,14 @@ Daemon::Daemon(const Config& config, Reload reload)
       on_term_(loop_.on_signal(SIGTERM, [this] { on_signal(); })),
       on_int_(loop_.on_signal(SIGINT, [this] { on_signal(); })),
       on_hup_(loop_.on_signal(SIGHUP, [this] { this->reload(); })),
-      drain_timer_(loop_.make_timer([this] { check_drain(); })) {
+      drain_timer_(loop_.make_timer([this] { check_drain(); })),
+      calls_timer_(loop_.make_timer([this] { call_runner_.wake(); })) {
   gateway_.set_handlers({[this] { connection_changed(); },
                          [this] {
                            instruments_.notified();
                            claimer_.wake();
                            verifier_.wake();
-                           call_runner_.wake();
+                           if (!calls_timer_->pending()) calls_timer_->start(messages_lead);
                            revoker_.wake();
                          }});
   for (const auto provider : registry_.names_of<CallProvider>()) instruments_.expect_calls(provider);

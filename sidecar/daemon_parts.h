@@ -108,6 +108,7 @@ class Daemon {
   std::unique_ptr<SignalWatch> on_int_;
   std::unique_ptr<SignalWatch> on_hup_;
   std::unique_ptr<Timer> drain_timer_;
+  std::unique_ptr<Timer> calls_timer_;
   bool draining_ = false;
   bool broken_off_ = false;
   Clock::time_point drain_deadline_;
