@@ -1,5 +1,5 @@
-// The part of byoc.claim_jobs() that is done for each message: moving it from the queue to byoc.messages. Statements
-// would cost more than what they do. The rules are in sql/claim.sql.
+// The part of a claim that is done for each message: moving it from the queue to byoc.messages. Statements would cost
+// more than what they do. The rules are in sql/claim.sql.
 #include "claim.h"
 
 #include "result_row.h"
@@ -232,6 +232,44 @@ TakenOfLane take(const Mover& mover, const Sender& sender, const pg_uuid_t* orga
   return result;
 }
 
+void finish_claim(FunctionCallInfo fcinfo, const pg_uuid_t* dispatcher, TimestampTz lease_until) {
+  constexpr int claim_columns = 6;
+  constexpr int result_columns = 11;
+  const auto* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
+  const Datum provider = CStringGetTextDatum("twilio");
+  auto* organizations = static_cast<Datum*>(palloc(sizeof(Datum) * claim.capacity));
+  auto* ids = static_cast<Datum*>(palloc(sizeof(Datum) * claim.capacity));
+  for (int i = 0; i < claim.count; ++i) {
+    TakenMessage& message = claim.messages[i];
+    organizations[i] = UUIDPGetDatum(&message.organization);
+    ids[i] = UUIDPGetDatum(&message.id);
+    Datum values[result_columns] = {UUIDPGetDatum(&claim.id),
+                                    organizations[i],
+                                    ids[i],
+                                    provider,
+                                    UUIDPGetDatum(&message.sender),
+                                    Int32GetDatum(message.version),
+                                    PointerGetDatum(message.to),
+                                    PointerGetDatum(message.body),
+                                    Int32GetDatum(message.attempt),
+                                    Int32GetDatum(message.validity_seconds),
+                                    UUIDPGetDatum(&message.lane)};
+    bool nulls[result_columns] = {};
+    nulls[4] = nulls[5] = !message.has_sender;
+    nulls[9] = !message.ends;
+    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+  }
+  Datum values[claim_columns] = {UUIDPGetDatum(&claim.id),         UUIDPGetDatum(dispatcher),
+                                 TimestampTzGetDatum(lease_until), make_uuids(organizations, claim.count),
+                                 make_uuids(ids, claim.count),     Int32GetDatum(claim.count)};
+  bool nulls[claim_columns] = {};
+  const OwnTable claims = open_to_write(own_claims, claim_columns);
+  write_row(claims, values, nulls, claim_columns);
+  close_written(claims);
+  MemoryContextDelete(claim.memory);
+  claim = {};
+}
+
 extern "C" {
 
 PG_FUNCTION_INFO_V1(byoc_take_messages);
@@ -273,47 +311,11 @@ Datum byoc_take_messages(PG_FUNCTION_ARGS) {
 }
 
 PG_FUNCTION_INFO_V1(byoc_finish_claim);
-// byoc.finish_claim(claim_id uuid, dispatcher uuid, lease_until timestamptz) -> table as byoc.claim_jobs()
+// byoc.finish_claim(claim_id uuid, dispatcher uuid, lease_until timestamptz) -> table as byoc.claim_jobs(), of 0.1.0
 Datum byoc_finish_claim(PG_FUNCTION_ARGS) {
-  constexpr int claim_columns = 6;
-  constexpr int result_columns = 11;
-  begin_claim(PG_GETARG_UUID_P(0));
   InitMaterializedSRF(fcinfo, 0);
-  const auto* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
-  const Datum provider = CStringGetTextDatum("twilio");
-  auto* organizations = static_cast<Datum*>(palloc(sizeof(Datum) * claim.capacity));
-  auto* ids = static_cast<Datum*>(palloc(sizeof(Datum) * claim.capacity));
-  for (int i = 0; i < claim.count; ++i) {
-    TakenMessage& message = claim.messages[i];
-    organizations[i] = UUIDPGetDatum(&message.organization);
-    ids[i] = UUIDPGetDatum(&message.id);
-    Datum values[result_columns] = {UUIDPGetDatum(&claim.id),
-                                    organizations[i],
-                                    ids[i],
-                                    provider,
-                                    UUIDPGetDatum(&message.sender),
-                                    Int32GetDatum(message.version),
-                                    PointerGetDatum(message.to),
-                                    PointerGetDatum(message.body),
-                                    Int32GetDatum(message.attempt),
-                                    Int32GetDatum(message.validity_seconds),
-                                    UUIDPGetDatum(&message.lane)};
-    bool nulls[result_columns] = {};
-    nulls[4] = nulls[5] = !message.has_sender;
-    nulls[9] = !message.ends;
-    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-  }
-  if (claim.count > 0) {
-    Datum values[claim_columns] = {UUIDPGetDatum(&claim.id),     PG_GETARG_DATUM(1),
-                                   PG_GETARG_DATUM(2),           make_uuids(organizations, claim.count),
-                                   make_uuids(ids, claim.count), Int32GetDatum(claim.count)};
-    bool nulls[claim_columns] = {};
-    const OwnTable claims = open_to_write(own_claims, claim_columns);
-    write_row(claims, values, nulls, claim_columns);
-    close_written(claims);
-  }
-  MemoryContextDelete(claim.memory);
-  claim = {};
+  begin_claim(PG_GETARG_UUID_P(0));
+  if (claim.count > 0) finish_claim(fcinfo, PG_GETARG_UUID_P(1), PG_GETARG_TIMESTAMPTZ(2));
   PG_RETURN_NULL();
 }
 }

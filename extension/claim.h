@@ -51,4 +51,8 @@ void begin_claim(const pg_uuid_t* id);
 TakenOfLane take(const Mover& mover, const Sender& sender, const pg_uuid_t* organization, const pg_uuid_t* from_id,
                  int size, const Limit& limit, Unusual unusual);
 
+// Stores what was taken, which is something, as a claim of the dispatcher, and puts it into the set that the function
+// that is being called returns.
+void finish_claim(FunctionCallInfo fcinfo, const pg_uuid_t* dispatcher, TimestampTz lease_until);
+
 }  // namespace byoc

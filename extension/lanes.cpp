@@ -17,6 +17,19 @@ bool has_row(OwnRelation table, OwnRelation index, ScanKeyData* keys, int count)
 
 }  // namespace
 
+Surroundings look_around() {
+  constexpr AttrNumber schedule_due_at = 3, lanes_next_at = 4;
+  const Datum now = TimestampTzGetDatum(GetCurrentTimestamp());
+  ScanKeyData due, over;
+  ScanKeyInit(&due, schedule_due_at, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE, now);
+  ScanKeyInit(&over, lanes_next_at, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE, now);
+  const FoundRow installation = find_row(own_installation, own_relation_count, nullptr, 0);
+  const bool is_alone = installation.tuple != nullptr && systable_getnext(installation.scan) == nullptr;
+  release_row(installation);
+  return {is_alone, has_row(own_schedule, own_schedule_due, &due, 1), has_row(own_lanes, own_lanes_waiting, &over, 1),
+          has_row(own_sender_limits, own_relation_count, nullptr, 0)};
+}
+
 FoundRow find_lane(Datum organization, Datum lane) {
   constexpr AttrNumber column_org = 1, column_lane = 2;
   ScanKeyData keys[2];
@@ -63,17 +76,9 @@ PG_FUNCTION_INFO_V1(byoc_look_around);
 // byoc.look_around(OUT is_alone boolean, OUT is_any_due boolean, OUT is_any_wait_over boolean, OUT is_any_limit
 // boolean)
 Datum byoc_look_around(PG_FUNCTION_ARGS) {
-  constexpr AttrNumber schedule_due_at = 3, lanes_next_at = 4;
-  const Datum now = TimestampTzGetDatum(GetCurrentTimestamp());
-  ScanKeyData due, over;
-  ScanKeyInit(&due, schedule_due_at, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE, now);
-  ScanKeyInit(&over, lanes_next_at, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE, now);
-  const FoundRow installation = find_row(own_installation, own_relation_count, nullptr, 0);
-  const bool is_alone = installation.tuple != nullptr && systable_getnext(installation.scan) == nullptr;
-  release_row(installation);
-  Datum values[] = {BoolGetDatum(is_alone), BoolGetDatum(has_row(own_schedule, own_schedule_due, &due, 1)),
-                    BoolGetDatum(has_row(own_lanes, own_lanes_waiting, &over, 1)),
-                    BoolGetDatum(has_row(own_sender_limits, own_relation_count, nullptr, 0))};
+  const Surroundings around = look_around();
+  Datum values[] = {BoolGetDatum(around.is_alone), BoolGetDatum(around.is_any_due),
+                    BoolGetDatum(around.is_any_wait_over), BoolGetDatum(around.is_any_limit)};
   bool nulls[lengthof(values)] = {};
   return row_of(fcinfo, values, nulls);
 }

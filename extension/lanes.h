@@ -5,6 +5,15 @@
 
 namespace byoc {
 
+// What there may be to do before lanes are served.
+struct Surroundings {
+  bool is_alone;  // byoc.installation has one row
+  bool is_any_due, is_any_wait_over, is_any_limit;
+
+  bool are_usual() const { return is_alone && !is_any_due && !is_any_wait_over; }
+};
+Surroundings look_around();
+
 // The credential that a lane's messages go out by.
 enum SenderColumn { sender_id, sender_version, sender_fields, sender_state, sender_columns };
 struct LaneSender {

@@ -105,15 +105,8 @@ void on_transaction_event(XactEvent event, void*) {
   }
 }
 
-bool wake_up() {
-  if (!sleeping) return false;
-  sleeping = false;
-  if (DatabaseWakeup* wakeup = find_wakeup()) pg_atomic_fetch_sub_u32(&wakeup->sleepers, 1);
-  return true;
-}
-
 void on_exit(int, Datum) {
-  wake_up();
+  end_sleep();
 }
 
 // Whether it waits, or will when who serves it is done: nobody notifies of that, so who sleeps has to look before.
@@ -173,6 +166,41 @@ bool take_overflow(WakeupSet& lanes, bool is_own) {
 
 void note_enqueued() {
   enqueued = true;
+}
+
+bool end_sleep() {
+  if (!sleeping) return false;
+  sleeping = false;
+  if (DatabaseWakeup* wakeup = find_wakeup()) pg_atomic_fetch_sub_u32(&wakeup->sleepers, 1);
+  return true;
+}
+
+bool is_sweep_due() {
+  const TimestampTz now = GetCurrentTimestamp();
+  if (now < next_sweep) return false;
+  next_sweep = now + sweep_interval;
+  sweeping_since = now;
+  return true;
+}
+
+ReadyLanes take_lanes(int most, const Uuids& full_lanes, LaneWakeup* to) {
+  static WakeupSet batch = {};
+  clear(batch);
+  WakeupSet& lanes = shared_lanes();
+  const bool is_own = find_wakeup() == nullptr;  // asked before the lock, which it takes itself
+  LWLockAcquire(shared_state()->lock, LW_EXCLUSIVE);
+  take_shared(lanes, batch, most, full_lanes);
+  take_noted(lanes, batch, most, full_lanes);
+  ReadyLanes ready = {0, take_overflow(lanes, is_own)};
+  LWLockRelease(shared_state()->lock);
+  for (uint16 place = batch.first; place != 0; place = batch.at(place).next) to[ready.count++] = batch.at(place).wakeup;
+  return ready;
+}
+
+Datum column_of(const LaneWakeup* lanes, int count, pg_uuid_t LaneWakeup::*column) {
+  auto* ids = static_cast<Datum*>(palloc(sizeof(Datum) * static_cast<size_t>(Max(count, 1))));
+  for (int i = 0; i < count; ++i) ids[i] = UUIDPGetDatum(&(lanes[i].*column));
+  return make_uuids(ids, count);
 }
 
 void pass_on_lane(const LaneWakeup& wakeup) {
@@ -245,28 +273,12 @@ PG_FUNCTION_INFO_V1(byoc_take_lanes);
 // byoc.take_lanes(most integer, full_lanes uuid[], OUT org_ids uuid[], OUT lanes uuid[], OUT from_ids uuid[],
 //                 OUT overflowed boolean)
 Datum byoc_take_lanes(PG_FUNCTION_ARGS) {
-  static WakeupSet batch = {};
-  const int most = PG_GETARG_INT32(0);
-  const Uuids full_lanes = read_uuids(PG_GETARG_ARRAYTYPE_P(1));
-  clear(batch);
-  WakeupSet& lanes = shared_lanes();
-  const bool is_own = find_wakeup() == nullptr;  // asked before the lock, which it takes itself
-  LWLockAcquire(shared_state()->lock, LW_EXCLUSIVE);
-  take_shared(lanes, batch, most, full_lanes);
-  take_noted(lanes, batch, most, full_lanes);
-  const bool overflowed = take_overflow(lanes, is_own);
-  LWLockRelease(shared_state()->lock);
-  Datum columns[3][wakeup_places];
-  int count = 0;
-  for (uint16 place = batch.first; place != 0; place = batch.at(place).next, ++count) {
-    LaneWakeup& wakeup = batch.at(place).wakeup;
-    columns[0][count] = UUIDPGetDatum(&wakeup.organization);
-    columns[1][count] = UUIDPGetDatum(&wakeup.lane);
-    columns[2][count] = UUIDPGetDatum(&wakeup.from_id);
-  }
-  Datum values[] = {0, 0, 0, BoolGetDatum(overflowed)};
+  static LaneWakeup taken_lanes[wakeup_places];
+  const ReadyLanes ready = take_lanes(PG_GETARG_INT32(0), read_uuids(PG_GETARG_ARRAYTYPE_P(1)), taken_lanes);
+  Datum values[] = {column_of(taken_lanes, ready.count, &LaneWakeup::organization),
+                    column_of(taken_lanes, ready.count, &LaneWakeup::lane),
+                    column_of(taken_lanes, ready.count, &LaneWakeup::from_id), BoolGetDatum(ready.overflowed)};
   bool nulls[lengthof(values)] = {};
-  for (size_t i = 0; i < lengthof(columns); ++i) values[i] = make_uuids(columns[i], count);
   return row_of(fcinfo, values, nulls);
 }
 
@@ -302,20 +314,15 @@ Datum byoc_note_lanes(PG_FUNCTION_ARGS) {
 }
 
 PG_FUNCTION_INFO_V1(byoc_is_sweep_due);
-// byoc.is_sweep_due() -> boolean: true once a second in a session that asks all the time, less often where the
-// transactions that are told so take long.
+// byoc.is_sweep_due() -> boolean
 Datum byoc_is_sweep_due(PG_FUNCTION_ARGS) {
-  const TimestampTz now = GetCurrentTimestamp();
-  if (now < next_sweep) PG_RETURN_BOOL(false);
-  next_sweep = now + sweep_interval;
-  sweeping_since = now;
-  PG_RETURN_BOOL(true);
+  PG_RETURN_BOOL(is_sweep_due());
 }
 
 PG_FUNCTION_INFO_V1(byoc_end_sleep);
-// byoc.end_sleep() -> boolean: this session is awake and needs no NOTIFY; true when it slept.
+// byoc.end_sleep() -> boolean
 Datum byoc_end_sleep(PG_FUNCTION_ARGS) {
-  PG_RETURN_BOOL(wake_up());
+  PG_RETURN_BOOL(end_sleep());
 }
 }
 

@@ -16,6 +16,7 @@
 // rolled back or a crowd of lanes loses are found by byoc.sweep_lanes().
 #pragma once
 
+#include "uuid_arrays.h"
 #include "wakeup_set.h"
 
 namespace byoc {
@@ -28,6 +29,22 @@ void wake_lane(const LaneWakeup& wakeup);
 
 // There is more to do in a lane that this transaction served.
 void pass_on_lane(const LaneWakeup& wakeup);
+
+// This session is awake and needs no NOTIFY; true when it slept.
+bool end_sleep();
+
+// True once a second in a session that asks all the time, less often where the transactions that are told so take long.
+bool is_sweep_due();
+
+// Takes lanes that have work, none of full_lanes, into `to`: at most so many, and never more than wakeup_places.
+struct ReadyLanes {
+  int count;
+  bool overflowed;  // there were more than there are places: byoc.sweep_lanes() has to look for the rest
+};
+ReadyLanes take_lanes(int most, const Uuids& full_lanes, LaneWakeup* to);
+
+// One of their columns, as an array.
+Datum column_of(const LaneWakeup* lanes, int count, pg_uuid_t LaneWakeup::*column);
 
 // Registers the callbacks; called once at load.
 void install_wakeup_callbacks();

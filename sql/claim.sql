@@ -84,20 +84,6 @@ COMMENT ON FUNCTION byoc.take_messages(uuid, uuid, uuid, uuid, integer, timestam
     'moved; next_id: where to go on; missing: segments that it takes to send one more, NULL unless the limit kept it back; is_full: there may be more; '
     'is_held: somebody has one locked that would have been moved; expired: those whose time is over at that time, which stay where they are.';
 
-CREATE FUNCTION byoc.take_from_plain_lanes(claim_id uuid, slots integer, at timestamptz, is_any_limit boolean, lanes_in_use uuid[], rooms integer[],
-                                           room integer, INOUT org_ids uuid[], INOUT lanes uuid[], INOUT from_ids uuid[], OUT taken integer)
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_take_from_plain_lanes';
-COMMENT ON FUNCTION byoc.take_from_plain_lanes(uuid, integer, timestamptz, boolean, uuid[], integer[], integer, uuid[], uuid[], uuid[]) IS
-    'Internal: takes messages, at most `slots`, from those of the lanes that are as most are: verified, without a limit, a failure or a wait, as are '
-    'their next messages. Returns the others, in the order in which lanes are locked: what byoc.claim_jobs() does for each lane is to be done for them.';
-
-CREATE FUNCTION byoc.finish_claim(claim_id uuid, dispatcher uuid, lease_until timestamptz)
-RETURNS TABLE (claim_id uuid, org_id uuid, id uuid, provider text, credential_id uuid, credential_version integer, to_number text,
-               body text, attempt integer, validity_seconds integer, lane uuid)
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_finish_claim';
-COMMENT ON FUNCTION byoc.finish_claim(uuid, uuid, timestamptz) IS
-    'Internal: stores the claim with what byoc.take_messages() moved for it in this transaction, and returns that.';
-
 CREATE FUNCTION byoc.lock_lane(org_id uuid, lane uuid) RETURNS byoc.lanes
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -162,11 +148,38 @@ $$;
 COMMENT ON FUNCTION byoc.leave_to_fallback(uuid, uuid) IS
     'Internal: lets messages queued without a credential wait where byocds with an account in their environment find them (byoc.is_left_to_fallback).';
 
-CREATE FUNCTION byoc.claim_jobs(dispatcher uuid, slots integer, lease interval, lanes_in_use uuid[] DEFAULT '{}', rooms integer[] DEFAULT '{}',
-                                room integer DEFAULT NULL)
-RETURNS TABLE (claim_id uuid, org_id uuid, id uuid, provider text, credential_id uuid, credential_version integer, to_number text,
-               body text, attempt integer, validity_seconds integer, lane uuid)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+CREATE FUNCTION byoc.prepare_claim(sweeps boolean, full_lanes uuid[]) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    around CONSTANT record := byoc.look_around();
+BEGIN
+    IF byoc.session_fallback() IS NOT NULL THEN
+        PERFORM byoc.keep_fallback();
+    END IF;
+    -- A restore may begin under a running dispatcher: its second row shows at once.
+    IF sweeps OR NOT around.is_alone THEN
+        PERFORM byoc.require_adopted();
+    END IF;
+    IF around.is_any_due THEN
+        PERFORM byoc.promote_due(500);
+    END IF;
+    IF around.is_any_wait_over THEN
+        PERFORM byoc.end_waits(16, full_lanes);
+    END IF;
+    IF sweeps THEN
+        PERFORM byoc.sweep_lanes();
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION byoc.prepare_claim(boolean, uuid[]) IS
+    'Internal: what byoc.claim_jobs() does first when byoc.look_around() finds something or it is time for a sweep: notes lanes that have work by now.';
+
+-- Takes from lanes what byoc.claim_jobs() could not without a statement.
+CREATE FUNCTION byoc.serve_lanes(claim_id uuid, org_ids uuid[], lanes uuid[], from_ids uuid[], slots integer, started timestamptz, lease interval,
+                                 lanes_in_use uuid[], rooms integer[], room integer) RETURNS integer
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 -- Plans are made once, and one made while the tables are empty must not read them as a whole when they are full.
 SET plan_cache_mode = force_generic_plan
@@ -175,18 +188,9 @@ SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    lanes_at_once CONSTANT integer := 16;
-    has_slept CONSTANT boolean := byoc.end_sleep();
-    -- Who just slept has looked everywhere before.
-    once_a_second CONSTANT boolean := NOT has_slept AND byoc.is_sweep_due();
-    new_claim CONSTANT uuid := byoc.uuid_v7();
     none CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
     fallback CONSTANT integer := byoc.session_fallback();
-    started timestamptz;
-    full_lanes uuid[] := '{}';
-    around record;
-    ready record;
-    unusual record;
+    is_any_limit CONSTANT boolean := (byoc.look_around()).is_any_limit;
     share integer;
     of_org uuid;
     of_lane uuid;
@@ -202,43 +206,12 @@ DECLARE
     got record;
     taken integer := 0;
 BEGIN
-    IF fallback IS NOT NULL THEN
-        PERFORM byoc.keep_fallback();
-    END IF;
-    around := byoc.look_around();
-    -- A restore may begin under a running dispatcher: its second row shows at once.
-    IF once_a_second OR NOT around.is_alone THEN
-        PERFORM byoc.require_adopted();
-    END IF;
-    IF slots < 1 THEN
-        RETURN;
-    END IF;
-    IF 0 >= ANY (rooms) THEN
-        full_lanes := ARRAY(SELECT u.lane FROM unnest(lanes_in_use, rooms) AS u (lane, room) WHERE u.room <= 0);
-    END IF;
-    IF around.is_any_due THEN
-        PERFORM byoc.promote_due(500);
-    END IF;
-    IF around.is_any_wait_over THEN
-        PERFORM byoc.end_waits(lanes_at_once, full_lanes);
-    END IF;
-    IF once_a_second THEN
-        PERFORM byoc.sweep_lanes();
-    END IF;
-    ready := byoc.take_lanes(least(lanes_at_once, slots), full_lanes);
-    IF ready.overflowed AND NOT once_a_second THEN
-        PERFORM byoc.sweep_lanes();
-    END IF;
-    started := clock_timestamp();
-    unusual := byoc.take_from_plain_lanes(new_claim, slots, started, around.is_any_limit, lanes_in_use, rooms, coalesce(claim_jobs.room, slots),
-                                          ready.org_ids, ready.lanes, ready.from_ids);
-    taken := unusual.taken;
-    FOR i IN 1 .. cardinality(unusual.lanes) LOOP
-        of_org := unusual.org_ids[i];
-        of_lane := unusual.lanes[i];
-        from_id := unusual.from_ids[i];
+    FOR i IN 1 .. cardinality(lanes) LOOP
+        of_org := org_ids[i];
+        of_lane := lanes[i];
+        from_id := from_ids[i];
         -- Each has the same; what lanes before it did not need goes around.
-        share := (slots - taken) / (cardinality(unusual.lanes) - i + 1);
+        share := (slots - taken) / (cardinality(lanes) - i + 1);
         state := byoc.lane_state(of_org, of_lane);
         sender := byoc.sender_of(of_org, of_lane);
         IF of_lane = none AND sender.id IS NULL THEN
@@ -253,7 +226,7 @@ BEGIN
         END IF;
         -- It waits, for these messages too.
         CONTINUE WHEN state.busy AND state.next_at > started AND state.cursor <= from_id;
-        IF around.is_any_limit THEN
+        IF is_any_limit THEN
             SELECT m.segments_per_second, m.burst INTO rate, burst FROM byoc.sender_limit(of_org, sender.fields) AS m;
         ELSE
             rate := byoc.default_sender_rate(byoc.sender_kind(byoc.limited_sender(sender.fields)));
@@ -285,9 +258,9 @@ BEGIN
             END IF;
         END IF;
         have := CASE WHEN rate IS NOT NULL THEN least(burst, coalesce(state.tokens + rate * extract(epoch FROM started - state.tokens_at), burst)) END;
-        got := byoc.take_messages(new_claim, of_org, of_lane, from_id,
+        got := byoc.take_messages(claim_id, of_org, of_lane, from_id,
                                   CASE WHEN is_half_open THEN 1
-                                       ELSE least(share, coalesce(rooms[array_position(lanes_in_use, of_lane)], claim_jobs.room, slots)) END,
+                                       ELSE least(share, coalesce(rooms[array_position(lanes_in_use, of_lane)], room)) END,
                                   started, sender.id, sender.version, have, burst);
         taken := taken + got.taken;
         is_trial := is_half_open AND got.taken > 0;
@@ -301,7 +274,7 @@ BEGIN
         IF is_written THEN
             UPDATE byoc.lanes l
             SET cursor = got.next_id, barred = false, busy = is_trial OR got.is_held OR got.missing IS NOT NULL,
-                next_at = CASE WHEN is_trial THEN started + claim_jobs.lease
+                next_at = CASE WHEN is_trial THEN started + lease
                                WHEN got.is_held THEN started + interval '1 second'
                                WHEN got.missing IS NULL THEN l.next_at
                                ELSE started + (least(got.missing, burst + got.segments) - have) / rate * interval '1 second' END,
@@ -313,15 +286,18 @@ BEGIN
             PERFORM byoc.pass_on_lane(of_org, of_lane, got.next_id);
         END IF;
     END LOOP;
-    IF taken = 0 THEN
-        RETURN;
-    END IF;
-    RETURN QUERY SELECT f.* FROM byoc.finish_claim(new_claim, claim_jobs.dispatcher, started + claim_jobs.lease) AS f;
-    IF fallback IS NOT NULL THEN
-        PERFORM byoc.audit_fallback(new_claim);
-    END IF;
+    RETURN taken;
 END
 $$;
+COMMENT ON FUNCTION byoc.serve_lanes(uuid, uuid[], uuid[], uuid[], integer, timestamptz, interval, uuid[], integer[], integer) IS
+    'Internal: takes at most `slots` messages for the claim from lanes that byoc.take_lanes() gave, in the order in which lanes are locked: those that '
+    'are limited, failing, waiting or not verified, or whose next messages are unusual. Returns how many.';
+
+CREATE FUNCTION byoc.claim_jobs(dispatcher uuid, slots integer, lease interval, lanes_in_use uuid[] DEFAULT '{}', rooms integer[] DEFAULT '{}',
+                                room integer DEFAULT NULL)
+RETURNS TABLE (claim_id uuid, org_id uuid, id uuid, provider text, credential_id uuid, credential_version integer, to_number text,
+               body text, attempt integer, validity_seconds integer, lane uuid)
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_claim_jobs';
 COMMENT ON FUNCTION byoc.claim_jobs(uuid, integer, interval, uuid[], integer[], integer) IS
     'For byocd: at most `slots` messages to send now, fairly between organizations, each durably marked as being sent. `room`: at most so '
     'many of one lane (organization and credential); `rooms`: what is left of that in the lanes of `lanes_in_use`. '

@@ -26,6 +26,14 @@ COMMENT ON FUNCTION byoc.is_sweep_due() IS 'Internal: true once a second, for a 
 COMMENT ON TABLE byoc.lanes IS
     'What is to be remembered about lanes that were served: waits, failures and limits. Not dumped: it says nothing about messages.';
 
+CREATE FUNCTION byoc.finish_claim(claim_id uuid, dispatcher uuid, lease_until timestamptz)
+RETURNS TABLE (claim_id uuid, org_id uuid, id uuid, provider text, credential_id uuid, credential_version integer, to_number text,
+               body text, attempt integer, validity_seconds integer, lane uuid)
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_finish_claim';
+
+COMMENT ON FUNCTION byoc.finish_claim(uuid, uuid, timestamptz) IS
+    'Internal: stores the claim with what byoc.take_messages() moved for it in this transaction, and returns that.';
+
 CREATE OR REPLACE FUNCTION byoc.claim_jobs(dispatcher uuid, slots integer, lease interval, lanes_in_use uuid[] DEFAULT '{}', rooms integer[] DEFAULT '{}',
                                 room integer DEFAULT NULL)
 RETURNS TABLE (claim_id uuid, org_id uuid, id uuid, provider text, credential_id uuid, credential_version integer, to_number text,
@@ -679,4 +687,6 @@ DROP FUNCTION byoc.acceptance_times();
 
 DROP FUNCTION byoc.count_acceptance(timestamptz);
 
-DROP FUNCTION byoc.take_from_plain_lanes(uuid, integer, timestamptz, boolean, uuid[], integer[], integer, uuid[], uuid[], uuid[]);
+DROP FUNCTION byoc.serve_lanes(uuid, uuid[], uuid[], uuid[], integer, timestamptz, interval, uuid[], integer[], integer);
+
+DROP FUNCTION byoc.prepare_claim(boolean, uuid[]);
