@@ -1,7 +1,7 @@
 -- Claims: what a dispatcher is given, how many, in which order, and that nothing is given twice.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(60);
+SELECT plan(64);
 
 -- An empty queue
 SELECT is(byoc.dispatcher_sleep(), NULL, 'with nothing to do a dispatcher may sleep without end');
@@ -13,6 +13,10 @@ UPDATE byoc.organization_api_credentials SET verification_due_at = NULL;
 SELECT byoc.send_sms('+15005550006', 'first', org_id => byoc_test.org_a()) AS first \gset
 SELECT is(byoc.dispatcher_sleep(), 0, 'with a message waiting a dispatcher must not sleep');
 SELECT is_empty($$SELECT * FROM byoc.claim_jobs(byoc_test.dispatcher(), 0, '1 minute')$$, 'no slots, no message');
+SELECT byoc_test.refused(format('SELECT * FROM byoc.claim_jobs(%s)', a), '22004', format('argument %s must not be null', n), format('byoc.claim_jobs(%s)', a))
+FROM unnest(ARRAY['NULL, 1, ''1 minute''', 'byoc_test.dispatcher(), NULL, ''1 minute''', 'byoc_test.dispatcher(), 1, NULL']) WITH ORDINALITY AS u (a, n);
+SELECT byoc_test.refused($$SELECT * FROM byoc.claim_jobs(byoc_test.dispatcher(), 1, '1 minute', ARRAY[byoc_test.org_a()])$$, '2202E', 'each lane in use needs its room',
+    'lanes in use without their rooms are refused');
 SELECT is_empty($$SELECT * FROM byoc.claim_jobs(byoc_test.dispatcher(), -1, '1 minute')$$, 'nor for a negative number of slots');
 CREATE TABLE byoc_test.got AS SELECT * FROM byoc.claim_jobs(byoc_test.dispatcher(), 10, '1 minute');
 SELECT results_eq($$SELECT org_id, id, provider, credential_id, credential_version, to_number, body, attempt, validity_seconds FROM byoc_test.got$$,
