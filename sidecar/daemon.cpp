@@ -22,15 +22,16 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::chrono::duration<double> longest_wait_for_a_request = 20ms;
-constexpr double most_jobs_a_request = 8;
+constexpr std::chrono::duration<double> longest_wait_for_a_request = 50ms;
+constexpr double most_jobs_a_request = 16;
 
 // A NOTIFY does not say what it is about. Messages are looked for first: who looks for calls meanwhile makes them wait.
 constexpr auto messages_lead = 3ms;
 
-// Outcomes that may wait for the database before claiming stops: bounds memory, and what a crash leaves unknown.
+// Outcomes that may wait for the database before claiming stops: bounds memory, and what a crash leaves unknown. As many
+// as jobs may wait for a request: a commit that takes long must not starve the provider of either.
 std::size_t unrecorded_limit(int slots) {
-  return std::max<std::size_t>(256, 4 * static_cast<std::size_t>(slots));
+  return std::max(std::size_t{256}, static_cast<std::size_t>(most_jobs_a_request) * static_cast<std::size_t>(slots));
 }
 
 Registry make_registry(const Config& config) {
@@ -167,7 +168,7 @@ Daemon::Daemon(const Config& config, Reload reload)
 double Daemon::jobs_a_request() const {
   const auto typical = dispatcher_.typical_duration();
   if (typical.count() == 0) return 1;
-  return std::min(1 + longest_wait_for_a_request / typical, most_jobs_a_request);
+  return std::min<double>(1 + longest_wait_for_a_request / typical, most_jobs_a_request);
 }
 
 void Daemon::connection_changed() {

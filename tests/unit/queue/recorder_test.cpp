@@ -78,10 +78,10 @@ TEST_F(RecorderTest, ABatchThatIsWorthACallDoesNotWait) {
   add(claim, "first");
   timers.turn();
   answer(gateway.records, {1});
-  for (int i = 0; i < 199; ++i) add(claim, std::to_string(i));
+  for (int i = 0; i < 299; ++i) add(claim, std::to_string(i));
   timers.turn();
   ASSERT_EQ(gateway.records.size(), 1u);
-  EXPECT_EQ(gateway.records.front().arguments.size(), 199u);
+  EXPECT_EQ(gateway.records.front().arguments.size(), 299u);
 }
 
 TEST_F(RecorderTest, SendsABatchAgainAfterALostConnectionInItsOrder) {
