@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <stdexcept>
 
 #include "../extension/crypto/base64.h"
@@ -248,10 +249,29 @@ int Transfer::on_before_request(void* self, char*, char*, int, int) {
   long bytes = 0;
   curl_easy_getinfo(transfer.easy(), CURLINFO_REQUEST_SIZE, &bytes);
   if (bytes > 0) return CURL_PREREQFUNC_ABORT;
+  if (transfer.leave_ended_connection()) return CURL_PREREQFUNC_OK;
   transfer.too_late_ = transfer.request_.not_after && Clock::now() > *transfer.request_.not_after;
   if (transfer.too_late_) return CURL_PREREQFUNC_ABORT;
   ++transfer.requests_begun_;
   return CURL_PREREQFUNC_OK;
+}
+
+bool Transfer::leave_ended_connection() {
+  // Before 8.22 it looks each time, and names the connection of the request before here.
+  static const bool libcurl_looks = curl_version_info(CURLVERSION_NOW)->version_num < 0x081600;
+  if (libcurl_looks) return false;
+  CURL* easy = easy_.get();
+  long new_connections = 0;
+  curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &new_connections);
+  curl_socket_t kept = CURL_SOCKET_BAD;
+  curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &kept);
+  if (new_connections > 0 || kept == CURL_SOCKET_BAD) return false;
+  // What can be read now is its end, or what nobody asked for.
+  char byte = 0;
+  if (::recv(kept, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN) return false;
+  (void)::shutdown(kept, SHUT_RDWR);
+  curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);  // the next one may have ended as well
+  return true;
 }
 
 }  // namespace byocd

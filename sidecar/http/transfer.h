@@ -61,6 +61,9 @@ class Transfer {
   void set_guard();
   curl_socket_t open(const curl_sockaddr& address);
   bool possibly_written() const;
+  // libcurl takes a kept connection for alive for a second after it last looked (since 8.22). One that has ended is
+  // shut down: nothing can be written to it, and libcurl tries again by a new one.
+  bool leave_ended_connection();
 
   const Options& options_;
   const std::string user_agent_;  // a header line

@@ -283,6 +283,32 @@ TEST_F(CurlClientTest, AConnectionThatWasClosedWhileIdleIsReplaced) {
   EXPECT_EQ(server.connections(), 2);
 }
 
+// libcurl tries again by itself only a few times.
+TEST_F(CurlClientTest, ManyConnectionsThatWereClosedWhileIdleAreReplacedByOne) {
+  constexpr int many = 8;
+  std::vector<int> kept;
+  std::atomic<int> released{0};
+  TinyServer server([&](Peer& peer) {
+    peer.read_request();
+    peer.write(ok_answer);
+    if (released == many) return;
+    kept.push_back(peer.release());
+    ++released;
+  });
+  CurlClient busy(loop, {60s, many, "byocd-test"});
+  int answers = 0;
+  for (int i = 0; i < many; ++i)
+    busy.send(post(server.url()), [&](const HttpResult& got) {
+      EXPECT_TRUE(got.ok());
+      if (++answers == many) loop.stop();
+    });
+  loop.run();
+  while (released < many) std::this_thread::yield();
+  for (const int fd : kept) ::close(fd);
+  EXPECT_TRUE(send(busy, post(server.url())).ok());
+  EXPECT_EQ(server.connections(), many + 1);
+}
+
 // Idle connections stay watched. What ended must not keep the loop busy, nor confuse the next socket of that number.
 TEST_F(CurlClientTest, AnIdleConnectionThatEndedIsNotWatchedAnyMore) {
   TinyServer server([](Peer& peer) {

@@ -51,6 +51,8 @@ class Peer {
     const int fd = fd_.exchange(-1);
     if (fd >= 0) ::close(fd);
   }
+  /// The connection is the caller's, who closes it.
+  int release() { return fd_.exchange(-1); }
   /// From another thread: what this one waits for ends.
   void shut_down() { ::shutdown(fd_, SHUT_RDWR); }
   /// Until the other side closes.
