@@ -18,15 +18,19 @@ namespace {
 using Resolve = int (*)(const char*, const char*, const addrinfo*, addrinfo**);
 
 std::mutex names_mutex;
-// What a name means: the addresses of each answer in turn; the last answer stays.
+// What a name means: the IPv4 addresses of each answer in turn; the last answer stays.
 std::map<std::string, std::vector<std::vector<std::string>>> names;
+
+bool is_ours(const std::string& name) {
+  const std::lock_guard lock(names_mutex);
+  return names.count(name) != 0;
+}
 
 std::vector<std::string> next_answer(const std::string& name) {
   const std::lock_guard lock(names_mutex);
-  const auto found = names.find(name);
-  if (found == names.end()) return {};
-  const auto answer = found->second.front();
-  if (found->second.size() > 1) found->second.erase(found->second.begin());
+  auto& answers = names.at(name);
+  const auto answer = answers.front();
+  if (answers.size() > 1) answers.erase(answers.begin());
   return answer;
 }
 
@@ -77,10 +81,11 @@ extern "C" int getaddrinfo(const char* node, const char* service, const addrinfo
     silent.resolve();
     return EAI_AGAIN;
   }
-  const auto addresses = next_answer(node == nullptr ? "" : node);
-  if (addresses.empty()) return real(node, service, hints, result);
+  if (node == nullptr || !is_ours(node)) return real(node, service, hints, result);
+  // Since 8.20 libcurl looks up each family on its own.
+  if (hints != nullptr && hints->ai_family == AF_INET6) return EAI_NONAME;
   addrinfo** end = result;
-  for (const auto& address : addresses) {
+  for (const auto& address : next_answer(node)) {
     if (const int error = real(address.c_str(), service, hints, end); error != 0) return error;
     while (*end != nullptr) end = &(*end)->ai_next;
   }
