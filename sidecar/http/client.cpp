@@ -53,6 +53,14 @@ CurlClient::CurlClient(Loop& loop, const Options& options)
   curl_multi_setopt(multi_.get(), CURLMOPT_TIMERFUNCTION, &CurlClient::on_timer);
   curl_multi_setopt(multi_.get(), CURLMOPT_TIMERDATA, this);
   curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, static_cast<long>(options.kept_connections));
+#if LIBCURL_VERSION_NUM >= 0x081400
+  // All lookups share these threads. A silent name server takes two for each request, for longer than the request
+  // lives: by default there are 20, and those of a tenant could keep everybody from the providers' names. As many as it
+  // takes.
+  curl_multi_setopt(multi_.get(), CURLMOPT_RESOLVE_THREADS_MAX, 1'000L);
+  // In place of CURLOPT_QUICK_EXIT.
+  curl_multi_setopt(multi_.get(), CURLMOPT_QUICK_EXIT, 1L);
+#endif
 }
 
 CurlClient::~CurlClient() {
