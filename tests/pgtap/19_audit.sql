@@ -230,8 +230,8 @@ SELECT byoc_test.finds(format($$INSERT INTO byoc.audit_entries SELECT org_id, 'f
     'ffffffff-0000-7000-8000-000000000001', 'a copied entry');
 SELECT byoc_test.finds(format('UPDATE byoc.audit_entries SET org_id = byoc_test.org_b() WHERE id = %L', :'a2'), :'a2', 'an entry moved to another organization is missed');
 SELECT byoc_test.finds(format('UPDATE byoc.audit_entries SET org_id = byoc_test.org_b() WHERE id = %L', :'a2'), :'a2', 'and found where it does not belong', byoc_test.org_b());
-SELECT byoc_test.finds(format($$UPDATE byoc.audit_entries SET id = CASE id WHEN %1$L THEN 'ffffffff-0000-7000-8000-000000000001'::uuid ELSE %1$L END WHERE id IN (%1$L, %2$L);
-    UPDATE byoc.audit_entries SET id = %2$L WHERE id = 'ffffffff-0000-7000-8000-000000000001'$$, :'b1', :'b2'), :'b1', 'two entries that changed places');
+SELECT byoc_test.finds(format($$UPDATE byoc.audit_entries SET id = 'ffffffff-0000-7000-8000-000000000001' WHERE id = %1$L;
+    UPDATE byoc.audit_entries SET id = %1$L WHERE id = %2$L; UPDATE byoc.audit_entries SET id = %2$L WHERE id = 'ffffffff-0000-7000-8000-000000000001'$$, :'b1', :'b2'), :'b1', 'two entries that changed places');
 SELECT byoc_test.finds('UPDATE byoc.audit_seals SET entries = ARRAY[entries[2], entries[1]] WHERE org_id = byoc_test.org_a() AND n = ' || :top - 1, :'b2', 'a seal''s entries in another order');
 SELECT byoc_test.finds(format('UPDATE byoc.audit_seals SET entries = entries || %L::uuid WHERE org_id = byoc_test.org_a() AND n = %s', :'w', :top), :'w', 'an entry put into a seal afterwards');
 SELECT byoc_test.finds(format('UPDATE byoc.audit_seals SET entries = ARRAY[entries[1]] WHERE org_id = byoc_test.org_a() AND n = %s', :top - 1), :'b1', 'or taken out of it');

@@ -77,7 +77,7 @@ INSERT INTO byoc_test.functions VALUES
 ('resume_restored(uuid)', 'admin', 'makes jobs of paused messages of all organizations'),
 ('announce_fallback(text,text)', 'dispatcher', 'gives byocd, which may read no table, this and nothing else'),
 ('register_dispatcher(uuid)', 'dispatcher', 'gives byocd, which may read no table, this and nothing else'),
-('claim_jobs(uuid,integer,interval,uuid[],integer[],integer)', 'dispatcher', 'gives byocd, which may read no table, this and nothing else'),
+('claim_jobs(uuid,integer,interval,uuid[],integer[],integer)', 'dispatcher', NULL),
 ('dispatcher_sleep(uuid[])', 'dispatcher', 'gives byocd, which may read no table, this and nothing else'),
 ('heartbeat(uuid,interval)', 'dispatcher', 'gives byocd, which may read no table, this and nothing else'),
 ('claim_reconciliations(integer,interval)', 'dispatcher', 'gives byocd, which may read no table, this and nothing else'),
