@@ -121,33 +121,53 @@ TimestampTz sendable_since(TupleDesc columns, HeapTuple row) {
   return null ? created : Max(created, DatumGetTimestampTz(send_at));
 }
 
+// Finds messages one after the other: to begin a scan costs as much as what it finds.
+struct Finder {
+  static constexpr int key_columns = 2;
+  Relation index;
+  IndexScanDesc scan;
+  TupleTableSlot* slot;
+};
+
+Finder begin_finding(const OwnTable& messages) {
+  Relation index = open_own_index(own_messages_key);
+  return {index, begin_index_scan(messages.relation, index, GetActiveSnapshot(), Finder::key_columns),
+          table_slot_create(messages.relation, nullptr)};
+}
+
+// Null when there is none; it is there until the next one is looked for.
+HeapTuple find(const Finder& finder, Datum organization, Datum id) {
+  ScanKeyData keys[Finder::key_columns];
+  ScanKeyInit(&keys[0], m_org, BTEqualStrategyNumber, F_UUID_EQ, organization);
+  ScanKeyInit(&keys[1], m_id, BTEqualStrategyNumber, F_UUID_EQ, id);
+  index_rescan(finder.scan, keys, lengthof(keys), nullptr, 0);
+  if (!index_getnext_slot(finder.scan, ForwardScanDirection, finder.slot)) return nullptr;
+  return ExecFetchSlotHeapTuple(finder.slot, false, nullptr);
+}
+
+void end_finding(const Finder& finder) {
+  ExecDropSingleTupleTableSlot(finder.slot);
+  index_endscan(finder.scan);
+  index_close(finder.index, AccessShareLock);
+}
+
 // False, and nothing done, unless the claim still has the message.
-bool store_one(const OwnTable& messages, const OwnTable& events, Relation index, const Accepted& accepted, int i,
+bool store_one(const OwnTable& messages, const OwnTable& events, const Finder& finder, const Accepted& accepted, int i,
                TimestampTz now) {
   for (Argument key : {a_org, a_id, a_claim}) {
     if (accepted.is_null(key, i)) return false;
   }
-  ScanKeyData keys[2];
-  ScanKeyInit(&keys[0], m_org, BTEqualStrategyNumber, F_UUID_EQ, accepted.value(a_org, i));
-  ScanKeyInit(&keys[1], m_id, BTEqualStrategyNumber, F_UUID_EQ, accepted.value(a_id, i));
-  SysScanDesc scan = systable_beginscan_ordered(messages.relation, index, GetActiveSnapshot(), lengthof(keys), keys);
-  HeapTuple row = systable_getnext_ordered(scan, ForwardScanDirection);
+  HeapTuple row = find(finder, accepted.value(a_org, i), accepted.value(a_id, i));
+  if (row == nullptr) return false;
   const TupleDesc columns = RelationGetDescr(messages.relation);
-  bool stored = false;
-  if (row != nullptr) {
-    bool null = false;
-    const Datum claim = heap_getattr(row, m_claim, columns, &null);
-    if (!null && memcmp(DatumGetUUIDP(claim), DatumGetUUIDP(accepted.value(a_claim, i)), UUID_LEN) == 0) {
-      const Datum attempt = heap_getattr(row, m_attempts, columns, &null);
-      stored = change_row(messages, row, sent_row(columns, row, accepted, i, now));
-      if (stored) {
-        add_event(events, accepted, i, attempt, now);
-        count_acceptance(sendable_since(columns, row), now);
-      }
-    }
-  }
-  systable_endscan_ordered(scan);
-  return stored;
+  bool null = false;
+  const Datum claim = heap_getattr(row, m_claim, columns, &null);
+  if (null || memcmp(DatumGetUUIDP(claim), DatumGetUUIDP(accepted.value(a_claim, i)), UUID_LEN) != 0) return false;
+  const Datum attempt = heap_getattr(row, m_attempts, columns, &null);
+  if (!change_row(messages, row, sent_row(columns, row, accepted, i, now))) return false;
+  add_event(events, accepted, i, attempt, now);
+  count_acceptance(sendable_since(columns, row), now);
+  return true;
 }
 
 // How many messages of each claim.
@@ -188,13 +208,13 @@ Datum byoc_store_sent(PG_FUNCTION_ARGS) {
   Counts settled = {static_cast<Datum*>(palloc(sizeof(Datum) * Max(count, 1))),
                     static_cast<Datum*>(palloc(sizeof(Datum) * Max(count, 1))), 0};
   if (is_plain) {
-    Relation index = open_own_index(own_messages_key);
+    const Finder finder = begin_finding(messages);
     const TimestampTz now = GetCurrentTimestamp();
     for (int i = 0; i < count; ++i) {
       CHECK_FOR_INTERRUPTS();
-      if (store_one(messages, events, index, accepted, i, now)) settled.count(accepted.value(a_claim, i));
+      if (store_one(messages, events, finder, accepted, i, now)) settled.count(accepted.value(a_claim, i));
     }
-    index_close(index, AccessShareLock);
+    end_finding(finder);
   }
   close_written(events);
   close_written(messages);

@@ -1,6 +1,15 @@
 #include "own_tables.h"
 
 namespace byoc {
+
+// Rows that wait to be stored in one go, which costs much less than each for itself.
+struct PendingRows {
+  static constexpr int most = 64;
+  TupleTableSlot* rows[most];
+  int made;  // rows that have a slot
+  int count;
+};
+
 namespace {
 
 struct OwnName {
@@ -81,21 +90,34 @@ void write_by_statement(Relation table, Datum* values, const bool* nulls, int co
   SPI_finish();
 }
 
-void add_index_entries(const OwnTable& table, HeapTuple row, StaleIndexes stale) {
+void add_index_entries(const OwnTable& table, TupleTableSlot** rows, int count, StaleIndexes stale) {
   const ResultRelInfo* indexes = table.indexes;
-  TupleTableSlot* slot = MakeSingleTupleTableSlot(RelationGetDescr(table.relation), &TTSOpsHeapTuple);
-  ExecStoreHeapTuple(row, slot, false);
   for (int i = 0; i < indexes->ri_NumIndices; ++i) {
     IndexInfo* info = indexes->ri_IndexRelationInfo[i];
     Relation index = indexes->ri_IndexRelationDescs[i];
     if (!info->ii_ReadyForInserts || (stale == StaleIndexes::summarizing && !is_summarizing(index))) continue;
-    Datum values[INDEX_MAX_KEYS];
-    bool nulls[INDEX_MAX_KEYS];
-    FormIndexDatum(info, slot, nullptr, values, nulls);
-    index_insert(index, values, nulls, &row->t_self, table.relation,
-                 index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, info);
+    const IndexUniqueCheck check = index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
+    for (int row = 0; row < count; ++row) {
+      Datum values[INDEX_MAX_KEYS];
+      bool nulls[INDEX_MAX_KEYS];
+      FormIndexDatum(info, rows[row], nullptr, values, nulls);
+      index_insert(index, values, nulls, &rows[row]->tts_tid, table.relation, check, false, info);
+    }
   }
-  ExecDropSingleTupleTableSlot(slot);
+}
+
+TupleTableSlot* make_slot(const OwnTable& table) {
+  return MakeSingleTupleTableSlot(RelationGetDescr(table.relation), &TTSOpsHeapTuple);
+}
+
+void store_pending(const OwnTable& table) {
+  PendingRows& pending = *table.pending;
+  if (pending.count == 0) return;
+  constexpr int no_options = 0;
+  heap_multi_insert(table.relation, pending.rows, pending.count, GetCurrentCommandId(true), no_options, nullptr);
+  add_index_entries(table, pending.rows, pending.count, StaleIndexes::all);
+  for (int i = 0; i < pending.count; ++i) ExecClearTuple(pending.rows[i]);
+  pending.count = 0;
 }
 
 Taking take_by_statement(Relation table, HeapTuple row) {
@@ -147,10 +169,15 @@ void release_row(const FoundRow& row) {
 OwnTable open_to_write(OwnRelation table, int columns) {
   Relation target = open_own_table(table, RowExclusiveLock);
   CatalogIndexState indexes = CatalogOpenIndexes(target);
-  return {target, indexes, is_plain(target, indexes, columns, names[table].checks)};
+  auto* pending = static_cast<PendingRows*>(palloc(sizeof(PendingRows)));
+  pending->made = pending->count = 0;
+  return {target, indexes, is_plain(target, indexes, columns, names[table].checks), pending};
 }
 
 void close_written(const OwnTable& table) {
+  store_pending(table);
+  for (int i = 0; i < table.pending->made; ++i) ExecDropSingleTupleTableSlot(table.pending->rows[i]);
+  pfree(table.pending);
   CatalogCloseIndexes(table.indexes);
   table_close(table.relation, NoLock);  // locked until the transaction ends, as by a statement
 }
@@ -163,9 +190,12 @@ void deform_row(const OwnTable& table, HeapTuple row, Datum* values, bool* nulls
 
 void write_row(const OwnTable& table, Datum* values, bool* nulls, int columns) {
   if (!table.is_plain) return write_by_statement(table.relation, values, nulls, columns);
-  HeapTuple tuple = heap_form_tuple(RelationGetDescr(table.relation), values, nulls);
-  CatalogTupleInsertWithInfo(table.relation, tuple, table.indexes);
-  heap_freetuple(tuple);
+  PendingRows& pending = *table.pending;
+  if (pending.count == pending.made) pending.rows[pending.made++] = make_slot(table);
+  HeapTuple row = heap_form_tuple(RelationGetDescr(table.relation), values, nulls);
+  constexpr bool slot_frees_it = true;
+  ExecStoreHeapTuple(row, pending.rows[pending.count++], slot_frees_it);
+  if (pending.count == PendingRows::most) store_pending(table);
 }
 
 Taking take_row(const OwnTable& table, HeapTuple row) {
@@ -187,7 +217,11 @@ bool change_row(const OwnTable& table, HeapTuple row, HeapTuple changed) {
   Assert(table.is_plain);
   StaleIndexes stale;
   if (update_row(table.relation, &row->t_self, changed, stale) != TM_Ok) return false;
-  if (stale != StaleIndexes::none) add_index_entries(table, changed, stale);
+  if (stale == StaleIndexes::none) return true;
+  TupleTableSlot* slot = make_slot(table);
+  ExecStoreHeapTuple(changed, slot, false);
+  add_index_entries(table, &slot, 1, stale);
+  ExecDropSingleTupleTableSlot(slot);
   return true;
 }
 

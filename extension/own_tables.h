@@ -52,13 +52,16 @@ bool add_row(OwnRelation table, Datum* values, const char* nulls, int columns);
 
 // One of our tables, opened to write rows as add_row() does, but many and in any case: where only a statement may
 // write, by a statement.
+struct PendingRows;
 struct OwnTable {
   Relation relation;
   CatalogIndexState indexes;
   bool is_plain;  // written without statements
+  PendingRows* pending;
 };
 OwnTable open_to_write(OwnRelation table, int columns);
 void deform_row(const OwnTable& table, HeapTuple row, Datum* values, bool* nulls, int columns);
+// It is stored together with those that follow, by close_written() at the latest.
 void write_row(const OwnTable& table, Datum* values, bool* nulls, int columns);
 // Deletes a row that was read through `table`; who has it locked or changed is not waited for.
 enum class Taking { taken, held, gone };

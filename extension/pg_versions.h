@@ -79,6 +79,14 @@ inline TM_Result update_row(Relation table, ItemPointer old_row, HeapTuple chang
   return result;
 }
 
+inline IndexScanDesc begin_index_scan(Relation table, Relation index, Snapshot snapshot, int keys) {
+#if PG_VERSION_NUM >= 180000
+  return index_beginscan(table, index, snapshot, nullptr, keys, 0);
+#else
+  return index_beginscan(table, index, snapshot, keys, 0);
+#endif
+}
+
 inline bool is_summarizing(Relation index) {
 #if PG_VERSION_NUM >= 160000
   return index->rd_indam->amsummarizing;
