@@ -10,8 +10,6 @@
 namespace byoc {
 namespace {
 
-constexpr int lanes_at_once = 16;
-
 enum Argument { arg_dispatcher, arg_slots, arg_lease, arg_lanes_in_use, arg_rooms, arg_room };
 
 const char prepare_statement[] = "SELECT byoc.prepare_claim($1, $2)";
@@ -104,16 +102,17 @@ void claim(FunctionCallInfo fcinfo) {
   const int slots = PG_GETARG_INT32(arg_slots);
   const int room = PG_ARGISNULL(arg_room) ? slots : PG_GETARG_INT32(arg_room);
   const Rooms rooms = read_rooms(fcinfo, room);
-  const ArrayType* full_lanes = full_lanes_of(rooms);
+  const ArrayType* full_lane_ids = full_lanes_of(rooms);
+  const Uuids full_lanes = read_uuids(full_lane_ids);
   // Who just slept has looked everywhere before.
   const bool sweeps = !end_sleep() && is_sweep_due();
   const Surroundings around = look_around();
-  if (sweeps || !around.are_usual() || fallback != 0) prepare(sweeps, full_lanes);
+  if (sweeps || !around.are_usual() || fallback != 0) prepare(sweeps, full_lane_ids);
   InitMaterializedSRF(fcinfo, 0);
   if (slots < 1) return;
 
   LaneWakeup lanes[lanes_at_once];
-  ReadyLanes ready = take_lanes(Min(lanes_at_once, slots), read_uuids(full_lanes), lanes);
+  ReadyLanes ready = take_lanes(Min(lanes_at_once, slots), full_lanes, lanes);
   if (ready.overflowed && !sweeps) sweep();
   if (ready.count == 0) return;
 
@@ -123,11 +122,10 @@ void claim(FunctionCallInfo fcinfo) {
   const TimestampTz started = GetCurrentTimestamp();
   int taken = 0;
   if (!around.is_any_limit) {
-    // As of now: all that these lanes' notes are about is visible.
     CommandCounterIncrement();
-    PushActiveSnapshot(GetTransactionSnapshot());
-    taken = take_from_plain_lanes(lanes, ready.count, slots, started, rooms);
-    PopActiveSnapshot();
+    const TakenOfPlain plain = take_from_plain_lanes(lanes, ready.count, slots, full_lanes, started, rooms);
+    taken = plain.messages;
+    if (plain.overflowed && !sweeps) sweep();
   }
   if (ready.count > 0) taken += serve_others(fcinfo, &id, started, lanes, ready.count, slots - taken, room);
   if (taken == 0) return;

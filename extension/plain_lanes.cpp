@@ -9,6 +9,14 @@
 namespace byoc {
 namespace {
 
+constexpr int most_lanes = 8 * lanes_at_once;
+
+// Lanes that may have more. They are passed on in the end: the same claim would meet them again.
+struct Unfinished {
+  LaneWakeup lanes[most_lanes];
+  int count;
+};
+
 // Neither waiting nor failing nor limited; or never was: then it has no row.
 bool is_unburdened(Datum organization, Datum lane, TimestampTz at) {
   constexpr AttrNumber busy = 3, next_at = 4, failures = 6, barred = 9, tokens = 10;
@@ -45,7 +53,7 @@ bool is_verified(const LaneSender& sender) {
 }
 
 // Takes at most so many; false, and nothing done, when the lane or its next message is unusual.
-bool serve(const Mover& mover, const LaneWakeup& lane, TimestampTz at, int size, int& taken) {
+bool serve(const Mover& mover, const LaneWakeup& lane, TimestampTz at, int size, int& taken, Unfinished& unfinished) {
   const Datum organization = UUIDPGetDatum(&lane.organization), id = UUIDPGetDatum(&lane.lane);
   if (!is_unburdened(organization, id, at)) return false;
   const LaneSender credential = find_sender(organization, id);
@@ -55,7 +63,8 @@ bool serve(const Mover& mover, const LaneWakeup& lane, TimestampTz at, int size,
   const TakenOfLane got =
       take(mover, sender, &lane.organization, &lane.from_id, size, Limit{false, 0, 0}, Unusual::left);
   if (got.taken == 0 && got.is_cut_short) return false;
-  if (got.taken >= size || got.is_cut_short) pass_on_lane({lane.organization, lane.lane, got.last_id});
+  if (got.taken >= size || got.is_cut_short)
+    unfinished.lanes[unfinished.count++] = {lane.organization, lane.lane, got.last_id};
   taken += got.taken;
   return true;
 }
@@ -67,18 +76,34 @@ int Rooms::of(const pg_uuid_t& lane) const {
   return i < 0 ? of_others : rooms[i];
 }
 
-int take_from_plain_lanes(LaneWakeup* lanes, int& count, int slots, TimestampTz at, const Rooms& rooms) {
-  int left = 0;
-  int taken = 0;
+TakenOfPlain take_from_plain_lanes(LaneWakeup* lanes, int& count, int slots, const Uuids& full_lanes, TimestampTz at,
+                                   const Rooms& rooms) {
+  TakenOfPlain taken = {0, false};
+  auto* unfinished = static_cast<Unfinished*>(palloc(sizeof(Unfinished)));
+  unfinished->count = 0;
   const Mover mover = open_mover();
-  for (int i = 0; i < count; ++i) {
-    CHECK_FOR_INTERRUPTS();
-    // Each has the same; what lanes before it did not need goes around.
-    const int share = (slots - taken) / (count - i);
-    if (!serve(mover, lanes[i], at, Min(share, rooms.of(lanes[i].lane)), taken)) lanes[left++] = lanes[i];
+  int others = 0;
+  for (int served = 0; count > 0;) {
+    // As of now: all that these lanes' notes are about is visible.
+    PushActiveSnapshot(GetTransactionSnapshot());
+    for (int i = 0; i < count; ++i) {
+      CHECK_FOR_INTERRUPTS();
+      // Each has the same; what lanes before it did not need goes around.
+      const int share = (slots - taken.messages) / (count - i);
+      if (!serve(mover, lanes[i], at, Min(share, rooms.of(lanes[i].lane)), taken.messages, *unfinished))
+        lanes[others++] = lanes[i];
+    }
+    PopActiveSnapshot();
+    served += count;
+    if (others > 0 || count < lanes_at_once || taken.messages == slots || served == most_lanes) break;
+    const ReadyLanes more = take_lanes(Min(lanes_at_once, slots - taken.messages), full_lanes, lanes);
+    taken.overflowed |= more.overflowed;
+    count = more.count;
   }
   close_mover(mover);
-  count = left;
+  for (int i = 0; i < unfinished->count; ++i) pass_on_lane(unfinished->lanes[i]);
+  pfree(unfinished);
+  count = others;
   return taken;
 }
 
