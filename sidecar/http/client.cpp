@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <optional>
 #include <stdexcept>
+#include <utility>
 
 namespace byocd {
 
@@ -46,6 +47,7 @@ CurlClient::CurlClient(Loop& loop, const Options& options)
                         AddressRules(options.allowed_networks),
                         [this](const curl_sockaddr& address) { return open_socket(address); }},
       timer_(loop.make_timer([this] { act(CURL_SOCKET_TIMEOUT, 0); })),
+      begin_timer_(loop.make_timer([this] { begin_sent(); })),
       multi_(make_multi()) {
   if (!multi_) throw std::runtime_error("no memory for libcurl");
   curl_multi_setopt(multi_.get(), CURLMOPT_SOCKETFUNCTION, &CurlClient::on_socket);
@@ -81,16 +83,26 @@ void CurlClient::send(HttpRequest request, HttpCallback callback) {
   // What is asked for (lists, a message's status) has another URL each time.
   auto url = request.method == HttpRequest::Method::post ? urls_.get(request.url) : nullptr;
   transfer->start(std::move(request), std::move(url), std::move(callback));
-  curl_multi_add_handle(multi_.get(), transfer->easy());
+  sent_.push_back(transfer.get());
   active_.insert(transfer.release());
+  // All that this turn of the loop and the next bring are begun together, not each as the answer before it is read: a
+  // provider that is as fast as we are would have to be woken for every one.
+  if (!begin_timer_->pending()) begin_timer_->start(std::chrono::microseconds(0));
 }
 
 void CurlClient::flush() {
   // Not from within libcurl, and not while results are being handed out: the timer does it then.
-  if (!acting_) act(CURL_SOCKET_TIMEOUT, 0);
+  if (!acting_) begin_sent();
+}
+
+void CurlClient::begin_sent() {
+  begin_timer_->stop();
+  for (Transfer* transfer : std::exchange(sent_, {})) curl_multi_add_handle(multi_.get(), transfer->easy());
+  act(CURL_SOCKET_TIMEOUT, 0);
 }
 
 void CurlClient::cancel_all() {
+  sent_.clear();
   for (const auto active = active_; Transfer * transfer : active) {
     curl_multi_remove_handle(multi_.get(), transfer->easy());
     deliver(transfer, CURLE_ABORTED_BY_CALLBACK, true);

@@ -57,6 +57,7 @@ class CurlClient final : public HttpClient {
   Socket& socket(curl_socket_t fd);
   void on_ready(curl_socket_t fd, SocketEvents events);
   void act(curl_socket_t fd, int events);
+  void begin_sent();
   void deliver_finished();
   void deliver(Transfer* transfer, CURLcode code, bool cancelled);
 
@@ -64,8 +65,10 @@ class CurlClient final : public HttpClient {
   Transfer::Options transfer_options_;
   ParsedUrls urls_;
   std::unique_ptr<Timer> timer_;
+  std::unique_ptr<Timer> begin_timer_;
   std::unordered_map<curl_socket_t, Socket> sockets_;
   std::unordered_set<Transfer*> active_;
+  std::vector<Transfer*> sent_;  // those of them that libcurl does not know yet
   std::vector<std::unique_ptr<Transfer>> idle_;
   bool acting_ = false;
   // Last, so that it goes first: its clean-up calls on_socket and on_close, and the easy handles must be out of it by

@@ -19,6 +19,8 @@ namespace {
 // Twilio's answers are a few kilobytes; a page of 200 long messages stays below this.
 constexpr std::size_t longest_body = 4 << 20;
 constexpr std::size_t longest_untrusted_body = 64 << 10;
+// libcurl takes memory for it anew for each request: so little comes from where it was given back a moment ago.
+constexpr long read_at_once = 1'024;
 // A server may drop idle connections without a word; older ones are not used again.
 constexpr long longest_idle_s = 30;
 // Of what a server may say; who reads it can reckon with that. Newer libcurl knows none that is longer.
@@ -86,6 +88,7 @@ Transfer::Transfer(const Options& options)
   set(easy, CURLOPT_SOCKOPTDATA, this);
   set(easy, CURLOPT_SOCKOPTFUNCTION, &Transfer::on_socket_made);
   set(easy, CURLOPT_MAXAGE_CONN, longest_idle_s);
+  set(easy, CURLOPT_BUFFERSIZE, read_at_once);
 #if LIBCURL_VERSION_NUM >= 0x075700
   // libcurl resolves in a thread. One that still waits for a tenant's name server when the request is over ends by
   // itself: the loop does not wait for it.
@@ -199,7 +202,8 @@ HttpResult Transfer::finish(CURLcode code, bool cancelled) {
 bool Transfer::possibly_written() const {
   long bytes = 0;
   curl_easy_getinfo(easy_.get(), CURLINFO_REQUEST_SIZE, &bytes);
-  return bytes > 0 || requests_begun_ > 1;
+  // Before the handle's own request begins, these are the bytes of the one before.
+  return requests_begun_ > 1 || (requests_begun_ == 1 && bytes > 0);
 }
 
 std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, void* self) {

@@ -391,5 +391,17 @@ TEST_F(CurlClientTest, CancellingTellsWhatWasWritten) {
   EXPECT_NE(failures[0].possibly_written, failures[1].possibly_written);
 }
 
+TEST_F(CurlClientTest, WhatIsCancelledBeforeItBeginsWasNotWrittenThoughItsHandleHasWrittenBefore) {
+  TinyServer server([](Peer& peer) {
+    while (!peer.read_request().empty()) peer.write(ok_answer);
+  });
+  EXPECT_TRUE(send(post(server.url())).ok());
+  std::optional<HttpFailure> failure;
+  client.send(post(server.url()), [&](const HttpResult& got) { failure = got.error(); });
+  client.cancel_all();
+  ASSERT_TRUE(failure);
+  EXPECT_FALSE(failure->possibly_written);
+}
+
 }  // namespace
 }  // namespace byocd
