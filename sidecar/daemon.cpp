@@ -1,6 +1,7 @@
 #include "daemon.h"
 
 #include <algorithm>
+#include <cmath>
 #include <csignal>
 #include <cstdlib>
 #include <memory>
@@ -22,14 +23,14 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::chrono::duration<double> longest_wait_for_a_request = 50ms;
+constexpr std::chrono::duration<double> longest_wait_for_a_request = 250ms;
 constexpr double most_jobs_a_request = 16;
 
 // A NOTIFY does not say what it is about. Messages are looked for first: who looks for calls meanwhile makes them wait.
 constexpr auto messages_lead = 3ms;
 
-// Outcomes that may wait for the database before claiming stops: bounds memory, and what a crash leaves unknown. As many
-// as jobs may wait for a request: a commit that takes long must not starve the provider of either.
+// Outcomes that may wait for the database before claiming stops: bounds memory, and what a crash leaves unknown. As
+// many as jobs may wait for a request: a commit that takes long must not starve the provider of either.
 std::size_t unrecorded_limit(int slots) {
   return std::max(std::size_t{256}, static_cast<std::size_t>(most_jobs_a_request) * static_cast<std::size_t>(slots));
 }
@@ -163,12 +164,14 @@ Daemon::Daemon(const Config& config, Reload reload)
       [this](const ApiRequest& request, std::string_view route, int status) { on_answered(request, route, status); });
 }
 
-// A claim costs the more for each message the fewer it brings, and while one is on its way requests end. So jobs may
-// wait for a request, as long as a person would not notice.
+// A claim costs the more for each message the fewer it brings, and while one is on its way requests end; on a disk that
+// is busy a commit may take a quarter of a second. So jobs may wait for a request, as long as that takes.
 double Daemon::jobs_a_request() const {
   const auto typical = dispatcher_.typical_duration();
   if (typical.count() == 0) return 1;
-  return std::min<double>(1 + longest_wait_for_a_request / typical, most_jobs_a_request);
+  // In steps: each change has every lane counted anew.
+  const double jobs = std::ceil(4 * (1 + longest_wait_for_a_request / typical)) / 4;
+  return std::min(jobs, most_jobs_a_request);
 }
 
 void Daemon::connection_changed() {

@@ -13,7 +13,7 @@ using namespace std::chrono_literals;
 constexpr std::size_t most_outcomes = 512;
 // A call costs as much as thirty of its messages: so many are worth one at once, fewer wait for others for a moment.
 constexpr std::size_t good_batch = 256;
-constexpr std::chrono::microseconds grouping_time = 10ms;
+constexpr std::chrono::microseconds grouping_time = 20ms;
 constexpr std::chrono::milliseconds longest_pause = 5s;
 constexpr std::chrono::milliseconds aside_interval = 30s;
 

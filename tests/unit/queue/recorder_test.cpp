@@ -54,7 +54,7 @@ TEST_F(RecorderTest, GroupsWhatComesWhileABatchIsOnItsWay) {
   timers.turn();
   ASSERT_EQ(gateway.records.size(), 1u);
   answer(gateway.records, {1});
-  timers.pass(10ms);
+  timers.pass(20ms);
   ASSERT_EQ(gateway.records.size(), 1u);
   EXPECT_EQ(gateway.records.front().arguments.size(), 2u);
 }
@@ -65,7 +65,7 @@ TEST_F(RecorderTest, WaitsForOthersOnlyWhenABatchWentJustNow) {
   timers.turn();
   answer(gateway.records, {1});
   add(claim, "b");
-  timers.pass(9ms);
+  timers.pass(19ms);
   add(claim, "c");
   EXPECT_TRUE(gateway.records.empty());
   timers.pass(1ms);
@@ -120,7 +120,7 @@ TEST_F(RecorderTest, OneOutcomeThatTheDatabaseRefusesDoesNotHoldUpTheOthers) {
   for (const char* id : {"a", "b", "c", "BAD", "e", "f", "g", "h"}) add(claim, id);
   std::vector<std::string> recorded;
   for (int round = 0; round < 30; ++round) {
-    timers.pass(10ms);
+    timers.pass(20ms);
     if (gateway.records.empty()) break;
     const auto sent = gateway.records.front().arguments;
     const bool bad = std::any_of(sent.begin(), sent.end(), [](const auto& each) { return each.id == "BAD"; });
