@@ -63,6 +63,7 @@ event_handle stop_on(event_base* base, int signal_number) {
 event_base_handle make_base() {
   const std::unique_ptr<event_config, handle_deleter<event_config_free>> config(event_config_new());
   event_config_set_flag(config.get(), EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+  event_config_set_flag(config.get(), EVENT_BASE_FLAG_PRECISE_TIMER);
   return event_base_handle(event_base_new_with_config(config.get()));
 }
 
