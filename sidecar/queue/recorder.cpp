@@ -10,9 +10,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
+// A call costs as much as thirty of its messages: so many go at once, fewer wait for others for a moment.
 constexpr std::size_t most_outcomes = 512;
-// A call costs as much as thirty of its messages: so many are worth one at once, fewer wait for others for a moment.
-constexpr std::size_t good_batch = 256;
 constexpr std::chrono::microseconds grouping_time = 20ms;
 constexpr std::chrono::milliseconds longest_pause = 5s;
 constexpr std::chrono::milliseconds aside_interval = 30s;
@@ -40,9 +39,8 @@ void Recorder::add(JobOutcome outcome) {
 void Recorder::schedule() {
   if (!sending_.empty() || waiting_.empty()) return;
   // In the loop's next turn at the earliest: what finished in this one goes together.
-  const std::size_t enough = std::min(good_batch, batch_limit_);
-  const auto wait = waiting_.size() >= enough ? Clock::duration(0) : last_flush_ + grouping_time - timers_.now();
-  if (!flush_timer_->pending() || waiting_.size() == enough)
+  const auto wait = waiting_.size() >= batch_limit_ ? Clock::duration(0) : last_flush_ + grouping_time - timers_.now();
+  if (!flush_timer_->pending() || waiting_.size() == batch_limit_)
     flush_timer_->start(std::chrono::duration_cast<std::chrono::microseconds>(std::max(wait, Clock::duration(0))));
 }
 

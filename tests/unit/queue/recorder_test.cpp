@@ -73,15 +73,18 @@ TEST_F(RecorderTest, WaitsForOthersOnlyWhenABatchWentJustNow) {
   EXPECT_EQ(gateway.records.front().arguments.size(), 2u);
 }
 
-TEST_F(RecorderTest, ABatchThatIsWorthACallDoesNotWait) {
-  expect(claim, 200);
+TEST_F(RecorderTest, AFullBatchDoesNotWait) {
+  expect(claim, 600);
   add(claim, "first");
   timers.turn();
   answer(gateway.records, {1});
-  for (int i = 0; i < 299; ++i) add(claim, std::to_string(i));
+  for (int i = 0; i < 511; ++i) add(claim, std::to_string(i));
+  timers.turn();
+  EXPECT_TRUE(gateway.records.empty());
+  add(claim, "512th");
   timers.turn();
   ASSERT_EQ(gateway.records.size(), 1u);
-  EXPECT_EQ(gateway.records.front().arguments.size(), 299u);
+  EXPECT_EQ(gateway.records.front().arguments.size(), 512u);
 }
 
 TEST_F(RecorderTest, SendsABatchAgainAfterALostConnectionInItsOrder) {
