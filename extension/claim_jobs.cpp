@@ -17,30 +17,29 @@ const char sweep_statement[] = "SELECT byoc.sweep_lanes()";
 const char serve_statement[] = "SELECT byoc.serve_lanes($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 const char audit_statement[] = "SELECT byoc.audit_fallback($1)";
 
-// A SELECT of one value; the caller is connected to SPI.
+// A SELECT of one value that is passed by value.
 Datum select(SPIPlanPtr& plan, const char* statement, int count, Oid* types, Datum* values) {
+  SPI_connect();
   if (plan == nullptr) plan = keep_plan(statement, count, types);
   const int result = SPI_execute_plan(plan, values, nullptr, false, 0);
   if (result != SPI_OK_SELECT || SPI_processed != 1)
     elog(ERROR, "could not claim messages: %s", SPI_result_code_string(result));
   bool null = false;
-  return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null);
+  const Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null);
+  SPI_finish();
+  return value;
 }
 
 void prepare(bool is_sweep_due, const ArrayType* full_lanes) {
   static SPIPlanPtr plan = nullptr;
   Oid types[] = {BOOLOID, UUIDARRAYOID};
   Datum values[] = {BoolGetDatum(is_sweep_due), PointerGetDatum(full_lanes)};
-  SPI_connect();
   select(plan, prepare_statement, lengthof(types), types, values);
-  SPI_finish();
 }
 
 void sweep() {
   static SPIPlanPtr plan = nullptr;
-  SPI_connect();
   select(plan, sweep_statement, 0, nullptr, nullptr);
-  SPI_finish();
 }
 
 // In the order in which everybody locks lanes, and adds rows for them.
@@ -56,7 +55,6 @@ int serve_others(FunctionCallInfo fcinfo, const pg_uuid_t* claim, TimestampTz at
   static SPIPlanPtr plan = nullptr;
   Oid types[] = {UUIDOID,        UUIDARRAYOID, UUIDARRAYOID, UUIDARRAYOID, INT4OID,
                  TIMESTAMPTZOID, INTERVALOID,  UUIDARRAYOID, INT4ARRAYOID, INT4OID};
-  SPI_connect();
   Datum values[] = {UUIDPGetDatum(claim),
                     column_of(lanes, count, &LaneWakeup::organization),
                     column_of(lanes, count, &LaneWakeup::lane),
@@ -67,18 +65,14 @@ int serve_others(FunctionCallInfo fcinfo, const pg_uuid_t* claim, TimestampTz at
                     PG_GETARG_DATUM(arg_lanes_in_use),
                     PG_GETARG_DATUM(arg_rooms),
                     Int32GetDatum(room)};
-  const int taken = DatumGetInt32(select(plan, serve_statement, lengthof(types), types, values));
-  SPI_finish();
-  return taken;
+  return DatumGetInt32(select(plan, serve_statement, lengthof(types), types, values));
 }
 
 void audit_fallback(const pg_uuid_t* claim) {
   static SPIPlanPtr plan = nullptr;
   Oid types[] = {UUIDOID};
   Datum values[] = {UUIDPGetDatum(claim)};
-  SPI_connect();
   select(plan, audit_statement, lengthof(types), types, values);
-  SPI_finish();
 }
 
 Rooms read_rooms(FunctionCallInfo fcinfo, int of_others) {

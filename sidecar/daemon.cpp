@@ -170,7 +170,7 @@ double Daemon::jobs_a_request() const {
   const auto typical = dispatcher_.typical_duration();
   if (typical.count() == 0) return 1;
   // In steps: each change has every lane counted anew.
-  const double jobs = std::ceil(4 * (1 + longest_wait_for_a_request / typical)) / 4;
+  const double jobs = std::round(4 * (1 + longest_wait_for_a_request / typical)) / 4;
   return std::min(jobs, most_jobs_a_request);
 }
 

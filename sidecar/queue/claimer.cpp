@@ -85,6 +85,7 @@ bool Claimer::worth_a_claim(int count) const {
 
 std::chrono::microseconds Claimer::batch_wait() const {
   // Where nothing waits for its turn, a thirtieth of a request's time leaves that part of the slots unused at most.
+  // What waits keeps the requests going for longer than 5 ms.
   const bool others_wait = hooks_.jobs_a_request() > 1.05;
   return std::clamp<std::chrono::microseconds>(hooks_.typical_duration() / (others_wait ? 8 : 32),
                                                others_wait ? 5ms : 1ms, 25ms);
