@@ -14,6 +14,9 @@ using std::chrono::microseconds;
 
 constexpr auto silence_check = 250ms;
 
+// More in a row than chance brings where three of ten fail; the database has long opened the breaker then.
+constexpr int hopeless_failures = 10;
+
 Outcome returned() {
   return {};
 }
@@ -82,7 +85,7 @@ void Dispatcher::on_credential(const Job& job, const CredentialCache::Answer& an
 
 void Dispatcher::wait(const Ready& ready) {
   const auto [found, is_new] = waiting_by_name_.try_emplace(ready.job->lane);
-  if (is_new) found->second = waiting_.insert(waiting_.end(), {ready.job->lane, {}});
+  if (is_new) found->second = waiting_.insert(waiting_.end(), {ready.job->lane, {}, 0});
   found->second->jobs.push_back(ready);
 }
 
@@ -114,8 +117,26 @@ void Dispatcher::look_for_silence() {
 void Dispatcher::drain() {
   draining_ = true;
   waiting_by_name_.clear();
-  for (const auto& lane : std::exchange(waiting_, {}))
+  give_back(std::exchange(waiting_, {}));
+}
+
+void Dispatcher::give_back(const WaitingLanes& lanes) {
+  for (const auto& lane : lanes)
     for (const auto& ready : lane.jobs) finish(ready.job, returned());
+}
+
+void Dispatcher::count_failure(const std::string& lane, OutcomeKind outcome) {
+  const auto found = waiting_by_name_.find(lane);
+  if (found == waiting_by_name_.end()) return;
+  int& failures = found->second->failures;
+  const bool failed =
+      outcome == OutcomeKind::unavailable || outcome == OutcomeKind::throttled || outcome == OutcomeKind::unknown;
+  failures = failed ? failures + 1 : 0;
+  if (failures < hopeless_failures) return;
+  WaitingLanes hopeless;
+  hopeless.splice(hopeless.end(), waiting_, found->second);
+  waiting_by_name_.erase(found);
+  give_back(hopeless);
 }
 
 void Dispatcher::send(const Ready& ready) {
@@ -141,7 +162,10 @@ void Dispatcher::send(const Ready& ready) {
     parts_.lanes.end(job->lane, result.ok(), now);
     const auto duration = std::chrono::duration_cast<microseconds>(now - begin);
     typical_duration_ = typical_duration_.count() == 0 ? duration : (typical_duration_ * 15 + duration) / 16;
-    finish(job, provider.interpret(result), duration, called_back);
+    Outcome outcome = provider.interpret(result);
+    const auto kind = outcome.kind;
+    finish(job, std::move(outcome), duration, called_back);
+    count_failure(job->lane, kind);
     send_waiting();
   });
 }

@@ -23,7 +23,8 @@
 namespace byocd {
 
 /// A job occupies a slot from dispatch() until its outcome is handed over. Each job has exactly one outcome. There may
-/// be more jobs than requests at a time: then they wait here, lanes take turns, and each lane's go in their order.
+/// be more jobs than requests at a time: then they wait here, lanes take turns, and each lane's go in their order. What
+/// waits of a lane whose requests fail one after the other is given back: it would fail as well.
 class Dispatcher {
  public:
   struct Parts {
@@ -66,6 +67,7 @@ class Dispatcher {
   struct WaitingLane {
     std::string lane;
     std::deque<Ready> jobs;
+    int failures = 0;  // requests in a row that the provider did not take
   };
   using WaitingLanes = std::list<WaitingLane>;
 
@@ -74,6 +76,8 @@ class Dispatcher {
   void wait(const Ready& ready);
   void send(const Ready& ready);
   void send_waiting();
+  void count_failure(const std::string& lane, OutcomeKind outcome);
+  void give_back(const WaitingLanes& lanes);
   void look_for_silence();
   void finish(const Job& job, Outcome outcome, std::chrono::microseconds duration = {}, bool called_back = false);
 

@@ -96,7 +96,8 @@ test(`dead while ${BACKLOG} messages come in: few attempts, flat memory; then al
     FROM byoc.queue_health HAVING count(*) = 2 AND min(failures) >= byoc.breaker_threshold() + $1 AND sum(sending) = 0`, [trials]))[0]);
   const [opened, { failures, attempts }] = [await failed(0), await failed(3)];
   assert.equal(attempts - opened.attempts, failures - opened.failures, 'a trial is one message');
-  assert.ok(attempts < BACKLOG / 10, `${attempts} attempts`);
+  // Some for each request that may be on its way, and not one for each message that was claimed ahead.
+  assert.ok(attempts < 1000, `${attempts} attempts`);
   await stack.replaceSimulator([a, b]);
   await expectOnce('down a', BACKLOG / 2);
   await expectOnce('down b', BACKLOG / 2);

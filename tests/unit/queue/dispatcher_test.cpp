@@ -237,6 +237,24 @@ TEST_F(DispatcherTest, TellsOfAnAccountThatFellSilentOnce) {
   EXPECT_EQ(freed, 2) << "it answered";
 }
 
+TEST_F(DispatcherTest, WhatWaitsOfAnAccountThatFailsAgainAndAgainIsGivenBack) {
+  dispatcher.dispatch(jobs(20));
+  open_credential();
+  for (int i = 0; i < 9; ++i) http.answer(503, "");
+  http.answer(201, R"({"sid": "SM00000000000000000000000000000001", "status": "queued", "num_segments": "1"})");
+  ASSERT_EQ(outcomes.size(), 10u);
+  EXPECT_EQ(http.calls.size(), 4u);
+  dispatcher.dispatch(jobs(10));
+  for (int i = 0; i < 9; ++i) http.answer(429, "");
+  EXPECT_EQ(outcomes.size(), 19u) << "an answer between them ended the first row";
+  http.answer(HttpResult(fail(HttpFailure{HttpFailure::Kind::connection_lost, true, "reset"})));
+  EXPECT_EQ(http.calls.size(), 3u) << "what is on its way stays so";
+  EXPECT_EQ(outcomes.size(), 27u);
+  EXPECT_EQ(std::count_if(outcomes.begin(), outcomes.end(),
+                          [](const JobOutcome& each) { return each.outcome.kind == OutcomeKind::returned; }),
+            7);
+}
+
 TEST_F(DispatcherTest, JobsThatWaitAreGivenBackWhenItDrains) {
   dispatcher.dispatch(jobs(6));
   open_credential();
