@@ -6,6 +6,7 @@
 
 #include <condition_variable>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 
@@ -18,10 +19,11 @@ namespace {
 using namespace std::chrono_literals;
 using testing::HasSubstr;
 
-// Name servers. One that has nothing to say of a name is silent until the test is over.
+// Name servers. One that has nothing to say of a name is silent until the test is over. A thread that begins only then
+// still finds them.
 class Names {
  public:
-  ~Names() {
+  void end() {
     std::unique_lock lock(mutex_);
     over_ = true;
     changed_.notify_all();
@@ -67,10 +69,11 @@ void silent(Peer& peer) {
 
 class ServerSearchTest : public testing::Test {
  protected:
+  ~ServerSearchTest() override { names.end(); }
   Database database(const std::string& servers) {
     Database database;
     database.conninfo = servers + " user=byocd dbname=app sslmode=disable gssencmode=disable";
-    database.lookup = [this](const std::string& name) { return names.look_up(name); };
+    database.lookup = [names = held_names](const std::string& name) { return names->look_up(name); };
     return database;
   }
   // The session, or why there is none.
@@ -93,7 +96,8 @@ class ServerSearchTest : public testing::Test {
     return result ? PQport(result.value().get()) : "none";
   }
 
-  Names names;
+  std::shared_ptr<Names> held_names = std::make_shared<Names>();
+  Names& names = *held_names;
   Loop loop;
 };
 
@@ -123,7 +127,7 @@ TEST_F(ServerSearchTest, NamesAreLookedUpEachTime) {
 
 TEST_F(ServerSearchTest, OneLookupServesAllWhoAsk) {
   names.known["b.test"] = {"127.0.0.1"};
-  Resolver resolver(loop, [this](const std::string& name) { return names.look_up(name); });
+  Resolver resolver(loop, [names = held_names](const std::string& name) { return names->look_up(name); });
   int called = 0;
   std::vector<Resolver::Request> requests;
   for (int i = 0; i < 3; ++i) requests.push_back(resolver.resolve("a.test", [&](const Addresses&) { ++called; }));
