@@ -6,47 +6,13 @@
 #include <atomic>
 #include <cstdlib>
 
+#include "support/curl_client_test.h"
 #include "support/tiny_server.h"
 
 namespace byocd {
 namespace {
 
 using namespace std::chrono_literals;
-using Kind = HttpFailure::Kind;
-
-const std::string ok_answer = "HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}";
-
-class CurlClientTest : public testing::Test {
- protected:
-  HttpRequest post(const std::string& url, const std::string& body = "Body=hello") {
-    HttpRequest request;
-    request.method = HttpRequest::Method::post;
-    request.url = url;
-    request.user = "AC00000000000000000000000000000001";
-    request.password = SecretString("made-up");
-    request.body = body;
-    return request;
-  }
-  HttpResult send(HttpRequest request) { return send(client, std::move(request)); }
-  HttpResult send(CurlClient& client, HttpRequest request) {
-    std::optional<HttpResult> result;
-    client.send(std::move(request), [&](HttpResult got) {
-      result.emplace(std::move(got));
-      loop.stop();
-    });
-    loop.run();
-    return std::move(*result);
-  }
-  HttpFailure failure(const std::string& url) {
-    auto result = send(post(url));
-    EXPECT_FALSE(result.ok());
-    return result.ok() ? HttpFailure{} : result.error();
-  }
-
-  Loop loop;
-  // Enough for the longest answer on a busy machine, under a sanitizer, and for a resolver that nobody answers.
-  CurlClient client{loop, {60s, 4, "byocd-test"}};
-};
 
 TEST_F(CurlClientTest, SendsAFormWithBasicAuthenticationAndReadsTheAnswer) {
   std::string seen;
@@ -186,68 +152,6 @@ TEST_F(CurlClientTest, GoesThroughTheEnvironmentsProxyUnlessItIsAtHome) {
   EXPECT_EQ(proxy.connections(), 1);
 }
 
-TEST_F(CurlClientTest, ARefusedConnectionWasNotWritten) {
-  std::string url;
-  {
-    url = TinyServer([](Peer&) {}).url();
-  }
-  const HttpFailure failed = failure(url);
-  EXPECT_EQ(failed.kind, Kind::connect_failed);
-  EXPECT_FALSE(failed.possibly_written);
-}
-
-TEST_F(CurlClientTest, AnUnknownHostWasNotWritten) {
-  EXPECT_EQ(failure("http://does-not-exist.invalid/").kind, Kind::connect_failed);
-}
-
-TEST_F(CurlClientTest, AFailedTlsHandshakeWasNotWritten) {
-  TinyServer server([](Peer& peer) { peer.write("this is not TLS at all\r\n\r\n"); });
-  std::string url = server.url();
-  url.replace(0, 4, "https");
-  EXPECT_EQ(failure(url).kind, Kind::connect_failed);
-}
-
-TEST_F(CurlClientTest, AnAnswerThatDoesNotComeIsATimeoutAfterWriting) {
-  TinyServer server([](Peer& peer) {
-    peer.read_request();
-    peer.wait_for_close();
-  });
-  CurlClient impatient(loop, {2s, 4, "byocd-test"});
-  const auto result = send(impatient, post(server.url()));
-  ASSERT_FALSE(result.ok());
-  EXPECT_EQ(result.error().kind, Kind::timeout);
-  EXPECT_TRUE(result.error().possibly_written);
-}
-
-TEST_F(CurlClientTest, AResetAfterTheRequestIsALostConnection) {
-  TinyServer server([](Peer& peer) {
-    peer.read_request();
-    peer.reset();
-  });
-  EXPECT_EQ(failure(server.url()).kind, Kind::connection_lost);
-}
-
-TEST_F(CurlClientTest, AnEmptyAnswerIsALostConnection) {
-  TinyServer server([](Peer& peer) { peer.read_request(); });
-  EXPECT_EQ(failure(server.url()).kind, Kind::connection_lost);
-}
-
-TEST_F(CurlClientTest, AnAnswerThatBreaksOffIsALostConnection) {
-  TinyServer server([](Peer& peer) {
-    peer.read_request();
-    peer.write("HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{\"sid\"");
-  });
-  EXPECT_EQ(failure(server.url()).kind, Kind::connection_lost);
-}
-
-TEST_F(CurlClientTest, GarbageIsALostConnection) {
-  TinyServer server([](Peer& peer) {
-    peer.read_request();
-    peer.write("220 mail.example.test ready\r\n");
-  });
-  EXPECT_EQ(failure(server.url()).kind, Kind::connection_lost);
-}
-
 // libcurl sends a request again by itself when a kept connection breaks before an answer. For an SMS that is a second
 // SMS.
 TEST_F(CurlClientTest, ABrokenKeptConnectionNeverSendsTwice) {
@@ -263,7 +167,7 @@ TEST_F(CurlClientTest, ABrokenKeptConnectionNeverSendsTwice) {
     });
     EXPECT_TRUE(send(post(server.url())).ok());
     const HttpFailure failed = failure(server.url());
-    EXPECT_EQ(failed.kind, Kind::connection_lost);
+    EXPECT_EQ(failed.kind, HttpFailure::Kind::connection_lost);
     EXPECT_TRUE(failed.possibly_written);
     EXPECT_EQ(requests, 2);
   }
@@ -348,59 +252,6 @@ TEST_F(CurlClientTest, DoesNotFollowRedirects) {
   });
   EXPECT_EQ(send(post(server.url()))->status, 307);
   EXPECT_EQ(requests, 1);
-}
-
-TEST_F(CurlClientTest, WhatIsTooLateIsNotWritten) {
-  std::atomic<int> requests{0};
-  TinyServer server([&](Peer& peer) {
-    while (!peer.read_request().empty()) {
-      ++requests;
-      peer.write(ok_answer);
-    }
-  });
-  auto in_time = post(server.url());
-  in_time.not_after = Clock::now() + 1h;
-  EXPECT_TRUE(send(std::move(in_time)).ok());
-  auto late = post(server.url());
-  late.not_after = Clock::now() - 1ms;
-  const auto result = send(std::move(late));
-  ASSERT_FALSE(result.ok());
-  EXPECT_EQ(result.error().kind, Kind::too_late);
-  EXPECT_FALSE(result.error().possibly_written);
-  EXPECT_TRUE(send(post(server.url())).ok());
-  EXPECT_EQ(requests, 2);
-}
-
-TEST_F(CurlClientTest, CancellingTellsWhatWasWritten) {
-  std::atomic<bool> read{false};
-  TinyServer server([&](Peer& peer) {
-    peer.read_request();
-    read = true;
-    peer.wait_for_close();
-  });
-  std::vector<HttpFailure> failures;
-  client.send(post(server.url()), [&](const HttpResult& got) { failures.push_back(got.error()); });
-  std::unique_ptr<Timer> look;
-  look = loop.make_timer([&] { read ? loop.stop() : look->start(1ms); });
-  look->start(1ms);
-  loop.run();
-  client.send(post(server.url()), [&](const HttpResult& got) { failures.push_back(got.error()); });
-  client.cancel_all();
-  ASSERT_EQ(failures.size(), 2u);
-  EXPECT_EQ(failures[0].kind, Kind::cancelled);
-  EXPECT_NE(failures[0].possibly_written, failures[1].possibly_written);
-}
-
-TEST_F(CurlClientTest, WhatIsCancelledBeforeItBeginsWasNotWrittenThoughItsHandleHasWrittenBefore) {
-  TinyServer server([](Peer& peer) {
-    while (!peer.read_request().empty()) peer.write(ok_answer);
-  });
-  EXPECT_TRUE(send(post(server.url())).ok());
-  std::optional<HttpFailure> failure;
-  client.send(post(server.url()), [&](const HttpResult& got) { failure = got.error(); });
-  client.cancel_all();
-  ASSERT_TRUE(failure);
-  EXPECT_FALSE(failure->possibly_written);
 }
 
 }  // namespace
