@@ -125,7 +125,7 @@ void Dispatcher::give_back(const WaitingLanes& lanes) {
     for (const auto& ready : lane.jobs) finish(ready.job, returned());
 }
 
-void Dispatcher::count_failure(const std::string& lane, OutcomeKind outcome) {
+void Dispatcher::give_back_if_hopeless(const std::string& lane, OutcomeKind outcome) {
   const auto found = waiting_by_name_.find(lane);
   if (found == waiting_by_name_.end()) return;
   int& failures = found->second->failures;
@@ -165,7 +165,7 @@ void Dispatcher::send(const Ready& ready) {
     Outcome outcome = provider.interpret(result);
     const auto kind = outcome.kind;
     finish(job, std::move(outcome), duration, called_back);
-    count_failure(job->lane, kind);
+    give_back_if_hopeless(job->lane, kind);
     send_waiting();
   });
 }

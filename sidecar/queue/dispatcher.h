@@ -76,7 +76,7 @@ class Dispatcher {
   void wait(const Ready& ready);
   void send(const Ready& ready);
   void send_waiting();
-  void count_failure(const std::string& lane, OutcomeKind outcome);
+  void give_back_if_hopeless(const std::string& lane, OutcomeKind outcome);
   void give_back(const WaitingLanes& lanes);
   void look_for_silence();
   void finish(const Job& job, Outcome outcome, std::chrono::microseconds duration = {}, bool called_back = false);
