@@ -2,6 +2,7 @@
 #include "lanes.h"
 
 #include "result_row.h"
+#include "wakeup.h"
 
 #include <initializer_list>
 
@@ -13,6 +14,57 @@ bool has_row(OwnRelation table, OwnRelation index, ScanKeyData* keys, int count)
   const bool found = row.tuple != nullptr;
   release_row(row);
   return found;
+}
+
+bool find_first(IndexScanDesc scan, ScanKeyData* keys, int count, TupleTableSlot* slot, LaneWakeup& found) {
+  index_rescan(scan, keys, count, nullptr, 0);
+  if (!index_getnext_slot(scan, ForwardScanDirection, slot)) return false;
+  constexpr AttrNumber column_org = 1, column_lane = 2, column_id = 3;
+  bool null = false;
+  found = {*DatumGetUUIDP(slot_getattr(slot, column_org, &null)),
+           *DatumGetUUIDP(slot_getattr(slot, column_lane, &null)),
+           *DatumGetUUIDP(slot_getattr(slot, column_id, &null))};
+  return true;
+}
+
+struct LaneStarts {
+  LaneWakeup* lanes;
+  int count;
+};
+
+// Steps from lane to lane through the queue's primary key instead of reading every message.
+LaneStarts find_lane_starts() {
+  constexpr AttrNumber key_org = 1, key_lane = 2;
+  Relation queue = open_own_table(own_queue, AccessShareLock);
+  Relation key = open_own_index(own_queue_key);
+  TupleTableSlot* slot = table_slot_create(queue, nullptr);
+  IndexScanDesc in_organization = begin_index_scan(queue, key, GetActiveSnapshot(), 2);
+  IndexScanDesc behind = begin_index_scan(queue, key, GetActiveSnapshot(), 1);
+  int capacity = 64;
+  LaneStarts starts = {static_cast<LaneWakeup*>(palloc(sizeof(LaneWakeup) * capacity)), 0};
+  LaneWakeup last = {};
+  for (StrategyNumber from = BTGreaterEqualStrategyNumber;; from = BTGreaterStrategyNumber) {
+    CHECK_FOR_INTERRUPTS();
+    ScanKeyData keys[2], next_organization;
+    ScanKeyInit(&keys[0], key_org, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&last.organization));
+    ScanKeyInit(&keys[1], key_lane, BTGreaterStrategyNumber, F_UUID_GT, UUIDPGetDatum(&last.lane));
+    ScanKeyInit(&next_organization, key_org, from, from == BTGreaterStrategyNumber ? F_UUID_GT : F_UUID_GE,
+                UUIDPGetDatum(&last.organization));
+    const bool found = (starts.count > 0 && find_first(in_organization, keys, 2, slot, last)) ||
+                       find_first(behind, &next_organization, 1, slot, last);
+    if (!found) break;
+    if (starts.count == capacity) {
+      capacity *= 2;
+      starts.lanes = static_cast<LaneWakeup*>(repalloc(starts.lanes, sizeof(LaneWakeup) * capacity));
+    }
+    starts.lanes[starts.count++] = last;
+  }
+  index_endscan(behind);
+  index_endscan(in_organization);
+  ExecDropSingleTupleTableSlot(slot);
+  index_close(key, AccessShareLock);
+  table_close(queue, AccessShareLock);
+  return starts;
 }
 
 }  // namespace
@@ -79,6 +131,17 @@ Datum byoc_look_around(PG_FUNCTION_ARGS) {
   const Surroundings around = look_around();
   Datum values[] = {BoolGetDatum(around.is_alone), BoolGetDatum(around.is_any_due),
                     BoolGetDatum(around.is_any_wait_over), BoolGetDatum(around.is_any_limit)};
+  bool nulls[lengthof(values)] = {};
+  return row_of(fcinfo, values, nulls);
+}
+
+PG_FUNCTION_INFO_V1(byoc_lane_starts);
+// byoc.lane_starts(OUT org_ids uuid[], OUT lanes uuid[], OUT from_ids uuid[])
+Datum byoc_lane_starts(PG_FUNCTION_ARGS) {
+  const LaneStarts starts = find_lane_starts();
+  Datum values[] = {column_of(starts.lanes, starts.count, &LaneWakeup::organization),
+                    column_of(starts.lanes, starts.count, &LaneWakeup::lane),
+                    column_of(starts.lanes, starts.count, &LaneWakeup::from_id)};
   bool nulls[lengthof(values)] = {};
   return row_of(fcinfo, values, nulls);
 }

@@ -56,9 +56,7 @@ Column read_column(FunctionCallInfo fcinfo, int argument, int count) {
   get_typlenbyvalalign(ARR_ELEMTYPE(array), &size, &by_value, &alignment);
   deconstruct_array(array, ARR_ELEMTYPE(array), size, by_value, alignment, &column.values, &column.nulls,
                     &column.count);
-  if (column.count != count) {
-    ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR), errmsg("arrays must have the same number of elements")));
-  }
+  require_as_many(column.count, count);
   return column;
 }
 

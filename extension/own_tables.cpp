@@ -36,6 +36,7 @@ constexpr OwnName names[own_relation_count] = {
     {"claims", 1},
     {"installation", 0},
     {"sender_limits", 2},
+    {"receipt_watches", 0},
 };
 constexpr int most_columns = 24;
 

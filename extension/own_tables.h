@@ -24,6 +24,7 @@ enum OwnRelation {
   own_claims,
   own_installation,
   own_sender_limits,
+  own_receipt_watches,
   own_relation_count  // none
 };
 

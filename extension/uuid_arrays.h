@@ -26,6 +26,12 @@ inline Uuids read_uuids(const ArrayType* array) {
   return {reinterpret_cast<const pg_uuid_t*>(ARR_DATA_PTR(array)), ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array))};
 }
 
+// For arrays whose elements belong together; raises 2202E when their numbers differ.
+inline void require_as_many(int count, int expected) {
+  if (count != expected)
+    ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR), errmsg("arrays must have the same number of elements")));
+}
+
 inline Datum make_uuids(Datum* items, int count) {
   return PointerGetDatum(construct_array(items, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 }

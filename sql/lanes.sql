@@ -50,24 +50,7 @@ COMMENT ON FUNCTION byoc.end_waits(integer, uuid[]) IS
     'Internal: notes lanes, but none of full_lanes, that waited for a time that has come; returns of how many that is news. Whoever serves them takes them from byoc.lanes.';
 
 CREATE FUNCTION byoc.lane_starts(OUT org_ids uuid[], OUT lanes uuid[], OUT from_ids uuid[])
-LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
-SET jit = off
-AS $$
-BEGIN
-    -- Steps from lane to lane through the queue's primary key instead of reading every message.
-    WITH RECURSIVE first AS (
-        (SELECT q.org_id, q.lane, q.id FROM byoc.queue q ORDER BY q.org_id, q.lane, q.id LIMIT 1)
-        UNION ALL
-        SELECT n.org_id, n.lane, n.id
-        FROM first f CROSS JOIN LATERAL (
-            SELECT q.org_id, q.lane, q.id FROM byoc.queue q WHERE (q.org_id, q.lane) > (f.org_id, f.lane)
-            ORDER BY q.org_id, q.lane, q.id LIMIT 1) AS n
-    )
-    SELECT array_agg(f.org_id), array_agg(f.lane), array_agg(f.id) INTO org_ids, lanes, from_ids FROM first f;
-END
-$$;
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_lane_starts';
 COMMENT ON FUNCTION byoc.lane_starts() IS 'Internal: the first message of each lane in the queue.';
 
 CREATE FUNCTION byoc.sweep_lanes() RETURNS integer

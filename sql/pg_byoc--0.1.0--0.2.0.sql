@@ -26,6 +26,9 @@ COMMENT ON FUNCTION byoc.is_sweep_due() IS 'Internal: true once a second, for a 
 COMMENT ON TABLE byoc.lanes IS
     'What is to be remembered about lanes: waits, failures and limits. Most have no row. Not dumped: it says nothing about messages.';
 
+CREATE OR REPLACE FUNCTION byoc.lane_starts(OUT org_ids uuid[], OUT lanes uuid[], OUT from_ids uuid[])
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_lane_starts';
+
 CREATE FUNCTION byoc.prepare_claim(sweeps boolean, full_lanes uuid[]) RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -311,6 +314,9 @@ BEGIN
     GROUP BY d.org_id, d.credential_id, c.version, c.credential_type, d.account, d.to_number;
 END
 $$;
+
+CREATE OR REPLACE FUNCTION byoc.expect_receipts(org_ids uuid[], ids uuid[], called_back boolean[]) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_expect_receipts';
 
 CREATE OR REPLACE FUNCTION byoc.adopt_installation() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER

@@ -26,6 +26,26 @@ COMMENT ON FUNCTION byoc.is_sweep_due() IS 'Internal: true once a second, for a 
 COMMENT ON TABLE byoc.lanes IS
     'What is to be remembered about lanes that were served: waits, failures and limits. Not dumped: it says nothing about messages.';
 
+CREATE OR REPLACE FUNCTION byoc.lane_starts(OUT org_ids uuid[], OUT lanes uuid[], OUT from_ids uuid[])
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET jit = off
+AS $$
+BEGIN
+    -- Steps from lane to lane through the queue's primary key instead of reading every message.
+    WITH RECURSIVE first AS (
+        (SELECT q.org_id, q.lane, q.id FROM byoc.queue q ORDER BY q.org_id, q.lane, q.id LIMIT 1)
+        UNION ALL
+        SELECT n.org_id, n.lane, n.id
+        FROM first f CROSS JOIN LATERAL (
+            SELECT q.org_id, q.lane, q.id FROM byoc.queue q WHERE (q.org_id, q.lane) > (f.org_id, f.lane)
+            ORDER BY q.org_id, q.lane, q.id LIMIT 1) AS n
+    )
+    SELECT array_agg(f.org_id), array_agg(f.lane), array_agg(f.id) INTO org_ids, lanes, from_ids FROM first f;
+END
+$$;
+
 CREATE FUNCTION byoc.finish_claim(claim_id uuid, dispatcher uuid, lease_until timestamptz)
 RETURNS TABLE (claim_id uuid, org_id uuid, id uuid, provider text, credential_id uuid, credential_version integer, to_number text,
                body text, attempt integer, validity_seconds integer, lane uuid)
@@ -305,6 +325,18 @@ BEGIN
     JOIN taken t ON t.org_id = d.org_id AND t.to_number = d.to_number AND t.account = d.account
     LEFT JOIN byoc.organization_api_credentials c ON c.org_id = d.org_id AND c.id = d.credential_id
     GROUP BY d.org_id, d.credential_id, c.version, c.credential_type, d.account, d.to_number;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION byoc.expect_receipts(org_ids uuid[], ids uuid[], called_back boolean[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO byoc.receipt_watches (org_id, due_at, message_ids)
+    SELECT t.org_id, clock_timestamp() + CASE WHEN t.called_back THEN interval '10 minutes' ELSE interval '10 seconds' END, array_agg(t.id)
+    FROM unnest(org_ids, ids, called_back) AS t (org_id, id, called_back)
+    GROUP BY t.org_id, t.called_back;
 END
 $$;
 

@@ -269,16 +269,7 @@ END;
 COMMENT ON FUNCTION byoc.receipt_reason(text) IS 'Internal: what byoc.provider_errors says about a code; receipts bring the code only.';
 
 CREATE FUNCTION byoc.expect_receipts(org_ids uuid[], ids uuid[], called_back boolean[]) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    INSERT INTO byoc.receipt_watches (org_id, due_at, message_ids)
-    SELECT t.org_id, clock_timestamp() + CASE WHEN t.called_back THEN interval '10 minutes' ELSE interval '10 seconds' END, array_agg(t.id)
-    FROM unnest(org_ids, ids, called_back) AS t (org_id, id, called_back)
-    GROUP BY t.org_id, t.called_back;
-END
-$$;
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_expect_receipts';
 COMMENT ON FUNCTION byoc.expect_receipts(uuid[], uuid[], boolean[]) IS
     'For byocd: messages that the provider took. Their status is asked for from ten seconds on or, where callbacks can come, after ten minutes of silence.';
 

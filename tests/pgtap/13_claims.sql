@@ -1,7 +1,7 @@
 -- Claims: what a dispatcher is given, how many, in which order, and that nothing is given twice.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(64);
+SELECT plan(66);
 
 -- An empty queue
 SELECT is(byoc.dispatcher_sleep(), NULL, 'with nothing to do a dispatcher may sleep without end');
@@ -180,6 +180,14 @@ SELECT is_empty($$SELECT * FROM byoc.claim_jobs(byoc_test.dispatcher(), 10, '1 m
 SELECT ok(byoc.dispatcher_sleep() BETWEEN 590000 AND 600000, 'and the dispatcher knows how many milliseconds to sleep');
 UPDATE byoc.lanes SET next_at = clock_timestamp() - interval '1 second' WHERE org_id = byoc_test.org_b();
 SELECT is(byoc_test.claimed_by(:'m'), 'Twilio 9', 'when the time has come the message is given out');
+
+-- What a sweep goes through
+DELETE FROM byoc.queue;
+SELECT is_empty('SELECT unnest(org_ids) FROM byoc.lane_starts()', 'an empty queue has no lanes');
+INSERT INTO byoc.queue (org_id, lane, id, to_number, body)
+SELECT md5('organization ' || n % 60)::uuid, md5('lane ' || n % 90)::uuid, byoc.uuid_v7(), '+15005550006', 'one of many' FROM generate_series(1, 500) AS n;
+SELECT results_eq('SELECT unnest(org_ids), unnest(lanes), unnest(from_ids) FROM byoc.lane_starts()',
+    'SELECT DISTINCT ON (q.org_id, q.lane) q.org_id, q.lane, q.id FROM byoc.queue q ORDER BY q.org_id, q.lane, q.id', 'each lane''s first message, of many lanes');
 
 SELECT * FROM finish();
 ROLLBACK;

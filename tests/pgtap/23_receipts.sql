@@ -1,7 +1,7 @@
 -- Delivery receipts: tokens, what a receipt does to a message, and asking for the status instead.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(94);
+SELECT plan(95);
 
 SELECT byoc_test.add_twilio(byoc_test.org_a(), 1) AS credential \gset
 CREATE FUNCTION byoc_test.sid(n integer) RETURNS text LANGUAGE sql IMMUTABLE RETURN 'SM' || lpad(n::text, 32, '0');
@@ -222,6 +222,8 @@ SELECT byoc_test.sent(23) AS done \gset
 SELECT byoc.expect_receipts(array_fill(byoc_test.org_a(), ARRAY[3]), ARRAY[:'silent', :'called', :'done']::uuid[], ARRAY[false, true, false]);
 SELECT results_eq('SELECT cardinality(message_ids), round(extract(epoch FROM due_at - clock_timestamp())) FROM byoc.receipt_watches ORDER BY due_at',
     'VALUES (2, 10::numeric), (1, 600)', 'where no callback can come the first question is due in ten seconds, else in ten minutes');
+SELECT throws_ok(format('SELECT byoc.expect_receipts(ARRAY[%L]::uuid[], ARRAY[%L]::uuid[], ARRAY[true, false])', byoc_test.org_a(), :'silent'),
+    '2202E', NULL, 'what does not belong together is refused');
 SELECT is_empty('SELECT * FROM byoc.claim_status_checks(10)', 'not before');
 SELECT byoc_test.receive(byoc_test.receipt(:'done', 23, 'delivered')) AS x \gset
 UPDATE byoc.receipt_watches SET due_at = clock_timestamp() WHERE cardinality(message_ids) = 2;
