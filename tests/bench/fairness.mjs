@@ -30,7 +30,7 @@ async function measure(system, backlog) {
   await bed.forget();
   const worker = await system.start(bed, 'bench', 64);
   await worker.begin();
-  if (backlog > 0) await until('the backlog to move', async () => (await bed.stats()).accepted > 1000, { every: 50 });
+  if (backlog > 0) await until('the backlog to move', async () => (await bed.stats()).accepted > 1000);
   const waits = await steadyWaits(bed, 'bench', others, { perSecond: OTHERS, seconds: SECONDS });
   await worker.stop();
   await db.end();

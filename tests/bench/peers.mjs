@@ -31,7 +31,7 @@ export async function startPeer(bed, database, program, processes, settings) {
     await until(`${program} to be loaded`, () => {
       if (each.ended) throw new Error(`${program} ended: ${readFileSync(each.log, 'utf8')}`);
       return readFileSync(each.log, 'utf8').includes('ready');
-    }, { timeout: 30_000, every: 20 });
+    }, { timeout: 30_000 });
   }
   return {
     pids: programs.map(({ pid }) => pid),

@@ -86,7 +86,7 @@ async function addOrganization(db, number) {
 async function verifyCredentials(bed, db, database) {
   const byocd = await Byocd.start(bed.run, bed.cluster, { database, simulator: bed.simulator });
   await until('the credentials to be verified', () => db.value(`
-    SELECT count(*) = 0 FROM byoc.credentials WHERE verification_status <> 'verified'`), { timeout: 120_000, every: 100 });
+    SELECT count(*) = 0 FROM byoc.credentials WHERE verification_status <> 'verified'`), { timeout: 120_000 });
   await byocd.program.stop();
 }
 
