@@ -13,6 +13,9 @@ namespace byocd {
 
 namespace {
 
+// So many that were sent do not wait for the end of the loop's turn: their provider has something to do meanwhile.
+constexpr std::size_t begun_together = 16;
+
 // Nothing: there are no proxies. libcurl would look at the environment for each request.
 std::optional<std::string> no_proxy_hosts() {
   const auto is_set = [](const char* variable) {
@@ -85,8 +88,8 @@ void CurlClient::send(HttpRequest request, HttpCallback callback) {
   transfer->start(std::move(request), std::move(url), std::move(callback));
   sent_.push_back(transfer.get());
   active_.insert(transfer.release());
-  // All that this turn of the loop and the next bring are begun together, not each as the answer before it is read: a
-  // provider that is as fast as we are would have to be woken for every one.
+  // What this turn of the loop brings is begun together, not each as the answer before it is read: a provider that is
+  // as fast as we are would have to be woken for every one.
   if (!begin_timer_->pending()) begin_timer_->start(std::chrono::microseconds(0));
 }
 
@@ -97,8 +100,12 @@ void CurlClient::flush() {
 
 void CurlClient::begin_sent() {
   begin_timer_->stop();
-  for (Transfer* transfer : std::exchange(sent_, {})) curl_multi_add_handle(multi_.get(), transfer->easy());
+  add_sent();
   act(CURL_SOCKET_TIMEOUT, 0);
+}
+
+void CurlClient::add_sent() {
+  for (Transfer* transfer : std::exchange(sent_, {})) curl_multi_add_handle(multi_.get(), transfer->easy());
 }
 
 void CurlClient::cancel_all() {
@@ -114,6 +121,11 @@ void CurlClient::act(curl_socket_t fd, int events) {
   int running = 0;
   curl_multi_socket_action(multi_.get(), fd, events, &running);
   deliver_finished();
+  while (sent_.size() >= begun_together) {
+    add_sent();
+    curl_multi_socket_action(multi_.get(), CURL_SOCKET_TIMEOUT, 0, &running);
+    deliver_finished();
+  }
   acting_ = false;
 }
 

@@ -58,6 +58,7 @@ class CurlClient final : public HttpClient {
   void on_ready(curl_socket_t fd, SocketEvents events);
   void act(curl_socket_t fd, int events);
   void begin_sent();
+  void add_sent();
   void deliver_finished();
   void deliver(Transfer* transfer, CURLcode code, bool cancelled);
 
