@@ -38,7 +38,8 @@ SentMessage* read_messages(FunctionCallInfo fcinfo, int& count) {
   const Uuids ids = read_uuids(PG_GETARG_ARRAYTYPE_P(1));
   Datum* called_back = nullptr;
   int answers = 0;
-  deconstruct_array(PG_GETARG_ARRAYTYPE_P(2), BOOLOID, sizeof(bool), true, TYPALIGN_CHAR, &called_back, nullptr, &answers);
+  deconstruct_array(PG_GETARG_ARRAYTYPE_P(2), BOOLOID, sizeof(bool), true, TYPALIGN_CHAR, &called_back, nullptr,
+                    &answers);
   count = ids.count;
   require_as_many(organizations.count, count);
   require_as_many(answers, count);

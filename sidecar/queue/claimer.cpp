@@ -12,6 +12,7 @@ using namespace std::chrono_literals;
 
 // Lets requests go out before the database is asked for more.
 constexpr std::chrono::milliseconds rest_after_few = 1ms;
+constexpr std::chrono::microseconds longest_batch_wait = 25ms;
 constexpr std::chrono::milliseconds longest_fruitless_wait = 50ms;
 constexpr std::chrono::milliseconds longest_error_wait = 5s;
 
@@ -77,18 +78,16 @@ int Claimer::expected() const {
 }
 
 bool Claimer::worth_a_claim(int count) const {
-  // A quarter of all, or half of those that wait for their turn: the others keep the requests going meanwhile.
+  // Half of those that wait for their turn: the others keep the requests going meanwhile. Where none wait, a quarter.
   const int all = work_ ? hooks_.slots() : lanes_.limit();
   const int waiting = static_cast<int>(all * (1 - 1 / hooks_.jobs_a_request()));
-  return count * 4 >= all || (waiting > 0 && count * 2 >= waiting);
+  return waiting > 0 ? count * 2 >= waiting : count * 4 >= all;
 }
 
 std::chrono::microseconds Claimer::batch_wait() const {
   // Where nothing waits for its turn, a thirtieth of a request's time leaves that part of the slots unused at most.
-  // What waits keeps the requests going for longer than 5 ms.
-  const bool others_wait = hooks_.jobs_a_request() > 1.05;
-  return std::clamp<std::chrono::microseconds>(hooks_.typical_duration() / (others_wait ? 8 : 32),
-                                               others_wait ? 5ms : 1ms, 25ms);
+  if (hooks_.jobs_a_request() > 1.05) return longest_batch_wait;
+  return std::clamp<std::chrono::microseconds>(hooks_.typical_duration() / 32, 1ms, longest_batch_wait);
 }
 
 void Claimer::claim(int slots) {

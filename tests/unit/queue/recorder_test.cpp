@@ -54,7 +54,7 @@ TEST_F(RecorderTest, GroupsWhatComesWhileABatchIsOnItsWay) {
   timers.turn();
   ASSERT_EQ(gateway.records.size(), 1u);
   answer(gateway.records, {1});
-  timers.pass(20ms);
+  timers.pass(40ms);
   ASSERT_EQ(gateway.records.size(), 1u);
   EXPECT_EQ(gateway.records.front().arguments.size(), 2u);
 }
@@ -65,7 +65,7 @@ TEST_F(RecorderTest, WaitsForOthersOnlyWhenABatchWentJustNow) {
   timers.turn();
   answer(gateway.records, {1});
   add(claim, "b");
-  timers.pass(19ms);
+  timers.pass(39ms);
   add(claim, "c");
   EXPECT_TRUE(gateway.records.empty());
   timers.pass(1ms);
