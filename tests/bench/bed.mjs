@@ -1,5 +1,6 @@
 // The test bed of all benchmarks: one PostgreSQL and one provider simulator, used by one system after the other.
 
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { Run } from '../../scripts/run.mjs';
 import { Cluster, Simulator } from '../../scripts/stack.mjs';
@@ -55,10 +56,11 @@ export class Bed {
     return connection;
   }
 
-  // Plans that fit what is there, and no checkpoint in the middle.
+  // Plans that fit what is there, no checkpoint in the middle, and a disk that does not still write what came before.
   async settle(connection) {
     await connection.query('VACUUM ANALYZE');
     await connection.query('CHECKPOINT');
+    execFileSync('sync');
   }
 
   setLatency(ms) { return this.simulator.request('PUT', '/_simulator/latency', { ms }); }

@@ -22,6 +22,7 @@ for (const [number, system] of systems.entries()) {
   await system.prepare(bed);
   system.database = `bench_${number}`;
   system.db = await bed.fresh(system, system.database);
+  await bed.settle(system.db);
   [system.organization] = await system.organizations(system.db);
   system.worker = await system.start(bed, system.database, 64);
   await system.worker.begin();
