@@ -16,6 +16,9 @@ namespace {
 // So many that were sent do not wait for the end of the loop's turn: their provider has something to do meanwhile.
 constexpr std::size_t begun_together = 16;
 
+// Transfers that share a multi handle.
+constexpr int pool_size = 64;
+
 // Nothing: there are no proxies. libcurl would look at the environment for each request.
 std::optional<std::string> no_proxy_hosts() {
   const auto is_set = [](const char* variable) {
@@ -49,34 +52,45 @@ CurlClient::CurlClient(Loop& loop, const Options& options)
       transfer_options_{options.request_timeout, options.user_agent, no_proxy_hosts(),
                         AddressRules(options.allowed_networks),
                         [this](const curl_sockaddr& address) { return open_socket(address); }},
-      timer_(loop.make_timer([this] { act(CURL_SOCKET_TIMEOUT, 0); })),
-      begin_timer_(loop.make_timer([this] { begin_sent(); })),
-      multi_(make_multi()) {
-  if (!multi_) throw std::runtime_error("no memory for libcurl");
-  curl_multi_setopt(multi_.get(), CURLMOPT_SOCKETFUNCTION, &CurlClient::on_socket);
-  curl_multi_setopt(multi_.get(), CURLMOPT_SOCKETDATA, this);
-  curl_multi_setopt(multi_.get(), CURLMOPT_TIMERFUNCTION, &CurlClient::on_timer);
-  curl_multi_setopt(multi_.get(), CURLMOPT_TIMERDATA, this);
-  curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, static_cast<long>(options.kept_connections));
-#if LIBCURL_VERSION_NUM >= 0x081400
-  // All lookups share these threads. A silent name server takes two for each request, for longer than the request
-  // lives: by default there are 20, and those of a tenant could keep everybody from the providers' names. As many as it
-  // takes.
-  curl_multi_setopt(multi_.get(), CURLMOPT_RESOLVE_THREADS_MAX, 1'000L);
-  // In place of CURLOPT_QUICK_EXIT.
-  curl_multi_setopt(multi_.get(), CURLMOPT_QUICK_EXIT, 1L);
-#endif
+      kept_connections_(options.kept_connections),
+      begin_timer_(loop.make_timer([this] { begin_sent(); })) {
+  (void)pool_with_room();
 }
 
 CurlClient::~CurlClient() {
-  for (Transfer* transfer : active_) {
-    curl_multi_remove_handle(multi_.get(), transfer->easy());
+  for (PooledTransfer* transfer : active_) {
+    curl_multi_remove_handle(transfer->pool.multi.get(), transfer->easy());
     delete transfer;
   }
 }
 
+CurlClient::Pool& CurlClient::pool_with_room() {
+  if (!pools_.empty() && pools_.back()->transfers < pool_size) return *pools_.back();
+  auto pool = std::make_unique<Pool>(Pool{*this, nullptr, nullptr});
+  Pool& added = *pool;
+  added.timer = loop_.make_timer([this, &added] { act(added, CURL_SOCKET_TIMEOUT, 0); });
+  added.multi.reset(make_multi());
+  CURLM* multi = added.multi.get();
+  if (!multi) throw std::runtime_error("no memory for libcurl");
+  curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, &CurlClient::on_socket);
+  curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, &added);
+  curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, &CurlClient::on_timer);
+  curl_multi_setopt(multi, CURLMOPT_TIMERDATA, &added);
+  curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, static_cast<long>(std::min(kept_connections_, pool_size)));
+#if LIBCURL_VERSION_NUM >= 0x081400
+  // All lookups share these threads. A silent name server takes two for each request, for longer than the request
+  // lives: by default there are 20, and those of a tenant could keep everybody from the providers' names. As many as it
+  // takes.
+  curl_multi_setopt(multi, CURLMOPT_RESOLVE_THREADS_MAX, 1'000L);
+  // In place of CURLOPT_QUICK_EXIT.
+  curl_multi_setopt(multi, CURLMOPT_QUICK_EXIT, 1L);
+#endif
+  pools_.push_back(std::move(pool));
+  return added;
+}
+
 void CurlClient::send(HttpRequest request, HttpCallback callback) {
-  std::unique_ptr<Transfer> transfer;
+  std::unique_ptr<PooledTransfer> transfer;
   if (idle_.empty()) {
     transfer = make_transfer();
   } else {
@@ -100,57 +114,70 @@ void CurlClient::flush() {
 
 void CurlClient::begin_sent() {
   begin_timer_->stop();
-  add_sent();
-  act(CURL_SOCKET_TIMEOUT, 0);
+  acting_ = true;
+  do begin_all_sent();
+  while (sent_.size() >= begun_together);
+  acting_ = false;
 }
 
-void CurlClient::add_sent() {
-  for (Transfer* transfer : std::exchange(sent_, {})) curl_multi_add_handle(multi_.get(), transfer->easy());
+void CurlClient::begin_all_sent() {
+  std::vector<Pool*> begun;
+  for (PooledTransfer* transfer : std::exchange(sent_, {})) {
+    Pool& pool = transfer->pool;
+    curl_multi_add_handle(pool.multi.get(), transfer->easy());
+    if (!std::exchange(pool.begins, true)) begun.push_back(&pool);
+  }
+  for (Pool* pool : begun) {
+    pool->begins = false;
+    step(*pool, CURL_SOCKET_TIMEOUT, 0);
+  }
 }
 
 void CurlClient::cancel_all() {
   sent_.clear();
-  for (const auto active = active_; Transfer * transfer : active) {
-    curl_multi_remove_handle(multi_.get(), transfer->easy());
+  for (const auto active = active_; PooledTransfer * transfer : active) {
+    curl_multi_remove_handle(transfer->pool.multi.get(), transfer->easy());
     deliver(transfer, CURLE_ABORTED_BY_CALLBACK, true);
   }
 }
 
-void CurlClient::act(curl_socket_t fd, int events) {
+void CurlClient::act(Pool& pool, curl_socket_t fd, int events) {
   acting_ = true;
-  int running = 0;
-  curl_multi_socket_action(multi_.get(), fd, events, &running);
-  deliver_finished();
-  while (sent_.size() >= begun_together) {
-    add_sent();
-    curl_multi_socket_action(multi_.get(), CURL_SOCKET_TIMEOUT, 0, &running);
-    deliver_finished();
-  }
+  step(pool, fd, events);
+  while (sent_.size() >= begun_together) begin_all_sent();
   acting_ = false;
 }
 
-void CurlClient::deliver_finished() {
+void CurlClient::step(Pool& pool, curl_socket_t fd, int events) {
+  int running = 0;
+  curl_multi_socket_action(pool.multi.get(), fd, events, &running);
+  deliver_finished(pool);
+}
+
+void CurlClient::deliver_finished(Pool& pool) {
   int left = 0;
-  while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left)) {
+  while (const CURLMsg* message = curl_multi_info_read(pool.multi.get(), &left)) {
     if (message->msg != CURLMSG_DONE) continue;
     const CURLcode code = message->data.result;
     CURL* easy = message->easy_handle;
     Transfer* transfer = nullptr;
     curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
-    curl_multi_remove_handle(multi_.get(), easy);  // `message` is gone after this
-    deliver(transfer, code, false);
+    curl_multi_remove_handle(pool.multi.get(), easy);  // `message` is gone after this
+    deliver(static_cast<PooledTransfer*>(transfer), code, false);
   }
 }
 
-void CurlClient::deliver(Transfer* transfer, CURLcode code, bool cancelled) {
+void CurlClient::deliver(PooledTransfer* transfer, CURLcode code, bool cancelled) {
   if (active_.erase(transfer) == 0) return;
   idle_.emplace_back(transfer);
   const HttpCallback callback = transfer->take_callback();
   callback(transfer->finish(code, cancelled));
 }
 
-std::unique_ptr<Transfer> CurlClient::make_transfer() {
-  auto transfer = std::make_unique<Transfer>(transfer_options_);
+std::unique_ptr<CurlClient::PooledTransfer> CurlClient::make_transfer() {
+  Pool& pool = pool_with_room();
+  auto transfer = std::make_unique<PooledTransfer>(transfer_options_, pool);
+  ++pool.transfers;
   CURL* easy = transfer->easy();
   curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, &CurlClient::on_close);
   curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, this);
@@ -167,7 +194,7 @@ void CurlClient::on_ready(curl_socket_t fd, SocketEvents events) {
   Socket& ready = socket(fd);
   // The peer closed an idle connection, say: libcurl will see that when it next wants to use it.
   if (!ready.in_use) return ready.watch->watch({});
-  act(fd, (events.read ? CURL_CSELECT_IN : 0) | (events.write ? CURL_CSELECT_OUT : 0));
+  act(*ready.in_use, fd, (events.read ? CURL_CSELECT_IN : 0) | (events.write ? CURL_CSELECT_OUT : 0));
 }
 
 curl_socket_t CurlClient::open_socket(const curl_sockaddr& address) {
@@ -183,22 +210,22 @@ int CurlClient::on_close(void* self, curl_socket_t fd) {
 }
 
 int CurlClient::on_socket(CURL*, curl_socket_t fd, int what, void* self, void*) {
-  auto& client = *static_cast<CurlClient*>(self);
-  Socket& socket = client.socket(fd);
-  socket.in_use = what != CURL_POLL_REMOVE;
+  auto& pool = *static_cast<Pool*>(self);
+  Socket& socket = pool.client.socket(fd);
+  socket.in_use = what == CURL_POLL_REMOVE ? nullptr : &pool;
   if (socket.in_use)
     socket.watch->watch({(what & CURL_POLL_IN) != 0, (what & CURL_POLL_OUT) != 0});
   else if (!socket.ours)
-    client.sockets_.erase(fd);
+    pool.client.sockets_.erase(fd);
   return 0;
 }
 
 int CurlClient::on_timer(CURLM*, long timeout_ms, void* self) {
-  auto& client = *static_cast<CurlClient*>(self);
+  auto& pool = *static_cast<Pool*>(self);
   if (timeout_ms < 0)
-    client.timer_->stop();
+    pool.timer->stop();
   else
-    client.timer_->start(std::chrono::milliseconds(timeout_ms));
+    pool.timer->start(std::chrono::milliseconds(timeout_ms));
   return 0;
 }
 

@@ -213,6 +213,30 @@ TEST_F(CurlClientTest, ManyConnectionsThatWereClosedWhileIdleAreReplacedByOne) {
   EXPECT_EQ(server.connections(), many + 1);
 }
 
+TEST_F(CurlClientTest, MoreRequestsThanShareConnectionsAreAllAnsweredOrCancelled) {
+  constexpr int many = 150;
+  TinyServer server([](Peer& peer) {
+    peer.read_request();
+    peer.write(ok_answer);
+  });
+  int answers = 0;
+  for (int i = 0; i < many; ++i)
+    client.send(post(server.url()), [&](const HttpResult& got) {
+      EXPECT_TRUE(got.ok());
+      if (++answers == many) loop.stop();
+    });
+  loop.run();
+  EXPECT_EQ(server.connections(), many);
+  int cancelled = 0;
+  for (int i = 0; i < many; ++i)
+    client.send(post(server.url()), [&](const HttpResult& got) {
+      if (!got.ok() && got.error().kind == HttpFailure::Kind::cancelled) ++cancelled;
+    });
+  client.flush();
+  client.cancel_all();
+  EXPECT_EQ(cancelled, many);
+}
+
 // Idle connections stay watched. What ended must not keep the loop busy, nor confuse the next socket of that number.
 TEST_F(CurlClientTest, AnIdleConnectionThatEndedIsNotWatchedAnyMore) {
   TinyServer server([](Peer& peer) {

@@ -76,7 +76,7 @@ class TinyServer {
     address.sin_family = AF_INET;
     ::inet_pton(AF_INET, host, &address.sin_addr);
     socklen_t length = sizeof address;
-    if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), length) != 0 || ::listen(listener_, 16) != 0 ||
+    if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), length) != 0 || ::listen(listener_, SOMAXCONN) != 0 ||
         ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &length) != 0)
       throw std::runtime_error("cannot listen");
     port_ = ntohs(address.sin_port);
