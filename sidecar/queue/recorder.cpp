@@ -32,6 +32,8 @@ void Recorder::expect(const std::vector<ClaimedJob>& jobs) {
 }
 
 void Recorder::add(JobOutcome outcome) {
+  // Anything else may stop its lane: the sooner, the fewer of its requests go out in vain.
+  urgent_ |= outcome.outcome.kind != OutcomeKind::accepted;
   waiting_.push_back(std::move(outcome));
   if (failures_ == 0) schedule();
 }
@@ -39,8 +41,9 @@ void Recorder::add(JobOutcome outcome) {
 void Recorder::schedule() {
   if (!sending_.empty() || waiting_.empty()) return;
   // In the loop's next turn at the earliest: what finished in this one goes together.
-  const auto wait = waiting_.size() >= batch_limit_ ? Clock::duration(0) : last_flush_ + grouping_time - timers_.now();
-  if (!flush_timer_->pending() || waiting_.size() == batch_limit_)
+  const bool at_once = urgent_ || waiting_.size() >= batch_limit_;
+  const auto wait = at_once ? Clock::duration(0) : last_flush_ + grouping_time - timers_.now();
+  if (!flush_timer_->pending() || at_once)
     flush_timer_->start(std::chrono::duration_cast<std::chrono::microseconds>(std::max(wait, Clock::duration(0))));
 }
 
@@ -56,6 +59,7 @@ void Recorder::flush() {
   sending_.assign(std::make_move_iterator(waiting_.begin()), std::make_move_iterator(end));
   waiting_.erase(waiting_.begin(), end);
   last_flush_ = timers_.now();
+  urgent_ &= !waiting_.empty();
   gateway_.record_outcomes(sending_, [this](auto result) { on_recorded(std::move(result)); });
 }
 

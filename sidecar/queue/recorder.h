@@ -62,6 +62,7 @@ class Recorder {
   std::uint64_t recorded_ = 0;
   std::size_t batch_limit_;
   Clock::time_point last_flush_;
+  bool urgent_ = false;  // something waits that is recorded at once
   int failures_ = 0;
 };
 

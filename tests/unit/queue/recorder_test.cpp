@@ -73,6 +73,20 @@ TEST_F(RecorderTest, WaitsForOthersOnlyWhenABatchWentJustNow) {
   EXPECT_EQ(gateway.records.front().arguments.size(), 2u);
 }
 
+TEST_F(RecorderTest, WhatMayStopALaneDoesNotWait) {
+  expect(claim, 3);
+  add(claim, "a");
+  timers.turn();
+  answer(gateway.records, {1});
+  add(claim, "b");
+  auto refused = outcome(claim, "c");
+  refused.outcome.kind = OutcomeKind::rejected;
+  recorder.add(refused);
+  timers.turn();
+  ASSERT_EQ(gateway.records.size(), 1u);
+  EXPECT_EQ(gateway.records.front().arguments.size(), 2u);
+}
+
 TEST_F(RecorderTest, AFullBatchDoesNotWait) {
   expect(claim, 600);
   add(claim, "first");
