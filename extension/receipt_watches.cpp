@@ -20,17 +20,17 @@ struct SentMessage {
   pg_uuid_t id;
 };
 
-// Those of a row stand together.
+// 0 for those that share a row.
+int compare_rows(const SentMessage& one, const SentMessage& other) {
+  const int difference = memcmp(&one.organization, &other.organization, UUID_LEN);
+  return difference != 0 ? difference : one.called_back - other.called_back;
+}
+
 int compare(const void* one, const void* other) {
   const auto& first = *static_cast<const SentMessage*>(one);
   const auto& second = *static_cast<const SentMessage*>(other);
-  int difference = memcmp(&first.organization, &second.organization, UUID_LEN);
-  if (difference == 0) difference = first.called_back - second.called_back;
+  const int difference = compare_rows(first, second);
   return difference != 0 ? difference : memcmp(&first.id, &second.id, UUID_LEN);
-}
-
-bool share_a_row(const SentMessage& one, const SentMessage& other) {
-  return memcmp(&one.organization, &other.organization, UUID_LEN) == 0 && one.called_back == other.called_back;
 }
 
 SentMessage* read_messages(FunctionCallInfo fcinfo, int& count) {
@@ -75,7 +75,7 @@ Datum byoc_expect_receipts(PG_FUNCTION_ARGS) {
   const OwnTable watches = open_to_write(own_receipt_watches, watch_columns);
   const TimestampTz now = GetCurrentTimestamp();
   for (int begin = 0, end = 0; begin < count; begin = end) {
-    while (end < count && share_a_row(messages[begin], messages[end])) ++end;
+    while (end < count && compare_rows(messages[begin], messages[end]) == 0) ++end;
     write_watch(watches, &messages[begin], end - begin, now);
   }
   close_written(watches);

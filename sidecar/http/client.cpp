@@ -17,7 +17,7 @@ namespace {
 constexpr std::size_t begun_together = 16;
 
 // Transfers that share a multi handle.
-constexpr int pool_size = 64;
+constexpr int most_in_a_pool = 64;
 
 // Nothing: there are no proxies. libcurl would look at the environment for each request.
 std::optional<std::string> no_proxy_hosts() {
@@ -65,7 +65,7 @@ CurlClient::~CurlClient() {
 }
 
 CurlClient::Pool& CurlClient::pool_with_room() {
-  if (!pools_.empty() && pools_.back()->transfers < pool_size) return *pools_.back();
+  if (!pools_.empty() && pools_.back()->transfers < most_in_a_pool) return *pools_.back();
   auto pool = std::make_unique<Pool>(Pool{*this, nullptr, nullptr});
   Pool& added = *pool;
   added.timer = loop_.make_timer([this, &added] { act(added, CURL_SOCKET_TIMEOUT, 0); });
@@ -76,7 +76,7 @@ CurlClient::Pool& CurlClient::pool_with_room() {
   curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, &added);
   curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, &CurlClient::on_timer);
   curl_multi_setopt(multi, CURLMOPT_TIMERDATA, &added);
-  curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, static_cast<long>(std::min(kept_connections_, pool_size)));
+  curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, static_cast<long>(std::min(kept_connections_, most_in_a_pool)));
 #if LIBCURL_VERSION_NUM >= 0x081400
   // All lookups share these threads. A silent name server takes two for each request, for longer than the request
   // lives: by default there are 20, and those of a tenant could keep everybody from the providers' names. As many as it
@@ -121,16 +121,12 @@ void CurlClient::begin_sent() {
 }
 
 void CurlClient::begin_all_sent() {
-  std::vector<Pool*> begun;
+  std::unordered_set<Pool*> begun;
   for (PooledTransfer* transfer : std::exchange(sent_, {})) {
-    Pool& pool = transfer->pool;
-    curl_multi_add_handle(pool.multi.get(), transfer->easy());
-    if (!std::exchange(pool.begins, true)) begun.push_back(&pool);
+    curl_multi_add_handle(transfer->pool.multi.get(), transfer->easy());
+    begun.insert(&transfer->pool);
   }
-  for (Pool* pool : begun) {
-    pool->begins = false;
-    step(*pool, CURL_SOCKET_TIMEOUT, 0);
-  }
+  for (Pool* pool : begun) step(*pool, CURL_SOCKET_TIMEOUT, 0);
 }
 
 void CurlClient::cancel_all() {

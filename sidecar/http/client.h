@@ -21,7 +21,7 @@ class CurlClient final : public HttpClient {
  public:
   struct Options {
     std::chrono::milliseconds request_timeout{10'000};
-    /// How many idle connections are kept: as many as there are slots.
+    /// How many idle connections are kept of each 64 requests at a time: as many as there are slots.
     int kept_connections = 64;
     std::string user_agent = "byocd";
     /// Networks that URLs of tenants may lead into besides public addresses.
@@ -41,14 +41,13 @@ class CurlClient final : public HttpClient {
     void operator()(CURLM* multi) const { curl_multi_cleanup(multi); }
   };
 
-  // libcurl looks at a multi handle's connections one by one to find a free one. So there are several multi handles,
-  // and no more than a few transfers share one and its connections.
+  // libcurl looks at a multi handle's connections one by one to find a free one. So no more than 64 transfers share a
+  // multi handle and its connections.
   struct Pool {
     CurlClient& client;
     std::unique_ptr<Timer> timer;
     std::unique_ptr<CURLM, MultiFree> multi;
     int transfers = 0;
-    bool begins = false;
   };
   struct PooledTransfer : Transfer {
     PooledTransfer(const Options& options, Pool& pool) : Transfer(options), pool(pool) {}

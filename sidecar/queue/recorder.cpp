@@ -10,7 +10,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// A call costs as much as thirty of its messages: so many go at once, fewer wait for others for a moment.
+// A call costs as much as many of its messages: so many go at once, fewer wait for others for a moment.
 constexpr std::size_t most_outcomes = 512;
 constexpr std::chrono::microseconds grouping_time = 40ms;
 constexpr std::chrono::milliseconds longest_pause = 5s;

@@ -200,13 +200,7 @@ TEST_F(CurlClientTest, ManyConnectionsThatWereClosedWhileIdleAreReplacedByOne) {
     ++released;
   });
   CurlClient busy(loop, {60s, many, "byocd-test"});
-  int answers = 0;
-  for (int i = 0; i < many; ++i)
-    busy.send(post(server.url()), [&](const HttpResult& got) {
-      EXPECT_TRUE(got.ok());
-      if (++answers == many) loop.stop();
-    });
-  loop.run();
+  send_many(busy, server.url(), many);
   while (released < many) std::this_thread::yield();
   for (const int fd : kept) ::close(fd);
   EXPECT_TRUE(send(busy, post(server.url())).ok());
@@ -219,13 +213,7 @@ TEST_F(CurlClientTest, MoreRequestsThanShareConnectionsAreAllAnsweredOrCancelled
     peer.read_request();
     peer.write(ok_answer);
   });
-  int answers = 0;
-  for (int i = 0; i < many; ++i)
-    client.send(post(server.url()), [&](const HttpResult& got) {
-      EXPECT_TRUE(got.ok());
-      if (++answers == many) loop.stop();
-    });
-  loop.run();
+  send_many(client, server.url(), many);
   EXPECT_EQ(server.connections(), many);
   int cancelled = 0;
   for (int i = 0; i < many; ++i)

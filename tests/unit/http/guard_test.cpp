@@ -10,7 +10,7 @@
 #include <mutex>
 #include <string_view>
 
-#include "http/client.h"
+#include "support/curl_client_test.h"
 #include "support/tiny_server.h"
 
 namespace {
@@ -127,13 +127,7 @@ class GuardTest : public testing::Test {
     request.url = url;
     request.body = "{}";
     request.untrusted_url = untrusted;
-    std::optional<HttpResult> result;
-    client.send(std::move(request), [&](HttpResult got) {
-      result.emplace(std::move(got));
-      loop.stop();
-    });
-    loop.run();
-    return std::move(*result);
+    return send_and_wait(loop, client, std::move(request));
   }
   static std::string url(const std::string& host, const TinyServer& server, const std::string& scheme = "http") {
     return scheme + "://" + host + server.url().substr(server.url().rfind(':'));

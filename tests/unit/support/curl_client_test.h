@@ -14,6 +14,16 @@ namespace byocd {
 
 inline const std::string ok_answer = "HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}";
 
+inline HttpResult send_and_wait(Loop& loop, CurlClient& client, HttpRequest request) {
+  std::optional<HttpResult> result;
+  client.send(std::move(request), [&](HttpResult got) {
+    result.emplace(std::move(got));
+    loop.stop();
+  });
+  loop.run();
+  return std::move(*result);
+}
+
 class CurlClientTest : public testing::Test {
  protected:
   HttpRequest post(const std::string& url, const std::string& body = "Body=hello") {
@@ -26,14 +36,16 @@ class CurlClientTest : public testing::Test {
     return request;
   }
   HttpResult send(HttpRequest request) { return send(client, std::move(request)); }
-  HttpResult send(CurlClient& client, HttpRequest request) {
-    std::optional<HttpResult> result;
-    client.send(std::move(request), [&](HttpResult got) {
-      result.emplace(std::move(got));
-      loop.stop();
-    });
+  HttpResult send(CurlClient& client, HttpRequest request) { return send_and_wait(loop, client, std::move(request)); }
+  // At once; each is answered.
+  void send_many(CurlClient& client, const std::string& url, int many) {
+    int answers = 0;
+    for (int i = 0; i < many; ++i)
+      client.send(post(url), [&](const HttpResult& got) {
+        EXPECT_TRUE(got.ok());
+        if (++answers == many) loop.stop();
+      });
     loop.run();
-    return std::move(*result);
   }
   HttpFailure failure(const std::string& url) {
     auto result = send(post(url));
