@@ -1,8 +1,8 @@
 #include "enqueue.h"
 
+#include "lookup_memory.h"
 #include "opt_outs.h"
 #include "own_tables.h"
-#include "statement_memory.h"
 #include "template/sms_segments.h"
 #include "template/template.h"
 #include "uuid_v7.h"
@@ -124,7 +124,7 @@ pg_uuid_t default_lane(const pg_uuid_t* organization) {
     bool known;
     pg_uuid_t id;
   };
-  static StatementMemory<Lane> memory;
+  static LookupMemory<own_credentials, Lane> memory;
   Lane& lane = memory.of(organization);
   if (lane.known) return lane.id;
   constexpr AttrNumber column_org = 1, column_id = 2, column_type = 3;

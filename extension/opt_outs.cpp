@@ -1,7 +1,6 @@
 #include "opt_outs.h"
 
-#include "own_tables.h"
-#include "statement_memory.h"
+#include "lookup_memory.h"
 
 namespace byoc {
 namespace {
@@ -17,19 +16,15 @@ bool has_row(const pg_uuid_t* organization, const text* number) {
   return row.tuple != nullptr;
 }
 
-enum class OptOuts { not_asked, asked_once, none, some };
+enum class OptOuts { not_asked, none, some };
 
 }  // namespace
 
 bool has_opted_out(const pg_uuid_t* organization, const text* number) {
-  static StatementMemory<OptOuts> memory;
+  static LookupMemory<own_opt_outs, OptOuts> memory;
   OptOuts& known = memory.of(organization);
-  // Only with the second row of a statement is it worth asking whether the organization has any.
-  if (known == OptOuts::not_asked)
-    known = OptOuts::asked_once;
-  else if (known == OptOuts::asked_once)
-    known = has_row(organization, nullptr) ? OptOuts::some : OptOuts::none;
-  return known != OptOuts::none && has_row(organization, number);
+  if (known == OptOuts::not_asked) known = has_row(organization, nullptr) ? OptOuts::some : OptOuts::none;
+  return known == OptOuts::some && has_row(organization, number);
 }
 
 }  // namespace byoc

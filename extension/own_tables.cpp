@@ -40,19 +40,36 @@ constexpr OwnName names[own_relation_count] = {
 };
 constexpr int most_columns = 24;
 
-Oid known[own_relation_count] = {};
+struct KnownRelation {
+  Oid id;              // InvalidOid: to be looked up
+  bool tells_changes;  // by an invalidation
+  uint64 changes;
+};
+KnownRelation known[own_relation_count] = {};
 
 void on_relcache_invalidation(Datum, Oid relation) {
-  for (Oid& id : known) {
-    if (relation == InvalidOid || relation == id) id = InvalidOid;
+  for (KnownRelation& one : known) {
+    if (relation != InvalidOid && relation != one.id) continue;
+    one.id = InvalidOid;
+    ++one.changes;
   }
 }
 
 // InvalidOid when it does not exist.
 Oid find_relation(OwnRelation relation) {
-  Oid& id = known[relation];
+  Oid& id = known[relation].id;
   if (!OidIsValid(id)) id = get_relname_relid(names[relation].name, get_namespace_oid("byoc", false));
   return id;
+}
+
+// Whether whoever changes its rows has every session told, replication too.
+bool tells_changes(Relation table) {
+  const TriggerDesc* triggers = table->trigdesc;
+  for (int i = 0; triggers != nullptr && i < triggers->numtriggers; ++i) {
+    const Trigger& trigger = triggers->triggers[i];
+    if (strcmp(trigger.tgname, "forget_lookups") == 0 && trigger.tgenabled == TRIGGER_FIRES_ALWAYS) return true;
+  }
+  return false;
 }
 
 // What inserting by hand would pass over.
@@ -140,10 +157,13 @@ Taking take_by_statement(Relation table, HeapTuple row) {
 }  // namespace
 
 Relation open_own_table(OwnRelation table, LOCKMODE lock) {
+  const bool is_new = !OidIsValid(known[table].id);
   const Oid id = find_relation(table);
   if (!OidIsValid(id))
     ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table byoc.%s does not exist", names[table].name)));
-  return table_open(id, lock);
+  Relation relation = table_open(id, lock);
+  if (is_new) known[table].tells_changes = tells_changes(relation);
+  return relation;
 }
 
 Relation open_own_index(OwnRelation index) {
@@ -151,6 +171,20 @@ Relation open_own_index(OwnRelation index) {
   if (!OidIsValid(id))
     ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("index byoc.%s does not exist", names[index].name)));
   return index_open(id, AccessShareLock);
+}
+
+uint64 changes_of(OwnRelation table) {
+  static LocalTransactionId transaction = InvalidLocalTransactionId;
+  static CommandId command = 0;
+  if (transaction != local_transaction() || command != GetCurrentCommandId(false)) {
+    transaction = local_transaction();
+    command = GetCurrentCommandId(false);
+    AcceptInvalidationMessages();
+    for (KnownRelation& one : known) {
+      if (!one.tells_changes) ++one.changes;
+    }
+  }
+  return known[table].changes;
 }
 
 FoundRow find_row(OwnRelation table, OwnRelation index, ScanKeyData* keys, int count) {
@@ -238,6 +272,17 @@ bool add_row(OwnRelation table, Datum* values, const char* nulls, int columns) {
 
 void install_own_table_callbacks() {
   CacheRegisterRelcacheCallback(on_relcache_invalidation, 0);
+}
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(byoc_forget_lookups);
+// byoc.forget_lookups(): row trigger on what LookupMemory is about.
+Datum byoc_forget_lookups(PG_FUNCTION_ARGS) {
+  if (!CALLED_AS_TRIGGER(fcinfo)) elog(ERROR, "byoc.forget_lookups is a trigger function");
+  CacheInvalidateRelcacheByRelid(RelationGetRelid(reinterpret_cast<TriggerData*>(fcinfo->context)->tg_relation));
+  PG_RETURN_POINTER(nullptr);
+}
 }
 
 }  // namespace byoc

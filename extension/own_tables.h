@@ -34,6 +34,10 @@ Relation open_own_table(OwnRelation table, LOCKMODE lock);
 // The same for an index of a table that is open.
 Relation open_own_index(OwnRelation index);
 
+// Rises when the table may have changed as far as this session can know: with what it commits or sees committed, if the
+// table has the trigger forget_lookups, otherwise with every statement. Within a statement others' changes do not show.
+uint64 changes_of(OwnRelation table);
+
 // A row as of now, not as of the query's snapshot. release_row() gives it back, also when there is none.
 struct FoundRow {
   Relation table;

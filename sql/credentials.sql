@@ -62,6 +62,11 @@ COMMENT ON FUNCTION byoc.refuse_ownership_change() IS 'Internal: a credential st
 CREATE TRIGGER refuse_ownership_change BEFORE UPDATE ON byoc.organization_api_credentials
 FOR EACH ROW EXECUTE FUNCTION byoc.refuse_ownership_change();
 
+-- What says which lane a message takes.
+CREATE TRIGGER forget_lookups AFTER INSERT OR DELETE OR UPDATE OF org_id, id, credential_type, is_default ON byoc.organization_api_credentials
+FOR EACH ROW EXECUTE FUNCTION byoc.forget_lookups();
+ALTER TABLE byoc.organization_api_credentials ENABLE ALWAYS TRIGGER forget_lookups; -- also for replicated changes
+
 CREATE FUNCTION byoc.add_credential(credential_type text, fields jsonb, display_name text DEFAULT NULL,
                                     org_id uuid DEFAULT byoc.current_org_id()) RETURNS uuid
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER

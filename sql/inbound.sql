@@ -47,6 +47,8 @@ COMMENT ON COLUMN byoc.opt_outs.opted_out_at IS 'When it was first heard of.';
 ALTER TABLE byoc.opt_outs ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON byoc.opt_outs FOR SELECT USING (org_id = (SELECT byoc.current_org_id()));
 SELECT pg_extension_config_dump('byoc.opt_outs', '');
+CREATE TRIGGER forget_lookups AFTER INSERT OR UPDATE OR DELETE ON byoc.opt_outs FOR EACH ROW EXECUTE FUNCTION byoc.forget_lookups();
+ALTER TABLE byoc.opt_outs ENABLE ALWAYS TRIGGER forget_lookups; -- also for replicated changes
 
 CREATE INDEX organization_api_credentials_id ON byoc.organization_api_credentials (id);
 

@@ -21,7 +21,18 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION byoc.forget_lookups() RETURNS trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'byoc_forget_lookups';
+
+COMMENT ON FUNCTION byoc.forget_lookups() IS
+    'Internal: makes every backend forget what it looked up in the table when the change commits. Where its trigger is missing or disabled, nothing is remembered.';
+
 COMMENT ON FUNCTION byoc.is_sweep_due() IS 'Internal: true once a second, for a dispatcher that is too busy to sleep; less often where the sweep that follows takes long.';
+
+CREATE TRIGGER forget_lookups AFTER INSERT OR DELETE OR UPDATE OF org_id, id, credential_type, is_default ON byoc.organization_api_credentials
+FOR EACH ROW EXECUTE FUNCTION byoc.forget_lookups();
+
+ALTER TABLE byoc.organization_api_credentials ENABLE ALWAYS TRIGGER forget_lookups;
 
 COMMENT ON TABLE byoc.lanes IS
     'What is to be remembered about lanes: waits, failures and limits. Most have no row. Not dumped: it says nothing about messages.';
@@ -317,6 +328,10 @@ $$;
 
 CREATE OR REPLACE FUNCTION byoc.expect_receipts(org_ids uuid[], ids uuid[], called_back boolean[]) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_expect_receipts';
+
+CREATE TRIGGER forget_lookups AFTER INSERT OR UPDATE OR DELETE ON byoc.opt_outs FOR EACH ROW EXECUTE FUNCTION byoc.forget_lookups();
+
+ALTER TABLE byoc.opt_outs ENABLE ALWAYS TRIGGER forget_lookups;
 
 CREATE OR REPLACE FUNCTION byoc.adopt_installation() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER

@@ -719,6 +719,12 @@ DROP FUNCTION byoc.acceptance_times();
 
 DROP FUNCTION byoc.count_acceptance(timestamptz);
 
+DROP TRIGGER forget_lookups ON byoc.opt_outs;
+
 DROP FUNCTION byoc.serve_lanes(uuid, uuid[], uuid[], uuid[], integer, timestamptz, interval, uuid[], integer[], integer);
 
 DROP FUNCTION byoc.prepare_claim(boolean, uuid[]);
+
+DROP TRIGGER forget_lookups ON byoc.organization_api_credentials;
+
+DROP FUNCTION byoc.forget_lookups();

@@ -133,11 +133,16 @@ CREATE FUNCTION byoc.load_keyring() RETURNS text
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_load_keyring';
 COMMENT ON FUNCTION byoc.load_keyring() IS 'Internal: what byoc.reload_keyring() does, without an audit entry.';
 
--- Ids and wake-up
+-- Ids, look-ups and wake-up
 
 CREATE FUNCTION byoc.uuid_v7() RETURNS uuid
 LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'byoc_uuid_v7';
 COMMENT ON FUNCTION byoc.uuid_v7() IS 'A UUID version 7 (RFC 9562): ids that sort by time of creation.';
+
+CREATE FUNCTION byoc.forget_lookups() RETURNS trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'byoc_forget_lookups';
+COMMENT ON FUNCTION byoc.forget_lookups() IS
+    'Internal: makes every backend forget what it looked up in the table when the change commits. Where its trigger is missing or disabled, nothing is remembered.';
 
 CREATE FUNCTION byoc.announce_sleep() RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_announce_sleep';

@@ -54,6 +54,7 @@ INSERT INTO byoc_test.functions VALUES
 ('free_trigger_name(regclass,text)', 'admin', NULL),
 ('require_new_trigger(regclass,name)', '', NULL),
 ('require_table_owner(regclass)', '', NULL),
+('forget_lookups()', '', NULL),
 ('forget_trigger_definitions(regclass,name)', '', NULL),
 ('register_sms_trigger(regclass,name,text,text,text,text,text,text)', 'admin', 'stores a definition after checking the TRIGGER privilege'),
 ('unregister_sms_trigger(regclass,name)', 'admin', 'removes a definition after checking who owns the table'),
