@@ -5,9 +5,10 @@ namespace byoc {
 // Rows that wait to be stored in one go, which costs much less than each for itself.
 struct PendingRows {
   static constexpr int most = 64;
-  TupleTableSlot* rows[most];
-  int made;  // rows that have a slot
+  HeapTuple rows[most];
   int count;
+  TupleTableSlot* slots[most];  // as heap_multi_insert() takes them
+  int slots_made;
 };
 
 namespace {
@@ -39,11 +40,22 @@ constexpr OwnName names[own_relation_count] = {
     {"receipt_watches", 0},
 };
 constexpr int most_columns = 24;
+constexpr int most_indexes = 8;
+
+// How rows get into a table.
+struct Storage {
+  bool is_known;
+  bool is_plain;  // without statements, and without passing over anything
+  int index_count;
+  Oid indexes[most_indexes];
+  IndexInfo entries[most_indexes];  // what goes into them
+};
 
 struct KnownRelation {
   Oid id;              // InvalidOid: to be looked up
   bool tells_changes;  // by an invalidation
   uint64 changes;
+  Storage storage;
 };
 KnownRelation known[own_relation_count] = {};
 
@@ -51,6 +63,7 @@ void on_relcache_invalidation(Datum, Oid relation) {
   for (KnownRelation& one : known) {
     if (relation != InvalidOid && relation != one.id) continue;
     one.id = InvalidOid;
+    one.storage.is_known = false;
     ++one.changes;
   }
 }
@@ -72,20 +85,27 @@ bool tells_changes(Relation table) {
   return false;
 }
 
-// What inserting by hand would pass over.
-bool is_plain(Relation table, const ResultRelInfo* indexes, int columns, int checks) {
+bool has_plain_rows(Relation table, int columns, int checks) {
   const TupleDesc description = RelationGetDescr(table);
   const TupleConstr* constraints = description->constr;
-  if (table->rd_rel->relkind != RELKIND_RELATION || table->rd_rel->relam != HEAP_TABLE_AM_OID ||
-      table->rd_rel->relhastriggers || table->rd_rel->relhasrules || description->natts != columns ||
-      (constraints != nullptr && (constraints->num_check != checks || constraints->has_generated_stored))) {
-    return false;
+  return table->rd_rel->relkind == RELKIND_RELATION && table->rd_rel->relam == HEAP_TABLE_AM_OID &&
+         !table->rd_rel->relhastriggers && !table->rd_rel->relhasrules && description->natts == columns &&
+         (constraints == nullptr || (constraints->num_check == checks && !constraints->has_generated_stored));
+}
+
+void learn_storage(Relation table, int columns, int checks, Storage& storage) {
+  List* indexes = RelationGetIndexList(table);
+  storage.is_known = true;  // by now: what changes meanwhile takes it back
+  storage.is_plain = has_plain_rows(table, columns, checks) && list_length(indexes) <= most_indexes;
+  storage.index_count = storage.is_plain ? list_length(indexes) : 0;
+  for (int i = 0; i < storage.index_count; ++i) {
+    storage.indexes[i] = list_nth_oid(indexes, i);
+    Relation index = index_open(storage.indexes[i], AccessShareLock);
+    IndexInfo& entry = storage.entries[i] = *BuildIndexInfo(index);
+    index_close(index, AccessShareLock);
+    if (entry.ii_Expressions != NIL || entry.ii_Predicate != NIL || entry.ii_ExclusionOps != nullptr)
+      storage.is_plain = false;
   }
-  for (int i = 0; i < indexes->ri_NumIndices; ++i) {
-    const IndexInfo* index = indexes->ri_IndexRelationInfo[i];
-    if (index->ii_Expressions != NIL || index->ii_Predicate != NIL || index->ii_ExclusionOps != nullptr) return false;
-  }
-  return true;
 }
 
 // INSERT INTO byoc.TABLE VALUES ($1, ...), for who has the owner's rights.
@@ -108,33 +128,50 @@ void write_by_statement(Relation table, Datum* values, const bool* nulls, int co
   SPI_finish();
 }
 
-void add_index_entries(const OwnTable& table, TupleTableSlot** rows, int count, StaleIndexes stale) {
-  const ResultRelInfo* indexes = table.indexes;
-  for (int i = 0; i < indexes->ri_NumIndices; ++i) {
-    IndexInfo* info = indexes->ri_IndexRelationInfo[i];
-    Relation index = indexes->ri_IndexRelationDescs[i];
-    if (!info->ii_ReadyForInserts || (stale == StaleIndexes::summarizing && !is_summarizing(index))) continue;
+void add_index_entries(const OwnTable& table, HeapTuple* rows, int count, StaleIndexes stale) {
+  const Storage& storage = known[table.name].storage;
+  const TupleDesc columns = RelationGetDescr(table.relation);
+  for (int i = 0; i < storage.index_count; ++i) {
+    IndexInfo entry = storage.entries[i];  // the index may keep something in it
+    entry.ii_Context = CurrentMemoryContext;
+    if (!entry.ii_ReadyForInserts) continue;
+    Relation index = index_open(storage.indexes[i], RowExclusiveLock);
     const IndexUniqueCheck check = index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
-    for (int row = 0; row < count; ++row) {
+    for (int row = 0; row < count && (stale == StaleIndexes::all || is_summarizing(index)); ++row) {
       Datum values[INDEX_MAX_KEYS];
       bool nulls[INDEX_MAX_KEYS];
-      FormIndexDatum(info, rows[row], nullptr, values, nulls);
-      index_insert(index, values, nulls, &rows[row]->tts_tid, table.relation, check, false, info);
+      for (int key = 0; key < entry.ii_NumIndexAttrs; ++key)
+        values[key] = heap_getattr(rows[row], entry.ii_IndexAttrNumbers[key], columns, &nulls[key]);
+      index_insert(index, values, nulls, &rows[row]->t_self, table.relation, check, false, &entry);
     }
+    finish_index_inserts(index, &entry);
+    index_close(index, RowExclusiveLock);
   }
 }
 
-TupleTableSlot* make_slot(const OwnTable& table) {
-  return MakeSingleTupleTableSlot(RelationGetDescr(table.relation), &TTSOpsHeapTuple);
+// Into the table, not into its indexes.
+void insert_together(Relation table, PendingRows& pending) {
+  for (int i = 0; i < pending.count; ++i) {
+    if (i == pending.slots_made)
+      pending.slots[pending.slots_made++] = MakeSingleTupleTableSlot(RelationGetDescr(table), &TTSOpsHeapTuple);
+    constexpr bool slot_frees_it = true;  // otherwise it would be copied
+    ExecStoreHeapTuple(pending.rows[i], pending.slots[i], slot_frees_it);
+  }
+  heap_multi_insert(table, pending.slots, pending.count, GetCurrentCommandId(true), 0, nullptr);
+  for (int i = 0; i < pending.count; ++i) pending.rows[i]->t_self = pending.slots[i]->tts_tid;
 }
 
 void store_pending(const OwnTable& table) {
   PendingRows& pending = *table.pending;
   if (pending.count == 0) return;
-  constexpr int no_options = 0;
-  heap_multi_insert(table.relation, pending.rows, pending.count, GetCurrentCommandId(true), no_options, nullptr);
+  const bool alone = pending.count == 1;
+  if (alone)
+    heap_insert(table.relation, pending.rows[0], GetCurrentCommandId(true), 0, nullptr);
+  else
+    insert_together(table.relation, pending);
   add_index_entries(table, pending.rows, pending.count, StaleIndexes::all);
-  for (int i = 0; i < pending.count; ++i) ExecClearTuple(pending.rows[i]);
+  if (alone) heap_freetuple(pending.rows[0]);
+  for (int i = 0; i < pending.count && !alone; ++i) ExecClearTuple(pending.slots[i]);
   pending.count = 0;
 }
 
@@ -203,17 +240,17 @@ void release_row(const FoundRow& row) {
 
 OwnTable open_to_write(OwnRelation table, int columns) {
   Relation target = open_own_table(table, RowExclusiveLock);
-  CatalogIndexState indexes = CatalogOpenIndexes(target);
+  Storage& storage = known[table].storage;
+  if (!storage.is_known) learn_storage(target, columns, names[table].checks, storage);
   auto* pending = static_cast<PendingRows*>(palloc(sizeof(PendingRows)));
-  pending->made = pending->count = 0;
-  return {target, indexes, is_plain(target, indexes, columns, names[table].checks), pending};
+  pending->slots_made = pending->count = 0;
+  return {target, table, storage.is_plain, pending};
 }
 
 void close_written(const OwnTable& table) {
   store_pending(table);
-  for (int i = 0; i < table.pending->made; ++i) ExecDropSingleTupleTableSlot(table.pending->rows[i]);
+  for (int i = 0; i < table.pending->slots_made; ++i) ExecDropSingleTupleTableSlot(table.pending->slots[i]);
   pfree(table.pending);
-  CatalogCloseIndexes(table.indexes);
   table_close(table.relation, NoLock);  // locked until the transaction ends, as by a statement
 }
 
@@ -226,10 +263,7 @@ void deform_row(const OwnTable& table, HeapTuple row, Datum* values, bool* nulls
 void write_row(const OwnTable& table, Datum* values, bool* nulls, int columns) {
   if (!table.is_plain) return write_by_statement(table.relation, values, nulls, columns);
   PendingRows& pending = *table.pending;
-  if (pending.count == pending.made) pending.rows[pending.made++] = make_slot(table);
-  HeapTuple row = heap_form_tuple(RelationGetDescr(table.relation), values, nulls);
-  constexpr bool slot_frees_it = true;
-  ExecStoreHeapTuple(row, pending.rows[pending.count++], slot_frees_it);
+  pending.rows[pending.count++] = heap_form_tuple(RelationGetDescr(table.relation), values, nulls);
   if (pending.count == PendingRows::most) store_pending(table);
 }
 
@@ -252,11 +286,7 @@ bool change_row(const OwnTable& table, HeapTuple row, HeapTuple changed) {
   Assert(table.is_plain);
   StaleIndexes stale;
   if (update_row(table.relation, &row->t_self, changed, stale) != TM_Ok) return false;
-  if (stale == StaleIndexes::none) return true;
-  TupleTableSlot* slot = make_slot(table);
-  ExecStoreHeapTuple(changed, slot, false);
-  add_index_entries(table, &slot, 1, stale);
-  ExecDropSingleTupleTableSlot(slot);
+  if (stale != StaleIndexes::none) add_index_entries(table, &changed, 1, stale);
   return true;
 }
 

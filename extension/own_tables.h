@@ -60,7 +60,7 @@ bool add_row(OwnRelation table, Datum* values, const char* nulls, int columns);
 struct PendingRows;
 struct OwnTable {
   Relation relation;
-  CatalogIndexState indexes;
+  OwnRelation name;
   bool is_plain;  // written without statements
   PendingRows* pending;
 };

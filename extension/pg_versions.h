@@ -96,6 +96,16 @@ inline bool is_summarizing(Relation index) {
 #endif
 }
 
+// After the last entry that was inserted with this `info`.
+inline void finish_index_inserts(Relation index, IndexInfo* info) {
+#if PG_VERSION_NUM >= 170000
+  index_insert_cleanup(index, info);
+#else
+  (void)index;
+  (void)info;
+#endif
+}
+
 // What a virtual generated column (from 18 on) is computed by, planned; null for any other column.
 inline Expr* plan_virtual_column(Relation table, AttrNumber column) {
 #if PG_VERSION_NUM >= 180000
