@@ -85,6 +85,7 @@ bool tells_changes(Relation table) {
   return false;
 }
 
+// Of what inserting by hand would pass over, there is nothing.
 bool has_plain_rows(Relation table, int columns, int checks) {
   const TupleDesc description = RelationGetDescr(table);
   const TupleConstr* constraints = description->constr;
@@ -93,9 +94,11 @@ bool has_plain_rows(Relation table, int columns, int checks) {
          (constraints == nullptr || (constraints->num_check == checks && !constraints->has_generated_stored));
 }
 
-void learn_storage(Relation table, int columns, int checks, Storage& storage) {
+void learn_storage(Relation table, int columns, int checks, KnownRelation& own) {
+  own.id = RelationGetRelid(table);  // so that a change meanwhile counts
+  const uint64 changes = own.changes;
+  Storage& storage = own.storage;
   List* indexes = RelationGetIndexList(table);
-  storage.is_known = true;  // by now: what changes meanwhile takes it back
   storage.is_plain = has_plain_rows(table, columns, checks) && list_length(indexes) <= most_indexes;
   storage.index_count = storage.is_plain ? list_length(indexes) : 0;
   for (int i = 0; i < storage.index_count; ++i) {
@@ -106,6 +109,7 @@ void learn_storage(Relation table, int columns, int checks, Storage& storage) {
     if (entry.ii_Expressions != NIL || entry.ii_Predicate != NIL || entry.ii_ExclusionOps != nullptr)
       storage.is_plain = false;
   }
+  storage.is_known = own.changes == changes;
 }
 
 // INSERT INTO byoc.TABLE VALUES ($1, ...), for who has the owner's rights.
@@ -240,11 +244,11 @@ void release_row(const FoundRow& row) {
 
 OwnTable open_to_write(OwnRelation table, int columns) {
   Relation target = open_own_table(table, RowExclusiveLock);
-  Storage& storage = known[table].storage;
-  if (!storage.is_known) learn_storage(target, columns, names[table].checks, storage);
+  KnownRelation& own = known[table];
+  if (!own.storage.is_known) learn_storage(target, columns, names[table].checks, own);
   auto* pending = static_cast<PendingRows*>(palloc(sizeof(PendingRows)));
   pending->slots_made = pending->count = 0;
-  return {target, table, storage.is_plain, pending};
+  return {target, table, own.storage.is_plain, pending};
 }
 
 void close_written(const OwnTable& table) {
