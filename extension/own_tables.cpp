@@ -134,6 +134,7 @@ void write_by_statement(Relation table, Datum* values, const bool* nulls, int co
 
 void add_index_entries(const OwnTable& table, HeapTuple* rows, int count, StaleIndexes stale) {
   const Storage& storage = known[table.name].storage;
+  if (!storage.is_plain) elog(ERROR, "byoc.%s changed while it was written", RelationGetRelationName(table.relation));
   const TupleDesc columns = RelationGetDescr(table.relation);
   for (int i = 0; i < storage.index_count; ++i) {
     IndexInfo entry = storage.entries[i];  // the index may keep something in it
@@ -168,14 +169,15 @@ void insert_together(Relation table, PendingRows& pending) {
 void store_pending(const OwnTable& table) {
   PendingRows& pending = *table.pending;
   if (pending.count == 0) return;
-  const bool alone = pending.count == 1;
-  if (alone)
+  if (pending.count == 1) {
     heap_insert(table.relation, pending.rows[0], GetCurrentCommandId(true), 0, nullptr);
-  else
+    add_index_entries(table, pending.rows, 1, StaleIndexes::all);
+    heap_freetuple(pending.rows[0]);
+  } else {
     insert_together(table.relation, pending);
-  add_index_entries(table, pending.rows, pending.count, StaleIndexes::all);
-  if (alone) heap_freetuple(pending.rows[0]);
-  for (int i = 0; i < pending.count && !alone; ++i) ExecClearTuple(pending.slots[i]);
+    add_index_entries(table, pending.rows, pending.count, StaleIndexes::all);
+    for (int i = 0; i < pending.count; ++i) ExecClearTuple(pending.slots[i]);
+  }
   pending.count = 0;
 }
 
