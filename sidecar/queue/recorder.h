@@ -14,10 +14,10 @@
 
 namespace byocd {
 
-/// One batch at a time: at once after a quiet time, and otherwise when it is full or after 40 ms. A batch that
-/// failed with the connection is sent again (recording twice does no harm). A batch that the database refuses is halved
-/// until the one outcome that it cannot take stands alone; that one is tried without its free text, and else set aside
-/// and tried again slowly.
+/// One batch at a time: at once after a quiet time, and otherwise when it is full, when something
+/// but an acceptance is in it, or after 40 ms. A batch that failed with the connection is sent again (recording twice
+/// does no harm). A batch that the database refuses is halved until the one outcome that it cannot take stands alone;
+/// that one is tried without its free text, and else set aside and tried again slowly.
 class Recorder {
  public:
   struct Hooks {
