@@ -50,8 +50,13 @@ Dispatcher::Dispatcher(Parts parts, Hooks hooks)
 
 void Dispatcher::dispatch(std::vector<ClaimedJob> jobs) {
   in_flight_ += static_cast<int>(jobs.size());
-  for (const auto& job : jobs) parts_.lanes.add(job.lane);
-  for (auto& job : jobs) start(std::make_shared<ClaimedJob>(std::move(job)));
+  std::vector<Job> in_lanes;
+  in_lanes.reserve(jobs.size());
+  for (auto& job : jobs) {
+    const auto lane = parts_.lanes.add(job.lane);
+    in_lanes.push_back(std::make_shared<LaneJob>(std::move(job), lane));
+  }
+  for (const auto& job : in_lanes) start(job);
   parts_.credentials.flush();
   parts_.http.flush();
 }
@@ -77,15 +82,15 @@ void Dispatcher::on_credential(const Job& job, const CredentialCache::Answer& an
                                  "this byocd cannot send through " + (*answer)->provider));
   const Ready ready{job, provider, *answer};
   // Not before those of its lane that wait already.
-  if (parts_.lanes.may_send(job->lane) && waiting_by_name_.count(job->lane) == 0)
+  if (parts_.lanes.may_send(job->load) && waiting_by_lane_.count(job->load) == 0)
     send(ready);
   else
     wait(ready);
 }
 
 void Dispatcher::wait(const Ready& ready) {
-  const auto [found, is_new] = waiting_by_name_.try_emplace(ready.job->lane);
-  if (is_new) found->second = waiting_.insert(waiting_.end(), {ready.job->lane, {}, 0});
+  const auto [found, is_new] = waiting_by_lane_.try_emplace(ready.job->load);
+  if (is_new) found->second = waiting_.insert(waiting_.end(), {ready.job->load, {}, 0});
   found->second->jobs.push_back(ready);
 }
 
@@ -98,7 +103,7 @@ void Dispatcher::send_waiting() {
       const Ready ready = std::move(turn->jobs.front());
       turn->jobs.pop_front();
       if (turn->jobs.empty()) {
-        waiting_by_name_.erase(turn->lane);
+        waiting_by_lane_.erase(turn->lane);
         waiting_.erase(turn);
       } else {
         waiting_.splice(waiting_.end(), waiting_, turn);
@@ -116,7 +121,7 @@ void Dispatcher::look_for_silence() {
 
 void Dispatcher::drain() {
   draining_ = true;
-  waiting_by_name_.clear();
+  waiting_by_lane_.clear();
   give_back(std::exchange(waiting_, {}));
 }
 
@@ -125,9 +130,9 @@ void Dispatcher::give_back(const WaitingLanes& lanes) {
     for (const auto& ready : lane.jobs) finish(ready.job, returned());
 }
 
-void Dispatcher::give_back_if_hopeless(const std::string& lane, OutcomeKind outcome) {
-  const auto found = waiting_by_name_.find(lane);
-  if (found == waiting_by_name_.end()) return;
+void Dispatcher::give_back_if_hopeless(LaneLoads::Lane lane, OutcomeKind outcome) {
+  const auto found = waiting_by_lane_.find(lane);
+  if (found == waiting_by_lane_.end()) return;
   int& failures = found->second->failures;
   const bool failed =
       outcome == OutcomeKind::unavailable || outcome == OutcomeKind::throttled || outcome == OutcomeKind::unknown;
@@ -135,7 +140,7 @@ void Dispatcher::give_back_if_hopeless(const std::string& lane, OutcomeKind outc
   if (failures < hopeless_failures) return;
   WaitingLanes hopeless;
   hopeless.splice(hopeless.end(), waiting_, found->second);
-  waiting_by_name_.erase(found);
+  waiting_by_lane_.erase(found);
   give_back(hopeless);
 }
 
@@ -155,17 +160,17 @@ void Dispatcher::send(const Ready& ready) {
   auto request = provider.prepare(*job, credential.fields);
   if (!request) return finish(job, with_code(OutcomeKind::rejected, request.error().code, request.error().message));
   request->not_after = parts_.identities.held_until(*job->claim);
-  parts_.lanes.begin(job->lane, begin);
+  parts_.lanes.begin(job->load, begin);
   if (!silence_timer_->pending()) silence_timer_->start(silence_check);
   parts_.http.send(std::move(*request), [this, job, &provider, begin, called_back](const HttpResult& result) {
     const auto now = parts_.timers.now();
-    parts_.lanes.end(job->lane, result.ok(), now);
+    parts_.lanes.end(job->load, result.ok(), now);
     const auto duration = std::chrono::duration_cast<microseconds>(now - begin);
     typical_duration_ = typical_duration_.count() == 0 ? duration : (typical_duration_ * 15 + duration) / 16;
     Outcome outcome = provider.interpret(result);
-    const auto kind = outcome.kind;
+    // While it is not finished its lane is there.
+    give_back_if_hopeless(job->load, outcome.kind);
     finish(job, std::move(outcome), duration, called_back);
-    give_back_if_hopeless(job->lane, kind);
     send_waiting();
   });
 }
@@ -182,7 +187,7 @@ void Dispatcher::finish(const Job& job, Outcome outcome, microseconds duration, 
   done.outcome = std::move(outcome);
   done.called_back = called_back;
   --in_flight_;
-  parts_.lanes.remove(job->lane);
+  parts_.lanes.remove(job->load);
   hooks_.on_outcome(std::move(done));
   hooks_.on_slot_freed();
 }

@@ -57,7 +57,11 @@ class Dispatcher {
   void drain();
 
  private:
-  using Job = std::shared_ptr<ClaimedJob>;
+  struct LaneJob : ClaimedJob {
+    LaneJob(ClaimedJob claimed, LaneLoads::Lane its_lane) : ClaimedJob(std::move(claimed)), load(its_lane) {}
+    LaneLoads::Lane load;
+  };
+  using Job = std::shared_ptr<LaneJob>;
   /// A job that can be sent.
   struct Ready {
     Job job;
@@ -65,7 +69,7 @@ class Dispatcher {
     CredentialCache::Credential credential;
   };
   struct WaitingLane {
-    std::string lane;
+    LaneLoads::Lane lane;
     std::deque<Ready> jobs;
     int failures = 0;  // requests in a row that the provider did not take
   };
@@ -76,7 +80,7 @@ class Dispatcher {
   void wait(const Ready& ready);
   void send(const Ready& ready);
   void send_waiting();
-  void give_back_if_hopeless(const std::string& lane, OutcomeKind outcome);
+  void give_back_if_hopeless(LaneLoads::Lane lane, OutcomeKind outcome);
   void give_back(const WaitingLanes& lanes);
   void look_for_silence();
   void finish(const Job& job, Outcome outcome, std::chrono::microseconds duration = {}, bool called_back = false);
@@ -85,7 +89,7 @@ class Dispatcher {
   Hooks hooks_;
   int in_flight_ = 0;
   WaitingLanes waiting_;  // whose turn is next comes first
-  std::unordered_map<std::string, WaitingLanes::iterator> waiting_by_name_;
+  std::unordered_map<LaneLoads::Lane, WaitingLanes::iterator> waiting_by_lane_;
   std::unique_ptr<Timer> silence_timer_;
   bool draining_ = false;
   std::chrono::microseconds typical_duration_{0};

@@ -42,37 +42,36 @@ void LaneLoads::scale(double times) {
   for (const auto& [lane, load] : loads_) taken_ += taken_by(load);
 }
 
-void LaneLoads::add(const std::string& lane) {
-  change(loads_[lane], [](Load& load) { ++load.jobs; });
+LaneLoads::Lane LaneLoads::add(const std::string& lane) {
+  auto& added = *loads_.try_emplace(lane).first;
+  change(added.second, [](Load& load) { ++load.jobs; });
+  return &added;
 }
 
-void LaneLoads::remove(const std::string& lane) {
-  const auto found = loads_.find(lane);
-  if (found == loads_.end()) return;
-  change(found->second, [](Load& load) { --load.jobs; });
-  if (found->second.jobs <= 0) loads_.erase(found);
+void LaneLoads::remove(Lane lane) {
+  change(lane->second, [](Load& load) { --load.jobs; });
+  if (lane->second.jobs == 0) loads_.erase(lane->first);
 }
 
-void LaneLoads::begin(const std::string& lane, Clock::time_point now) {
+void LaneLoads::begin(Lane lane, Clock::time_point now) {
   ++sent_;
-  change(loads_[lane], [now](Load& load) {
+  change(lane->second, [now](Load& load) {
     if (++load.requests == 1) load.last_sign = now;
   });
 }
 
-void LaneLoads::end(const std::string& lane, bool answered, Clock::time_point now) {
+void LaneLoads::end(Lane lane, bool answered, Clock::time_point now) {
   --sent_;
-  change(loads_[lane], [&](Load& load) {
+  change(lane->second, [&](Load& load) {
     --load.requests;
     if (answered) load.last_sign = now;
     if (answered || load.requests == 0) load.silent = false;
   });
 }
 
-bool LaneLoads::may_send(const std::string& lane) const {
+bool LaneLoads::may_send(Lane lane) const {
   const int free = requests_ - sent_;
-  const auto found = loads_.find(lane);
-  const int requests = found == loads_.end() ? 0 : found->second.requests;
+  const int requests = lane->second.requests;
   if (free <= 0 || requests == 0) return free > 0;
   return (requests + 1) * (requests_ - requests_limit_) <= (free - 1) * requests_limit_;
 }

@@ -14,7 +14,18 @@ namespace byocd {
 /// out while it has no more of them than what stays free allows (as of the limit to the rest: usually twice as much),
 /// so that each one that hangs leaves some to the others.
 class LaneLoads {
+  struct Load {
+    int jobs = 0;
+    int requests = 0;
+    bool silent = false;
+    Clock::time_point last_sign;  // its last answer, or the first of its requests
+  };
+  using Loads = std::unordered_map<std::string, Load>;
+
  public:
+  /// A lane that has jobs. There until the last of them is removed.
+  using Lane = Loads::value_type*;
+
   /// `slots` requests at a time, of each lane no more than `limit`.
   LaneLoads(int slots, int limit) : requests_(slots), requests_limit_(limit), slots_(slots), limit_(limit) {}
 
@@ -24,18 +35,18 @@ class LaneLoads {
   void scale(double times);
 
   /// A job came in, or is done.
-  void add(const std::string& lane);
-  void remove(const std::string& lane);
+  Lane add(const std::string& lane);
+  void remove(Lane lane);
 
   /// A request of one of its jobs goes out; it ended, by an answer or without.
-  void begin(const std::string& lane, Clock::time_point now);
-  void end(const std::string& lane, bool answered, Clock::time_point now);
+  void begin(Lane lane, Clock::time_point now);
+  void end(Lane lane, bool answered, Clock::time_point now);
 
   /// Requests on their way.
   int sent() const { return sent_; }
   /// Whether another request may go out at all, and of this lane.
   bool may_send() const { return sent_ < requests_; }
-  bool may_send(const std::string& lane) const;
+  bool may_send(Lane lane) const;
 
   /// Finds lanes with requests that did not answer for a second: until they do they get no more jobs, and those that
   /// they have beyond their requests do not count. True: there are new ones.
@@ -54,13 +65,6 @@ class LaneLoads {
   std::vector<std::string> full() const;
 
  private:
-  struct Load {
-    int jobs = 0;
-    int requests = 0;
-    bool silent = false;
-    Clock::time_point last_sign;  // its last answer, or the first of its requests
-  };
-
   int taken_by(const Load& load) const;
   int room_of(const Load& load) const;
   template <class Change>
@@ -72,7 +76,7 @@ class LaneLoads {
   int limit_;
   int sent_ = 0;
   int taken_ = 0;
-  std::unordered_map<std::string, Load> loads_;
+  Loads loads_;
 };
 
 }  // namespace byocd

@@ -52,13 +52,12 @@ void StatusPoller::stop() {
 }
 
 void StatusPoller::note() {
-  if (noting_ || expected_.empty() || !parts_.gateway.ready()) return;
-  noting_ = true;
-  auto messages = std::exchange(expected_, {});
-  parts_.gateway.expect_receipts(messages, [this, messages](const Result<Done, DbError>& result) mutable {
-    noting_ = false;
+  if (!noting_.empty() || expected_.empty() || !parts_.gateway.ready()) return;
+  noting_.swap(expected_);
+  parts_.gateway.expect_receipts(noting_, [this](const Result<Done, DbError>& result) {
+    const auto messages = std::exchange(noting_, {});
     if (!result && result.error().transient()) {
-      std::move(messages.begin(), messages.end(), std::back_inserter(expected_));
+      expected_.insert(expected_.end(), messages.begin(), messages.end());
     } else if (!result) {
       log::error("{} sent messages could not be noted: {}", messages.size(), result.error().text());
     }

@@ -37,7 +37,7 @@ class StatusPoller {
   void stop();
 
   /// Whether everything that was expected is noted in the database, and no request is under way.
-  bool settled() const { return expected_.empty() && !noting_ && running_ == 0; }
+  bool settled() const { return expected_.empty() && noting_.empty() && running_ == 0; }
 
  private:
   void note();
@@ -51,7 +51,7 @@ class StatusPoller {
   std::unique_ptr<Timer> note_timer_;
   std::unique_ptr<Timer> look_timer_;
   std::vector<SentMessage> expected_;
-  bool noting_ = false;
+  std::vector<SentMessage> noting_;  // on their way to the database
   bool looking_ = false;
   bool stopped_ = false;
   int running_ = 0;

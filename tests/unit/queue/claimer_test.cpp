@@ -20,6 +20,11 @@ class ClaimerTest : public testing::Test {
   // Answers a claim, and occupies slots for its jobs.
   int claimed(int count) { return answer(gateway.claims, {jobs(count)}); }
   void sleep_answer(Due due) { answer(gateway.sleeps, {due}); }
+  // The lane has as many jobs as it may.
+  LaneLoads::Lane fill(const std::string& name) {
+    for (int i = 1; i < slots; ++i) lanes.add(name);
+    return lanes.add(name);
+  }
   void fall_asleep() {
     claimer.connection_changed();
     claimed(0);
@@ -251,7 +256,7 @@ TEST_F(ClaimerTest, TellsTheRoomOfLanesInUse) {
 }
 
 TEST_F(ClaimerTest, LooksAfterAFullLaneWhenItsRequestsComeBack) {
-  for (int i = 0; i < slots; ++i) lanes.add("slow");
+  const auto slow = fill("slow");
   claimer.connection_changed();
   claimed(0);
   ASSERT_EQ(gateway.sleeps.size(), 1u);
@@ -259,15 +264,15 @@ TEST_F(ClaimerTest, LooksAfterAFullLaneWhenItsRequestsComeBack) {
   sleep_answer(std::nullopt);
   claimer.advance();
   EXPECT_TRUE(gateway.claims.empty()) << "the lane has no room yet";
-  lanes.remove("slow");
-  lanes.remove("slow");
+  lanes.remove(slow);
+  lanes.remove(slow);
   claimer.advance();
   EXPECT_EQ(gateway.claims.size(), 1u);
 }
 
 TEST_F(ClaimerTest, ASilentLaneIsAFullOneUntilItAnswers) {
-  lanes.add("silent");
-  lanes.begin("silent", timers.now());
+  const auto silent = lanes.add("silent");
+  lanes.begin(silent, timers.now());
   timers.freeze(1s);
   ASSERT_TRUE(lanes.find_silent(timers.now()));
   claimer.connection_changed();
@@ -279,18 +284,18 @@ TEST_F(ClaimerTest, ASilentLaneIsAFullOneUntilItAnswers) {
   sleep_answer(std::nullopt);
   claimer.advance();
   EXPECT_TRUE(gateway.claims.empty());
-  lanes.end("silent", true, timers.now());
-  lanes.remove("silent");
+  lanes.end(silent, true, timers.now());
+  lanes.remove(silent);
   claimer.advance();
   EXPECT_EQ(gateway.claims.size(), 1u);
 }
 
 TEST_F(ClaimerTest, DoesNotClaimForEachSlotOfAFullLane) {
-  for (int i = 0; i < slots; ++i) lanes.add("slow");
+  const auto slow = fill("slow");
   claimer.connection_changed();
   claimed(0);
   sleep_answer(std::nullopt);
-  lanes.remove("slow");
+  lanes.remove(slow);
   claimer.advance();
   EXPECT_TRUE(gateway.claims.empty());
   timers.pass(1ms);

@@ -9,16 +9,23 @@ using namespace std::chrono_literals;
 
 class LaneLoadsTest : public testing::Test {
  protected:
-  // Sends until it may not; answers how many went out.
-  static int fill(LaneLoads& lanes, const std::string& lane, Clock::time_point now = {}) {
-    int sent = 0;
-    for (; lanes.may_send(lane); ++sent) {
-      lanes.add(lane);
+  // One job more, sent if it may be.
+  static bool send(LaneLoads& lanes, const std::string& name, Clock::time_point now = {}) {
+    const auto lane = lanes.add(name);
+    const bool may = lanes.may_send(lane);
+    if (may)
       lanes.begin(lane, now);
-    }
+    else
+      lanes.remove(lane);
+    return may;
+  }
+  // Sends until it may not; answers how many went out.
+  static int fill(LaneLoads& lanes, const std::string& name, Clock::time_point now = {}) {
+    int sent = 0;
+    while (send(lanes, name, now)) ++sent;
     return sent;
   }
-  static void answer(LaneLoads& lanes, const std::string& lane, Clock::time_point now = {}) {
+  static void answer(LaneLoads& lanes, LaneLoads::Lane lane, Clock::time_point now = {}) {
     lanes.end(lane, true, now);
     lanes.remove(lane);
   }
@@ -35,16 +42,15 @@ TEST_F(LaneLoadsTest, AnUnusedLaneHasAllItsRoom) {
 
 TEST_F(LaneLoadsTest, RoomShrinksAndComesBack) {
   LaneLoads lanes(3, 2);
-  lanes.add("a");
-  lanes.add("a");
-  lanes.add("b");
+  const auto a = lanes.add("a");
+  EXPECT_EQ(lanes.add("a"), a);
+  const auto b = lanes.add("b");
   EXPECT_EQ(lanes.room("a"), 0);
   EXPECT_EQ(lanes.room("b"), 1);
   EXPECT_EQ(lanes.full(), std::vector<std::string>{"a"});
   EXPECT_EQ(lanes.rooms().size(), 2u);
-  lanes.remove("a");
-  lanes.remove("b");
-  lanes.remove("b");
+  lanes.remove(a);
+  lanes.remove(b);
   EXPECT_EQ(lanes.room("a"), 1);
   EXPECT_EQ(lanes.room("b"), 2);
   EXPECT_TRUE(lanes.full().empty());
@@ -54,16 +60,17 @@ TEST_F(LaneLoadsTest, WhatALaneGotUnderAHigherLimitDoesNotCountAgainstOthers) {
   LaneLoads lanes(3, 2);
   lanes.scale(2);
   EXPECT_EQ(lanes.slots(), 6);
-  for (int i = 0; i < 4; ++i) lanes.add("a");
-  lanes.add("b");
+  const auto a = lanes.add("a");
+  for (int i = 0; i < 3; ++i) lanes.add("a");
+  const auto b = lanes.add("b");
   EXPECT_EQ(lanes.free_slots(), 1);
   lanes.scale(1);
   EXPECT_EQ(lanes.free_slots(), 0);
-  lanes.remove("a");
-  lanes.remove("a");
+  lanes.remove(a);
+  lanes.remove(a);
   EXPECT_EQ(lanes.free_slots(), 0);
-  lanes.remove("a");
-  lanes.remove("b");
+  lanes.remove(a);
+  lanes.remove(b);
   EXPECT_EQ(lanes.free_slots(), 2);
   lanes.add("c");
   lanes.scale(2);
@@ -82,9 +89,10 @@ TEST_F(LaneLoadsTest, LimitsCanChange) {
   lanes.set_limits(2, 1);
   lanes.scale(1);
   EXPECT_EQ(lanes.room("a"), 0);
-  EXPECT_FALSE(lanes.may_send("b"));
-  for (int i = 0; i < 3; ++i) answer(lanes, "a");
-  EXPECT_TRUE(lanes.may_send("b"));
+  EXPECT_FALSE(send(lanes, "b"));
+  const auto a = lanes.add("a");
+  for (int i = 0; i < 3; ++i) answer(lanes, a);
+  EXPECT_TRUE(send(lanes, "b"));
 }
 
 TEST_F(LaneLoadsTest, OneLaneAloneMaySendAsManyAsItsLimit) {
@@ -100,9 +108,10 @@ TEST_F(LaneLoadsTest, LanesThatDoNotAnswerLeaveSomethingToOthers) {
   EXPECT_EQ(fill(lanes, "a"), 64);
   EXPECT_EQ(fill(lanes, "b"), 21);
   EXPECT_EQ(fill(lanes, "c"), 7);
-  EXPECT_TRUE(lanes.may_send("d"));
-  for (int i = 0; i < 64; ++i) answer(lanes, "a");
-  EXPECT_EQ(fill(lanes, "d"), 45) << "what they hold counts as long as they hold it";
+  EXPECT_TRUE(send(lanes, "d"));
+  const auto a = lanes.add("a");
+  for (int i = 0; i < 64; ++i) answer(lanes, a);
+  EXPECT_EQ(fill(lanes, "d"), 44) << "what they hold counts as long as they hold it";
 }
 
 TEST_F(LaneLoadsTest, LanesThatBeginTogetherShareEvenly) {
@@ -111,9 +120,7 @@ TEST_F(LaneLoadsTest, LanesThatBeginTogetherShareEvenly) {
   for (bool any = true; any;) {
     any = false;
     for (const char* lane : {"a", "b"}) {
-      if (!lanes.may_send(lane)) continue;
-      lanes.add(lane);
-      lanes.begin(lane, start);
+      if (!send(lanes, lane)) continue;
       ++sent;
       any = true;
     }
@@ -124,14 +131,9 @@ TEST_F(LaneLoadsTest, LanesThatBeginTogetherShareEvenly) {
 TEST_F(LaneLoadsTest, ALaneThatHasNoneMaySendWhileAnySlotIsFree) {
   LaneLoads lanes(8, 5);
   int lane = 0;
-  while (lanes.may_send()) {
-    const auto name = std::to_string(lane++);
-    ASSERT_TRUE(lanes.may_send(name));
-    lanes.add(name);
-    lanes.begin(name, start);
-  }
+  while (lanes.may_send()) ASSERT_TRUE(send(lanes, std::to_string(lane++)));
   EXPECT_EQ(lane, 8);
-  EXPECT_FALSE(lanes.may_send("another"));
+  EXPECT_FALSE(send(lanes, "another"));
 }
 
 TEST_F(LaneLoadsTest, ASilentLaneGetsNoMoreJobsAndCountsByItsRequests) {
@@ -152,15 +154,17 @@ TEST_F(LaneLoadsTest, AnAnswerEndsTheSilenceAndAFailureDoesNot) {
   LaneLoads lanes(6, 4);
   fill(lanes, "a", start);
   ASSERT_TRUE(lanes.find_silent(start + 1s));
-  lanes.end("a", false, start + 1s);
-  lanes.remove("a");
+  const auto a = lanes.add("a");
+  lanes.end(a, false, start + 1s);
+  lanes.remove(a);
+  lanes.remove(a);
   EXPECT_EQ(lanes.room("a"), 0);
-  answer(lanes, "a", start + 1500ms);
+  answer(lanes, a, start + 1500ms);
   EXPECT_EQ(lanes.room("a"), 2);
   EXPECT_FALSE(lanes.find_silent(start + 2s));
   EXPECT_TRUE(lanes.find_silent(start + 2500ms)) << "two requests are still out";
-  lanes.end("a", false, start + 3s);
-  lanes.end("a", false, start + 3s);
+  lanes.end(a, false, start + 3s);
+  lanes.end(a, false, start + 3s);
   EXPECT_FALSE(lanes.find_silent(start + 9s)) << "nothing is waited for";
   EXPECT_GT(lanes.room("a"), 0);
 }
