@@ -1,10 +1,11 @@
 /// The Twilio accounts that the simulator knows, and who may speak for them.
 #pragma once
 
-#include <map>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "dates.h"
@@ -55,6 +56,13 @@ struct principal {
   bool standard_key;
 };
 
+/// Lets SIDs be looked up by a view of their text.
+struct sid_hash : std::hash<std::string_view> {
+  using is_transparent = void;
+};
+template <typename Value>
+using by_sid = std::unordered_map<std::string, Value, sid_hash, std::equal_to<>>;
+
 class account_store {
  public:
   /// Creates the account, or replaces the one with the same SID (its creation date stays). Returns whether it is new.
@@ -71,11 +79,11 @@ class account_store {
   /// proves nobody.
   std::optional<principal> authenticate(std::string_view authorization) const;
 
-  const std::map<std::string, account, std::less<>>& all() const { return accounts_; }
+  const by_sid<account>& all() const { return accounts_; }
 
  private:
-  std::map<std::string, account, std::less<>> accounts_;
-  std::map<std::string, std::string, std::less<>> account_of_key_;
+  by_sid<account> accounts_;
+  by_sid<std::string> account_of_key_;
 };
 
 }  // namespace simulator

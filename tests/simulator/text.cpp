@@ -37,14 +37,29 @@ char32_t take_code_point(std::string_view& rest) {
 constexpr std::u32string_view gsm_beyond_ascii = U"£¥èéùìòÇØøÅåΔΦΓΛΩΠΨΣΘΞÆæßÉ¤¡ÄÖÑÜ§¿äöñüà";
 constexpr std::u32string_view gsm_extension = U"\f^{}\\[~]|€";
 
-/// Septets of one character: 1, 2 for the extension table, 0 when GSM-7 lacks it.
-unsigned gsm_septets(char32_t c) {
+constexpr unsigned find_gsm_septets(char32_t c) {
   if (gsm_extension.find(c) != std::u32string_view::npos) return 2;
   if (c < 0x80) return (c >= 0x20 && c != '`' && c != 0x7F) || c == '\n' || c == '\r' ? 1 : 0;
   return gsm_beyond_ascii.find(c) != std::u32string_view::npos ? 1 : 0;
 }
 
+constexpr auto gsm_septets_of_ascii = [] {
+  std::array<unsigned, 0x80> septets{};
+  for (char32_t c = 0; c < septets.size(); ++c) septets[c] = find_gsm_septets(c);
+  return septets;
+}();
+
+/// Septets of one character: 1, 2 for the extension table, 0 when GSM-7 lacks it.
+unsigned gsm_septets(char32_t c) {
+  return c < gsm_septets_of_ascii.size() ? gsm_septets_of_ascii[c] : find_gsm_septets(c);
+}
+
+bool is_ascii(char c) {
+  return static_cast<unsigned char>(c) < 0x80;
+}
+
 /// Segments needed for characters of `width(c)` units each, `single` units in one message or `part` in each of several.
+/// 0 when one has no width.
 template <typename Width>
 unsigned segments_of(std::string_view text, unsigned single, unsigned part, Width width) {
   unsigned total = 0;
@@ -52,6 +67,7 @@ unsigned segments_of(std::string_view text, unsigned single, unsigned part, Widt
   unsigned used = 0;
   while (!text.empty()) {
     const auto units = width(take_code_point(text));
+    if (units == 0) return 0;
     total += units;
     if (used + units > part) {
       ++segments;
@@ -91,10 +107,11 @@ void append_json_escape(std::string& out, char c) {
 }  // namespace
 
 bool is_utf8(std::string_view text) {
-  while (!text.empty()) {
+  for (;;) {
+    text.remove_prefix(static_cast<std::size_t>(std::find_if_not(text.begin(), text.end(), is_ascii) - text.begin()));
+    if (text.empty()) return true;
     if (take_code_point(text) == malformed) return false;
   }
-  return true;
 }
 
 std::size_t count_characters(std::string_view text) {
@@ -103,9 +120,7 @@ std::size_t count_characters(std::string_view text) {
 }
 
 unsigned count_segments(std::string_view text) {
-  bool is_gsm = true;
-  for (auto rest = text; is_gsm && !rest.empty();) is_gsm = gsm_septets(take_code_point(rest)) != 0;
-  if (is_gsm) return segments_of(text, 160, 153, gsm_septets);
+  if (const auto segments = segments_of(text, 160, 153, gsm_septets)) return segments;
   return segments_of(text, 70, 67, [](char32_t c) { return c > 0xFFFF ? 2U : 1U; });
 }
 
