@@ -326,6 +326,268 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION byoc.recorded_sids(org_id uuid, sids text[], since timestamptz) RETURNS text[]
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_hashjoin = on
+AS $$
+    SELECT coalesce(array_agg(r.provider_sid), '{}')
+    FROM (SELECT m.provider_sid FROM byoc.messages m JOIN unnest(sids) AS s (sid) ON s.sid = m.provider_sid
+          WHERE m.org_id = recorded_sids.org_id
+            -- A request takes at most ten minutes (byocd's largest request-timeout).
+            AND m.claimed_at >= since - interval '10 minutes' - byoc.reconciliation_slack()
+          UNION ALL
+          SELECT a.provider_sid FROM byoc.earlier_attempts a
+          WHERE a.org_id = recorded_sids.org_id AND a.provider_sid = ANY (sids)) AS r;
+$$;
+
+COMMENT ON FUNCTION byoc.recorded_sids(uuid, text[], timestamptz) IS
+    'Internal: which of these provider ids, made since then, belong to a message of the organization already. Reads all its messages since then.';
+
+CREATE FUNCTION byoc.recorded_sids(org_ids uuid[], sids text[], since timestamptz[]) RETURNS TABLE (org_id uuid, sid text)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT o.org_id, r.sid
+    FROM (SELECT t.org_id, array_agg(t.sid) AS sids, min(t.since) AS since FROM unnest(org_ids, sids, since) AS t (org_id, sid, since)
+          GROUP BY t.org_id) AS o
+    CROSS JOIN LATERAL unnest(byoc.recorded_sids(o.org_id, o.sids, o.since)) AS r (sid);
+$$;
+
+COMMENT ON FUNCTION byoc.recorded_sids(uuid[], text[], timestamptz[]) IS
+    'Internal: the same for many at once (parallel arrays): each organization''s messages are read once.';
+
+CREATE OR REPLACE FUNCTION byoc.without_exchanged(outcomes jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+DECLARE
+    late record;
+    exchanged uuid[];
+BEGIN
+    -- Locked as byoc.record_reconciliation() does, so that both cannot give the same id away.
+    SELECT array_agg(l.org_id) AS org_ids, array_agg(l.id) AS ids, array_agg(l.provider_sid) AS sids, array_agg(l.attempt_from) AS since INTO late
+    FROM (SELECT t.org_id, t.id, t.provider_sid, r.attempt_from
+          FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, claim_id uuid, outcome text, provider_sid text)
+          JOIN byoc.reconciliations r ON r.org_id = t.org_id AND r.message_id = t.id AND r.claim_id = t.claim_id
+          WHERE t.outcome = 'accepted' ORDER BY r.message_id FOR UPDATE OF r) AS l;
+    -- A statement of its own: it sees what was committed while the locks were waited for.
+    exchanged := ARRAY(SELECT l.id FROM unnest(late.org_ids, late.ids, late.sids) AS l (org_id, id, sid)
+                       JOIN byoc.recorded_sids(late.org_ids, late.sids, late.since) AS r ON r.org_id = l.org_id AND r.sid = l.sid);
+    IF exchanged = '{}' THEN
+        RETURN outcomes;
+    END IF;
+    RETURN (SELECT coalesce(jsonb_agg(o), '[]') FROM jsonb_array_elements(outcomes) AS o WHERE (o ->> 'id')::uuid <> ALL (exchanged));
+END
+$$;
+
+CREATE OR REPLACE FUNCTION byoc.note_late(outcomes jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+BEGIN
+    WITH news AS MATERIALIZED (
+        SELECT t.*, m.id IS NOT NULL AS is_taken_out, m.claimed_at FROM jsonb_to_recordset(outcomes) AS t (
+            org_id uuid, id uuid, claim_id uuid, attempt smallint, outcome text, provider_sid text, from_number text, segments smallint,
+            duration_ms integer)
+        LEFT JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id
+        WHERE t.outcome = 'accepted' AND t.provider_sid IS NOT NULL
+          AND EXISTS (SELECT FROM byoc.message_events e WHERE e.org_id = t.org_id AND e.message_id = t.id)
+          AND NOT EXISTS (SELECT FROM byoc.message_events e
+                          WHERE e.org_id = t.org_id AND e.message_id = t.id AND e.provider_sid = t.provider_sid)
+    ), recorded AS MATERIALIZED (
+        SELECT r.* FROM (SELECT array_agg(n.org_id) AS org_ids, array_agg(n.provider_sid) AS sids, array_agg(n.claimed_at) AS since
+                         FROM news n WHERE n.is_taken_out) AS n
+        CROSS JOIN LATERAL byoc.recorded_sids(n.org_ids, n.sids, n.since) AS r
+    ), late AS MATERIALIZED (
+        -- One that looks the same may have got its id from the list.
+        SELECT n.* FROM news n
+        WHERE NOT n.is_taken_out OR NOT EXISTS (SELECT FROM recorded r WHERE r.org_id = n.org_id AND r.sid = n.provider_sid)
+    ), known AS (
+        UPDATE byoc.messages m
+        SET status = 'sent', sent_at = clock_timestamp(), provider_sid = t.provider_sid, from_number = t.from_number,
+            segments = coalesce(nullif(t.segments, 0), m.segments),
+            error_code = NULL, error_message = NULL
+        FROM late t
+        WHERE m.org_id = t.org_id AND m.id = t.id AND m.status = 'unknown' AND m.attempts = t.attempt
+    )
+    INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, provider_sid, duration_ms)
+    SELECT t.org_id, t.id, byoc.uuid_v7(), 'late', t.attempt, t.provider_sid, t.duration_ms FROM late t WHERE t.attempt IS NOT NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION byoc.recall_waiting(receipts jsonb) RETURNS uuid[]
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    told record;
+    busy uuid[] := '{}';
+BEGIN
+    FOR told IN
+        WITH waiting AS MATERIALIZED (
+            SELECT DISTINCT t.org_id, t.id, t.attempt, t.provider_sid
+            FROM jsonb_to_recordset(receipts) AS t (org_id uuid, id uuid, attempt integer, provider_sid text)
+            WHERE NOT EXISTS (SELECT FROM byoc.messages m WHERE m.org_id = t.org_id AND m.id = t.id)
+              -- With a provider's id on record the attempt was known, and the message waits because somebody wants it sent again.
+              AND NOT EXISTS (SELECT FROM byoc.message_events e
+                              WHERE e.org_id = t.org_id AND e.message_id = t.id AND e.attempt = t.attempt AND e.provider_sid IS NOT NULL)
+        ), recorded AS MATERIALIZED (
+            SELECT r.* FROM (SELECT array_agg(w.org_id) AS org_ids, array_agg(w.provider_sid) AS sids,
+                                    array_agg((SELECT min(e.at) - interval '10 minutes' FROM byoc.message_events e
+                                               WHERE e.org_id = w.org_id AND e.message_id = w.id AND e.attempt = w.attempt)) AS since
+                             FROM waiting w) AS w
+            CROSS JOIN LATERAL byoc.recorded_sids(w.org_ids, w.sids, w.since) AS r
+        )
+        -- One that looks the same got this id from the message list: the two have changed places, and this one is to be sent.
+        SELECT w.* FROM waiting w
+        WHERE NOT EXISTS (SELECT FROM recorded r WHERE r.org_id = w.org_id AND r.sid = w.provider_sid)
+    LOOP
+        WITH unsent AS (
+            DELETE FROM byoc.schedule s
+            WHERE s.ctid = (SELECT w.ctid FROM byoc.schedule w WHERE w.org_id = told.org_id AND w.id = told.id AND w.attempts = told.attempt
+                            FOR UPDATE SKIP LOCKED)
+            RETURNING s.org_id, s.id, s.to_number, s.body, s.credential_id, s.attempts, s.source_table, s.idempotency_key, s.created_at, s.send_at, s.expires_at, s.segments
+        ), queued AS (
+            DELETE FROM byoc.queue q
+            WHERE q.ctid = (SELECT w.ctid FROM byoc.queue w
+                            WHERE w.org_id = told.org_id AND w.lane = ANY (byoc.lanes_of(told.org_id)) AND w.id = told.id AND w.attempts = told.attempt
+                            FOR UPDATE SKIP LOCKED)
+            RETURNING q.org_id, q.id, q.to_number, q.body, q.credential_id, q.attempts, q.source_table, q.idempotency_key, q.created_at, q.send_at, q.expires_at, q.segments
+        )
+        -- When it was claimed is forgotten. Later than that is good enough for byoc.recorded_sids().
+        INSERT INTO byoc.messages (org_id, id, to_number, body, credential_id, attempts, source_table, idempotency_key, created_at, send_at,
+                                   expires_at, segments, status, finished_at, claimed_at)
+        SELECT u.*, 'unknown', clock_timestamp(), clock_timestamp() FROM (TABLE unsent UNION ALL TABLE queued) AS u;
+        -- Somebody has it locked, and perhaps an open transaction of its tenant: nobody waits for that.
+        IF NOT FOUND AND (EXISTS (SELECT FROM byoc.schedule s WHERE s.org_id = told.org_id AND s.id = told.id AND s.attempts = told.attempt)
+                          OR EXISTS (SELECT FROM byoc.queue q WHERE q.org_id = told.org_id AND q.lane = ANY (byoc.lanes_of(told.org_id))
+                                                                AND q.id = told.id AND q.attempts = told.attempt)) THEN
+            busy := busy || told.id;
+        END IF;
+    END LOOP;
+    RETURN busy;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION byoc.record_receipts(receipts jsonb) RETURNS integer[]
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+-- As byoc.record_outcomes: a plan made while the tables are empty must not read them as a whole when they are full.
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET jit = off
+AS $$
+DECLARE
+    now CONSTANT timestamptz := clock_timestamp();
+    busy CONSTANT uuid[] := byoc.recall_waiting(receipts);
+    sought uuid[];
+    ready bigint[];
+    held integer[];
+    failed_orgs uuid[];
+    failed uuid[];
+BEGIN
+    -- Its row is locked while a message list settles a message, and before the message: of two attempts that look alike the list
+    -- must not take this one's message for the other's.
+    sought := ARRAY(SELECT r.message_id FROM byoc.reconciliations r
+                    JOIN (SELECT DISTINCT t.org_id, t.id FROM jsonb_to_recordset(receipts) AS t (org_id uuid, id uuid)) AS t
+                      ON r.org_id = t.org_id AND r.message_id = t.id
+                    FOR UPDATE OF r SKIP LOCKED);
+    -- Whoever has a message locked is about to change it, most likely with the outcome of the very attempt: no waiting, so no
+    -- deadlock, but again a moment later. For the same reason a message that a live claim is sending waits unless told to settle.
+    WITH told AS MATERIALIZED (
+        SELECT t.* FROM ROWS FROM (jsonb_to_recordset(receipts) AS (org_id uuid, id uuid, settle boolean)) WITH ORDINALITY AS t (org_id, id, settle, n)
+    ), locked AS MATERIALIZED (
+        SELECT m.org_id, m.id, k.is_sought, NOT k.is_sought AND EXISTS (SELECT FROM byoc.claims c WHERE c.id = m.claim_id AND c.lease_until > now) AS in_flight
+        FROM (SELECT DISTINCT d.org_id, d.id FROM told d) AS t
+        JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id
+        CROSS JOIN LATERAL byoc.is_reconciling(m.org_id, m.id, m.claim_id) AS k (is_sought)
+        FOR NO KEY UPDATE OF m SKIP LOCKED
+    ), sorted AS (
+        SELECT t.n, CASE WHEN l.is_sought THEN t.id = ANY (sought) ELSE l.id IS NOT NULL AND (NOT l.in_flight OR coalesce(t.settle, false)) END AS is_ready
+        FROM told t
+        LEFT JOIN locked l ON l.org_id = t.org_id AND l.id = t.id
+        WHERE t.id = ANY (busy) OR EXISTS (SELECT FROM byoc.messages m WHERE m.org_id = t.org_id AND m.id = t.id)
+    )
+    SELECT array_agg(s.n) FILTER (WHERE s.is_ready), array_agg(s.n - 1) FILTER (WHERE NOT s.is_ready) INTO ready, held FROM sorted s;
+
+    WITH told AS MATERIALIZED (
+        SELECT t.org_id, t.id, t.attempt, t.provider_sid, t.status, t.error_code, t.from_number, t.n,
+               byoc.receipt_result(t.status) AS result, least(to_timestamp(t.at), now) AS at
+        FROM ROWS FROM (jsonb_to_recordset(receipts) AS (
+            org_id uuid, id uuid, attempt smallint, provider_sid text, status text, error_code text, from_number text, at double precision))
+            WITH ORDINALITY AS t (org_id, id, attempt, provider_sid, status, error_code, from_number, at, n)
+        WHERE t.n = ANY (ready)
+    ), recorded AS MATERIALIZED (
+        SELECT r.* FROM (SELECT array_agg(m.org_id) AS org_ids, array_agg(t.provider_sid) AS sids, array_agg(m.claimed_at) AS since
+                         FROM told t JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id
+                         WHERE m.provider_sid IS NULL) AS t
+        CROSS JOIN LATERAL byoc.recorded_sids(t.org_ids, t.sids, t.since) AS r
+    ), news AS MATERIALIZED (
+        -- What can move a message: it stands at this attempt and is not final. A final status counts before any other.
+        SELECT DISTINCT ON (m.org_id, m.id) m.org_id, m.id, m.status AS before, t.provider_sid, t.from_number, t.result,
+               CASE WHEN t.result IN ('undelivered', 'failed') THEN coalesce(t.error_code, t.status) END AS error_code,
+               greatest(t.at, m.sent_at, m.created_at) AS at
+        FROM told t
+        JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id
+        WHERE m.attempts = t.attempt AND coalesce(m.provider_sid, t.provider_sid) = t.provider_sid
+          -- The id of another message belongs to one that looks the same: the two have changed places (byoc.without_exchanged).
+          AND (m.provider_sid IS NOT NULL OR NOT EXISTS (SELECT FROM recorded r WHERE r.org_id = t.org_id AND r.sid = t.provider_sid))
+          AND (m.status IN ('sending', 'unknown') OR (m.status = 'sent' AND (t.result IS NOT NULL OR m.provider_sid IS NULL)))
+        ORDER BY m.org_id, m.id, t.result IS NULL, t.n
+    ), changed AS (
+        UPDATE byoc.messages m
+        SET status = coalesce(n.result, 'sent'), claim_id = NULL, provider_sid = n.provider_sid,
+            from_number = coalesce(m.from_number, n.from_number), sent_at = coalesce(m.sent_at, n.at), finished_at = coalesce(m.finished_at, now),
+            delivered_at = CASE n.result WHEN 'delivered' THEN n.at END, error_code = n.error_code,
+            error_message = CASE WHEN n.error_code IS NOT NULL THEN byoc.receipt_reason(n.error_code) END
+        FROM news n
+        WHERE m.org_id = n.org_id AND m.id = n.id
+        RETURNING m.org_id, m.id, m.attempts, m.provider_sid, n.before, n.result
+    ), found AS (
+        DELETE FROM byoc.reconciliations r USING changed c WHERE r.org_id = c.org_id AND r.message_id = c.id AND c.id = ANY (sought)
+    ), answered AS (
+        DELETE FROM byoc.status_checks s USING changed c WHERE s.org_id = c.org_id AND s.id = c.id AND c.result IS NOT NULL
+    ), watched AS (
+        INSERT INTO byoc.receipt_watches (org_id, due_at, message_ids)
+        SELECT c.org_id, now + interval '10 minutes', array_agg(c.id) FROM changed c
+        WHERE c.before <> 'sent' AND c.result IS NULL GROUP BY c.org_id
+    ), history AS (
+        SELECT c.org_id, c.id, 'settled' AS event, c.attempts AS attempt, NULL AS error_code, c.provider_sid, 0 AS n
+        FROM changed c WHERE c.before <> 'sent'
+        UNION ALL
+        (SELECT DISTINCT ON (t.org_id, t.id, t.attempt, t.status, t.provider_sid) t.org_id, t.id, t.status, t.attempt, t.error_code, t.provider_sid, t.n
+         FROM told t
+         WHERE t.status IN ('sent', 'delivered', 'undelivered', 'failed', 'canceled', 'read', 'partially_delivered')
+           AND NOT EXISTS (SELECT FROM byoc.message_events e
+                           WHERE e.org_id = t.org_id AND e.message_id = t.id AND e.attempt = t.attempt AND e.event = t.status
+                             AND e.provider_sid = t.provider_sid)
+         ORDER BY t.org_id, t.id, t.attempt, t.status, t.provider_sid, t.n)
+    ), noted AS (
+        INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, error_code, provider_sid)
+        SELECT h.org_id, h.id, byoc.uuid_v7(), h.event, h.attempt, h.error_code, h.provider_sid
+        FROM (SELECT * FROM history ORDER BY history.n) AS h
+    )
+    SELECT array_agg(c.org_id), array_agg(c.id) INTO failed_orgs, failed FROM changed c WHERE c.result IN ('failed', 'undelivered');
+    IF failed IS NOT NULL THEN
+        -- A suspended account, an unregistered sender: the next ones would not arrive either.
+        PERFORM byoc.fail_credentials((
+            SELECT jsonb_agg(jsonb_build_object('org_id', m.org_id, 'id', m.id, 'outcome', 'rejected', 'error_code', m.error_code))
+            FROM unnest(failed_orgs, failed) AS t (org_id, id) JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id));
+        PERFORM byoc.send_again(failed_orgs, failed);
+    END IF;
+    RETURN coalesce(held, '{}');
+END
+$$;
+
 CREATE OR REPLACE FUNCTION byoc.expect_receipts(org_ids uuid[], ids uuid[], called_back boolean[]) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_expect_receipts';
 

@@ -109,17 +109,24 @@ DECLARE
     busy uuid[] := '{}';
 BEGIN
     FOR told IN
-        SELECT DISTINCT t.org_id, t.id, t.attempt, t.provider_sid
-        FROM jsonb_to_recordset(receipts) AS t (org_id uuid, id uuid, attempt integer, provider_sid text)
-        WHERE NOT EXISTS (SELECT FROM byoc.messages m WHERE m.org_id = t.org_id AND m.id = t.id)
-          -- With a provider's id on record the attempt was known, and the message waits because somebody wants it sent again.
-          AND NOT EXISTS (SELECT FROM byoc.message_events e
-                          WHERE e.org_id = t.org_id AND e.message_id = t.id AND e.attempt = t.attempt AND e.provider_sid IS NOT NULL)
-    LOOP
+        WITH waiting AS MATERIALIZED (
+            SELECT DISTINCT t.org_id, t.id, t.attempt, t.provider_sid
+            FROM jsonb_to_recordset(receipts) AS t (org_id uuid, id uuid, attempt integer, provider_sid text)
+            WHERE NOT EXISTS (SELECT FROM byoc.messages m WHERE m.org_id = t.org_id AND m.id = t.id)
+              -- With a provider's id on record the attempt was known, and the message waits because somebody wants it sent again.
+              AND NOT EXISTS (SELECT FROM byoc.message_events e
+                              WHERE e.org_id = t.org_id AND e.message_id = t.id AND e.attempt = t.attempt AND e.provider_sid IS NOT NULL)
+        ), recorded AS MATERIALIZED (
+            SELECT r.* FROM (SELECT array_agg(w.org_id) AS org_ids, array_agg(w.provider_sid) AS sids,
+                                    array_agg((SELECT min(e.at) - interval '10 minutes' FROM byoc.message_events e
+                                               WHERE e.org_id = w.org_id AND e.message_id = w.id AND e.attempt = w.attempt)) AS since
+                             FROM waiting w) AS w
+            CROSS JOIN LATERAL byoc.recorded_sids(w.org_ids, w.sids, w.since) AS r
+        )
         -- One that looks the same got this id from the message list: the two have changed places, and this one is to be sent.
-        CONTINUE WHEN byoc.recorded_sids(told.org_id, ARRAY[told.provider_sid],
-            (SELECT min(e.at) - interval '10 minutes' FROM byoc.message_events e
-             WHERE e.org_id = told.org_id AND e.message_id = told.id AND e.attempt = told.attempt)) <> '{}';
+        SELECT w.* FROM waiting w
+        WHERE NOT EXISTS (SELECT FROM recorded r WHERE r.org_id = w.org_id AND r.sid = w.provider_sid)
+    LOOP
         WITH unsent AS (
             DELETE FROM byoc.schedule s
             WHERE s.ctid = (SELECT w.ctid FROM byoc.schedule w WHERE w.org_id = told.org_id AND w.id = told.id AND w.attempts = told.attempt
@@ -199,6 +206,11 @@ BEGIN
             org_id uuid, id uuid, attempt smallint, provider_sid text, status text, error_code text, from_number text, at double precision))
             WITH ORDINALITY AS t (org_id, id, attempt, provider_sid, status, error_code, from_number, at, n)
         WHERE t.n = ANY (ready)
+    ), recorded AS MATERIALIZED (
+        SELECT r.* FROM (SELECT array_agg(m.org_id) AS org_ids, array_agg(t.provider_sid) AS sids, array_agg(m.claimed_at) AS since
+                         FROM told t JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id
+                         WHERE m.provider_sid IS NULL) AS t
+        CROSS JOIN LATERAL byoc.recorded_sids(t.org_ids, t.sids, t.since) AS r
     ), news AS MATERIALIZED (
         -- What can move a message: it stands at this attempt and is not final. A final status counts before any other.
         SELECT DISTINCT ON (m.org_id, m.id) m.org_id, m.id, m.status AS before, t.provider_sid, t.from_number, t.result,
@@ -208,7 +220,7 @@ BEGIN
         JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id
         WHERE m.attempts = t.attempt AND coalesce(m.provider_sid, t.provider_sid) = t.provider_sid
           -- The id of another message belongs to one that looks the same: the two have changed places (byoc.without_exchanged).
-          AND CASE WHEN m.provider_sid IS NULL THEN byoc.recorded_sids(m.org_id, ARRAY[t.provider_sid], m.claimed_at) = '{}' ELSE true END
+          AND (m.provider_sid IS NOT NULL OR NOT EXISTS (SELECT FROM recorded r WHERE r.org_id = t.org_id AND r.sid = t.provider_sid))
           AND (m.status IN ('sending', 'unknown') OR (m.status = 'sent' AND (t.result IS NOT NULL OR m.provider_sid IS NULL)))
         ORDER BY m.org_id, m.id, t.result IS NULL, t.n
     ), changed AS (

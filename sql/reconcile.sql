@@ -234,10 +234,11 @@ CREATE FUNCTION byoc.recorded_sids(org_id uuid, sids text[], since timestamptz) 
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
+SET enable_hashjoin = on
 AS $$
     SELECT coalesce(array_agg(r.provider_sid), '{}')
-    FROM (SELECT m.provider_sid FROM byoc.messages m
-          WHERE m.org_id = recorded_sids.org_id AND m.provider_sid = ANY (sids)
+    FROM (SELECT m.provider_sid FROM byoc.messages m JOIN unnest(sids) AS s (sid) ON s.sid = m.provider_sid
+          WHERE m.org_id = recorded_sids.org_id
             -- A request takes at most ten minutes (byocd's largest request-timeout).
             AND m.claimed_at >= since - interval '10 minutes' - byoc.reconciliation_slack()
           UNION ALL
@@ -245,7 +246,19 @@ AS $$
           WHERE a.org_id = recorded_sids.org_id AND a.provider_sid = ANY (sids)) AS r;
 $$;
 COMMENT ON FUNCTION byoc.recorded_sids(uuid, text[], timestamptz) IS
-    'Internal: which of these provider ids, made since then, belong to a message of the organization already.';
+    'Internal: which of these provider ids, made since then, belong to a message of the organization already. Reads all its messages since then.';
+
+CREATE FUNCTION byoc.recorded_sids(org_ids uuid[], sids text[], since timestamptz[]) RETURNS TABLE (org_id uuid, sid text)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT o.org_id, r.sid
+    FROM (SELECT t.org_id, array_agg(t.sid) AS sids, min(t.since) AS since FROM unnest(org_ids, sids, since) AS t (org_id, sid, since)
+          GROUP BY t.org_id) AS o
+    CROSS JOIN LATERAL unnest(byoc.recorded_sids(o.org_id, o.sids, o.since)) AS r (sid);
+$$;
+COMMENT ON FUNCTION byoc.recorded_sids(uuid[], text[], timestamptz[]) IS
+    'Internal: the same for many at once (parallel arrays): each organization''s messages are read once.';
 
 CREATE FUNCTION byoc.without_exchanged(outcomes jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE
@@ -256,19 +269,17 @@ SET enable_mergejoin = off
 AS $$
 DECLARE
     late record;
-    exchanged uuid[] := '{}';
+    exchanged uuid[];
 BEGIN
     -- Locked as byoc.record_reconciliation() does, so that both cannot give the same id away.
-    FOR late IN
-        SELECT t.org_id, t.id, t.provider_sid, r.attempt_from
-        FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, claim_id uuid, outcome text, provider_sid text)
-        JOIN byoc.reconciliations r ON r.org_id = t.org_id AND r.message_id = t.id AND r.claim_id = t.claim_id
-        WHERE t.outcome = 'accepted' ORDER BY r.message_id FOR UPDATE OF r
-    LOOP
-        IF byoc.recorded_sids(late.org_id, ARRAY[late.provider_sid], late.attempt_from) <> '{}' THEN
-            exchanged := exchanged || late.id;
-        END IF;
-    END LOOP;
+    SELECT array_agg(l.org_id) AS org_ids, array_agg(l.id) AS ids, array_agg(l.provider_sid) AS sids, array_agg(l.attempt_from) AS since INTO late
+    FROM (SELECT t.org_id, t.id, t.provider_sid, r.attempt_from
+          FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, claim_id uuid, outcome text, provider_sid text)
+          JOIN byoc.reconciliations r ON r.org_id = t.org_id AND r.message_id = t.id AND r.claim_id = t.claim_id
+          WHERE t.outcome = 'accepted' ORDER BY r.message_id FOR UPDATE OF r) AS l;
+    -- A statement of its own: it sees what was committed while the locks were waited for.
+    exchanged := ARRAY(SELECT l.id FROM unnest(late.org_ids, late.ids, late.sids) AS l (org_id, id, sid)
+                       JOIN byoc.recorded_sids(late.org_ids, late.sids, late.since) AS r ON r.org_id = l.org_id AND r.sid = l.sid);
     IF exchanged = '{}' THEN
         RETURN outcomes;
     END IF;
@@ -287,18 +298,23 @@ SET enable_hashjoin = off
 SET enable_mergejoin = off
 AS $$
 BEGIN
-    WITH late AS MATERIALIZED (
-        SELECT t.* FROM jsonb_to_recordset(outcomes) AS t (
+    WITH news AS MATERIALIZED (
+        SELECT t.*, m.id IS NOT NULL AS is_taken_out, m.claimed_at FROM jsonb_to_recordset(outcomes) AS t (
             org_id uuid, id uuid, claim_id uuid, attempt smallint, outcome text, provider_sid text, from_number text, segments smallint,
             duration_ms integer)
+        LEFT JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id
         WHERE t.outcome = 'accepted' AND t.provider_sid IS NOT NULL
           AND EXISTS (SELECT FROM byoc.message_events e WHERE e.org_id = t.org_id AND e.message_id = t.id)
           AND NOT EXISTS (SELECT FROM byoc.message_events e
                           WHERE e.org_id = t.org_id AND e.message_id = t.id AND e.provider_sid = t.provider_sid)
-          -- One that looks the same may have got it from the list.
-          AND NOT EXISTS (SELECT FROM byoc.messages m
-                          WHERE m.org_id = t.org_id AND m.id = t.id
-                            AND byoc.recorded_sids(t.org_id, ARRAY[t.provider_sid], m.claimed_at) <> '{}')
+    ), recorded AS MATERIALIZED (
+        SELECT r.* FROM (SELECT array_agg(n.org_id) AS org_ids, array_agg(n.provider_sid) AS sids, array_agg(n.claimed_at) AS since
+                         FROM news n WHERE n.is_taken_out) AS n
+        CROSS JOIN LATERAL byoc.recorded_sids(n.org_ids, n.sids, n.since) AS r
+    ), late AS MATERIALIZED (
+        -- One that looks the same may have got its id from the list.
+        SELECT n.* FROM news n
+        WHERE NOT n.is_taken_out OR NOT EXISTS (SELECT FROM recorded r WHERE r.org_id = n.org_id AND r.sid = n.provider_sid)
     ), known AS (
         UPDATE byoc.messages m
         SET status = 'sent', sent_at = clock_timestamp(), provider_sid = t.provider_sid, from_number = t.from_number,

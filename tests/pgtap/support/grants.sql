@@ -220,6 +220,7 @@ INSERT INTO byoc_test.functions VALUES
 ('settle_found(uuid,uuid,jsonb)', '', NULL),
 ('plausible_messages(uuid,text,text,jsonb)', '', NULL),
 ('recorded_sids(uuid,text[],timestamp with time zone)', '', NULL),
+('recorded_sids(uuid[],text[],timestamp with time zone[])', '', NULL),
 ('resend_schedule()', '', NULL),
 ('resend_delay(byoc.error_class,integer)', '', NULL),
 ('send_again(uuid[],uuid[])', '', NULL),
