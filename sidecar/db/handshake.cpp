@@ -29,6 +29,13 @@ constexpr Statement configure_tenant{
     " set_config('lock_timeout', '2s', $1), set_config('idle_session_timeout', '0', $1),"
     " set_config('idle_in_transaction_session_timeout', '10s', $1), set_config('TimeZone', 'UTC', $1),"
     " set_config('search_path', 'pg_catalog, pg_temp', $1), set_config('role', $2, $1)"};
+// A host that lost its power must not keep rows locked until TCP gives up (a quarter of an hour, or two hours): the
+// server finds out as fast as byocd does (begin_connection). Without effect on a socket in the file system.
+constexpr Statement watch_link{
+    "watch_link",
+    "SELECT set_config('tcp_keepalives_idle', '10', false),"
+    " set_config('tcp_keepalives_interval', '3', false),"
+    " set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '20s', false)"};
 // default_transaction_isolation comes too late for the transaction that sets it.
 constexpr Statement isolate{"isolate", "SET transaction_isolation = 'read committed'"};
 constexpr Statement api_version{"api_version", api_versions_query};
@@ -68,6 +75,13 @@ void Handshake::configure() {
     return check_version();
   }
   connection_.query(statement, {"false", tenant ? options_.tenant_role : "0"}, [this](QueryResult result) {
+    if (!result) return give_up(result.error());
+    watch();
+  });
+}
+
+void Handshake::watch() {
+  connection_.query(watch_link, {}, [this](QueryResult result) {
     if (!result) return give_up(result.error());
     check_version();
   });

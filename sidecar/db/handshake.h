@@ -39,6 +39,7 @@ class Handshake {
 
  private:
   void configure();
+  void watch();
   void check_version();
   void announce_fallback();
   void go_on();
