@@ -279,31 +279,36 @@ AS $$
 #variable_conflict use_column
 BEGIN
     PERFORM byoc.require_adopted();
-    -- Whoever has one locked is settling it; who waited for that while holding others could wait for ever.
+    -- Whoever has one locked is settling it; who waited for that while holding others could wait for ever. LATERAL and ctid leave the planner one
+    -- way only, each by its key: with what it knows of a table that is empty mostly, it would find those that are due anew for each of them.
     -- Settled meanwhile by a late answer:
     DELETE FROM byoc.reconciliations r
-    USING (SELECT k.org_id, k.message_id FROM byoc.due_reconciliations d
-           JOIN byoc.reconciliations k ON k.org_id = d.org_id AND k.message_id = d.message_id
-           WHERE NOT EXISTS (SELECT FROM byoc.messages m WHERE m.org_id = k.org_id AND m.id = k.message_id AND m.claim_id = k.claim_id)
-           FOR UPDATE OF k SKIP LOCKED) AS settled
-    WHERE r.org_id = settled.org_id AND r.message_id = settled.message_id;
+    WHERE r.ctid = ANY (ARRAY(
+        SELECT k.ctid FROM byoc.due_reconciliations d
+        CROSS JOIN LATERAL (SELECT l.ctid FROM byoc.reconciliations l
+                            WHERE l.org_id = d.org_id AND l.message_id = d.message_id
+                              AND (SELECT m.claim_id FROM byoc.messages m WHERE m.org_id = l.org_id AND m.id = l.message_id) IS DISTINCT FROM l.claim_id
+                            FOR UPDATE SKIP LOCKED) AS k));
     -- Nobody can read the list with what is left of these credentials.
     PERFORM byoc.give_up_reconciling(r.org_id, r.message_id, r.reason)
-    FROM (SELECT k.org_id, k.message_id, CASE
-                 WHEN NOT c.is_active THEN 'the credential was revoked'
-                 WHEN k.account IS NULL THEN 'the credential was changed during the attempt'
-                 ELSE 'the credential now has another account' END AS reason
-          FROM byoc.due_reconciliations d
-          JOIN byoc.reconciliations k ON k.org_id = d.org_id AND k.message_id = d.message_id
-          JOIN byoc.organization_api_credentials c ON c.org_id = k.org_id AND c.id = k.credential_id
-          WHERE NOT c.is_active OR k.account IS NULL OR k.account IS DISTINCT FROM (byoc.sender_of(c.fields)).account
-          FOR UPDATE OF k SKIP LOCKED) AS r;
+    FROM (SELECT k.* FROM byoc.due_reconciliations d
+          CROSS JOIN LATERAL (SELECT l.org_id, l.message_id, CASE
+                                     WHEN NOT c.is_active THEN 'the credential was revoked'
+                                     WHEN l.account IS NULL THEN 'the credential was changed during the attempt'
+                                     ELSE 'the credential now has another account' END AS reason
+                              FROM byoc.reconciliations l
+                              JOIN byoc.organization_api_credentials c ON c.org_id = d.org_id AND c.id = d.credential_id
+                              WHERE l.org_id = d.org_id AND l.message_id = d.message_id
+                                AND (NOT c.is_active OR l.account IS NULL OR l.account IS DISTINCT FROM (byoc.sender_of(c.fields)).account)
+                              FOR UPDATE OF l SKIP LOCKED) AS k) AS r;
     PERFORM byoc.give_up_reconciling(r.org_id, r.message_id, 'no byocd has the account in its environment any more')
-    FROM (SELECT k.org_id, k.message_id FROM byoc.due_reconciliations d
-          JOIN byoc.reconciliations k ON k.org_id = d.org_id AND k.message_id = d.message_id
-          WHERE k.credential_id = '00000000-0000-0000-0000-000000000000'
-            AND NOT EXISTS (SELECT FROM byoc.fallback_senders f WHERE f.version = byoc.session_fallback() AND f.fields ->> 'account_sid' = k.account)
-          FOR UPDATE OF k SKIP LOCKED) AS r;
+    FROM (SELECT k.* FROM byoc.due_reconciliations d
+          CROSS JOIN LATERAL (SELECT l.org_id, l.message_id FROM byoc.reconciliations l
+                              WHERE l.org_id = d.org_id AND l.message_id = d.message_id
+                                AND l.credential_id = '00000000-0000-0000-0000-000000000000'
+                                AND NOT EXISTS (SELECT FROM byoc.fallback_senders f
+                                                WHERE f.version = byoc.session_fallback() AND f.fields ->> 'account_sid' = l.account)
+                              FOR UPDATE SKIP LOCKED) AS k) AS r;
     RETURN QUERY
     WITH due AS MATERIALIZED (
         SELECT d.org_id, d.account, d.to_number, (array_agg(d.credential_id ORDER BY d.due_at))[1] AS credential_id
@@ -311,10 +316,10 @@ BEGIN
         GROUP BY d.org_id, d.account, d.to_number ORDER BY min(d.due_at) LIMIT max_count
     ), taken AS (
         UPDATE byoc.reconciliations r SET leased_until = clock_timestamp() + lease
-        FROM (SELECT k.org_id, k.message_id FROM due d
-              JOIN byoc.reconciliations k ON k.org_id = d.org_id AND k.to_number = d.to_number AND k.account = d.account
-              FOR UPDATE OF k SKIP LOCKED) AS locked
-        WHERE r.org_id = locked.org_id AND r.message_id = locked.message_id
+        WHERE r.ctid = ANY (ARRAY(
+            SELECT k.ctid FROM due d
+            CROSS JOIN LATERAL (SELECT l.ctid FROM byoc.reconciliations l
+                                WHERE l.org_id = d.org_id AND l.to_number = d.to_number AND l.account = d.account FOR UPDATE SKIP LOCKED) AS k))
         RETURNING r.org_id, r.account, r.to_number, r.attempt_from
     )
     SELECT d.org_id, d.credential_id, coalesce(c.version, 0), coalesce(c.credential_type, 'twilio'), d.account, d.to_number,
@@ -420,6 +425,92 @@ BEGIN
     )
     INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, provider_sid, duration_ms)
     SELECT t.org_id, t.id, byoc.uuid_v7(), 'late', t.attempt, t.provider_sid, t.duration_ms FROM late t WHERE t.attempt IS NOT NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION byoc.record_reconciliation(org_id uuid, account text, to_number text, since timestamptz, read_at timestamptz, listed jsonb,
+                                           state text, problem text) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+DECLARE
+    most_failures CONSTANT integer := 5;
+    shortest_wait CONSTANT interval := least((byoc.reconciliation_schedule())[1], interval '2 seconds');
+    times CONSTANT interval[] := byoc.reconciliation_schedule();
+    plausible jsonb;
+    in_flight jsonb;
+    recorded text[];
+    settled integer;
+    matched text[] := '{}';
+    is_busy boolean := false;
+    doubt text;
+    due record;
+BEGIN
+    IF state IS NULL OR state NOT IN ('complete', 'incomplete', 'refused', 'unavailable') THEN
+        RAISE EXCEPTION 'state must be complete, incomplete, refused or unavailable' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    -- First what is in flight, then what is looked for, then what is recorded: in this order a message goes, so that none slips by unseen
+    -- and has its id given to another one.
+    SELECT coalesce(jsonb_agg(jsonb_build_object('body', m.body, 'claimed_at', m.claimed_at)), '[]') INTO in_flight
+    FROM byoc.claims c CROSS JOIN unnest(c.org_ids, c.message_ids) AS i (org_id, id)
+    JOIN byoc.messages m ON m.org_id = i.org_id AND m.id = i.id AND m.claim_id = c.id
+    WHERE i.org_id = record_reconciliation.org_id AND m.to_number = record_reconciliation.to_number
+      AND NOT byoc.is_reconciling(i.org_id, i.id, c.id);
+    PERFORM FROM byoc.reconciliations r
+    WHERE r.org_id = record_reconciliation.org_id AND r.account = record_reconciliation.account AND r.to_number = record_reconciliation.to_number
+    ORDER BY r.message_id FOR UPDATE;
+    plausible := byoc.plausible_messages(org_id, account, to_number, coalesce(listed, '[]'));
+    IF plausible <> '[]' THEN
+        recorded := byoc.recorded_sids(org_id, ARRAY(SELECT e ->> 'sid' FROM jsonb_array_elements(plausible) AS e),
+                                       (plausible -> 0 ->> 'created_at')::timestamptz);
+        SELECT coalesce(jsonb_agg(e ORDER BY n), '[]') INTO plausible
+        FROM jsonb_array_elements(plausible) WITH ORDINALITY AS p (e, n) WHERE e ->> 'sid' <> ALL (recorded);
+        -- A message that another claim is sending may own one of them: its answer tells.
+        is_busy := EXISTS (SELECT FROM jsonb_array_elements(plausible) AS e, jsonb_array_elements(in_flight) AS f
+                           WHERE (e -> 'texts' ? (f ->> 'body') OR (e ->> 'text_is_hidden')::boolean)
+                             AND (f ->> 'claimed_at')::timestamptz <= (e ->> 'created_at')::timestamptz + byoc.reconciliation_slack());
+        IF NOT is_busy THEN
+            matched := byoc.match_listed(org_id, account, to_number, plausible);
+        END IF;
+    END IF;
+    settled := cardinality(matched);
+    -- The rest was not there. That counts for what was due when the read began, and whose time the list covers.
+    FOR due IN
+        SELECT r.*, r.attempt_until + byoc.retry_window() <= clock_timestamp() AS too_late,
+               -- Somebody's message, and perhaps this one: Messaging Services change texts (Smart Encoding, short links).
+               EXISTS (SELECT FROM jsonb_array_elements(plausible) AS e
+                       WHERE e ->> 'sid' <> ALL (matched)
+                         AND (r.sender IS NULL OR ((e ->> 'text_is_hidden')::boolean AND coalesce(e ->> 'sender' = r.sender, true)))
+                         AND (e ->> 'created_at')::timestamptz BETWEEN r.attempt_from - byoc.reconciliation_slack()
+                                                                   AND r.attempt_until + byoc.reconciliation_slack()) AS is_unclear
+        FROM byoc.reconciliations r JOIN byoc.messages m ON m.org_id = r.org_id AND m.id = r.message_id AND m.claim_id = r.claim_id
+        WHERE r.org_id = record_reconciliation.org_id AND r.account = record_reconciliation.account
+          AND r.to_number = record_reconciliation.to_number AND r.due_at <= read_at
+          AND r.attempt_from - byoc.reconciliation_slack() >= record_reconciliation.since
+    LOOP
+        doubt := CASE WHEN is_busy THEN 'one that looks alike is still being sent'
+                      WHEN state <> 'complete' THEN coalesce(problem, state)
+                      WHEN due.is_unclear THEN 'it shows a message that may be this one, with another text or none' END;
+        IF doubt IS NULL AND due.absences + 1 >= cardinality(times) THEN
+            settled := settled + byoc.settle_absent(due.org_id, due.message_id)::integer;
+        ELSIF doubt IS NOT NULL AND (CASE WHEN is_busy OR state = 'unavailable' THEN due.too_late ELSE due.failures + 1 >= most_failures END) THEN
+            settled := settled + byoc.give_up_reconciling(due.org_id, due.message_id, doubt)::integer;
+        ELSE
+            UPDATE byoc.reconciliations r
+            SET leased_until = NULL,
+                absences = r.absences + (doubt IS NULL)::integer,
+                failures = r.failures + (doubt IS NOT NULL AND NOT is_busy AND state <> 'unavailable')::integer,
+                due_at = CASE WHEN doubt IS NULL
+                              THEN greatest(r.attempt_until + times[r.absences + 2], clock_timestamp() + shortest_wait)
+                              ELSE clock_timestamp()
+                                  + greatest(shortest_wait, least(interval '1 minute', 0.7 * (clock_timestamp() - r.attempt_until))) END
+            WHERE r.org_id = due.org_id AND r.message_id = due.message_id;
+        END IF;
+    END LOOP;
+    RETURN settled;
 END
 $$;
 

@@ -408,6 +408,91 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION byoc.record_reconciliation(org_id uuid, account text, to_number text, since timestamptz, read_at timestamptz, listed jsonb,
+                                           state text, problem text) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+DECLARE
+    most_failures CONSTANT integer := 5;
+    shortest_wait CONSTANT interval := least((byoc.reconciliation_schedule())[1], interval '2 seconds');
+    times CONSTANT interval[] := byoc.reconciliation_schedule();
+    plausible jsonb;
+    in_flight jsonb;
+    recorded text[];
+    settled integer;
+    matched text[] := '{}';
+    is_busy boolean := false;
+    doubt text;
+    due record;
+BEGIN
+    IF state IS NULL OR state NOT IN ('complete', 'incomplete', 'refused', 'unavailable') THEN
+        RAISE EXCEPTION 'state must be complete, incomplete, refused or unavailable' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    PERFORM FROM byoc.reconciliations r
+    WHERE r.org_id = record_reconciliation.org_id AND r.account = record_reconciliation.account AND r.to_number = record_reconciliation.to_number
+    ORDER BY r.message_id FOR UPDATE;
+    plausible := byoc.plausible_messages(org_id, account, to_number, coalesce(listed, '[]'));
+    IF plausible <> '[]' THEN
+        -- First what is in flight, then what is recorded: nothing can slip from one to the other unseen.
+        SELECT coalesce(jsonb_agg(jsonb_build_object('body', m.body, 'claimed_at', m.claimed_at)), '[]') INTO in_flight
+        FROM byoc.claims c CROSS JOIN unnest(c.org_ids, c.message_ids) AS i (org_id, id)
+        JOIN byoc.messages m ON m.org_id = i.org_id AND m.id = i.id AND m.claim_id = c.id
+        WHERE i.org_id = record_reconciliation.org_id AND m.to_number = record_reconciliation.to_number
+          AND NOT byoc.is_reconciling(i.org_id, i.id, c.id);
+        recorded := byoc.recorded_sids(org_id, ARRAY(SELECT e ->> 'sid' FROM jsonb_array_elements(plausible) AS e),
+                                       (plausible -> 0 ->> 'created_at')::timestamptz);
+        SELECT coalesce(jsonb_agg(e ORDER BY n), '[]') INTO plausible
+        FROM jsonb_array_elements(plausible) WITH ORDINALITY AS p (e, n) WHERE e ->> 'sid' <> ALL (recorded);
+        -- A message that another claim is sending may own one of them: its answer tells.
+        is_busy := EXISTS (SELECT FROM jsonb_array_elements(plausible) AS e, jsonb_array_elements(in_flight) AS f
+                           WHERE (e -> 'texts' ? (f ->> 'body') OR (e ->> 'text_is_hidden')::boolean)
+                             AND (f ->> 'claimed_at')::timestamptz <= (e ->> 'created_at')::timestamptz + byoc.reconciliation_slack());
+        IF NOT is_busy THEN
+            matched := byoc.match_listed(org_id, account, to_number, plausible);
+        END IF;
+    END IF;
+    settled := cardinality(matched);
+    -- The rest was not there. That counts for what was due when the read began, and whose time the list covers.
+    FOR due IN
+        SELECT r.*, r.attempt_until + byoc.retry_window() <= clock_timestamp() AS too_late,
+               -- Somebody's message, and perhaps this one: Messaging Services change texts (Smart Encoding, short links).
+               EXISTS (SELECT FROM jsonb_array_elements(plausible) AS e
+                       WHERE e ->> 'sid' <> ALL (matched)
+                         AND (r.sender IS NULL OR ((e ->> 'text_is_hidden')::boolean AND coalesce(e ->> 'sender' = r.sender, true)))
+                         AND (e ->> 'created_at')::timestamptz BETWEEN r.attempt_from - byoc.reconciliation_slack()
+                                                                   AND r.attempt_until + byoc.reconciliation_slack()) AS is_unclear
+        FROM byoc.reconciliations r JOIN byoc.messages m ON m.org_id = r.org_id AND m.id = r.message_id AND m.claim_id = r.claim_id
+        WHERE r.org_id = record_reconciliation.org_id AND r.account = record_reconciliation.account
+          AND r.to_number = record_reconciliation.to_number AND r.due_at <= read_at
+          AND r.attempt_from - byoc.reconciliation_slack() >= record_reconciliation.since
+    LOOP
+        doubt := CASE WHEN is_busy THEN 'one that looks alike is still being sent'
+                      WHEN state <> 'complete' THEN coalesce(problem, state)
+                      WHEN due.is_unclear THEN 'it shows a message that may be this one, with another text or none' END;
+        IF doubt IS NULL AND due.absences + 1 >= cardinality(times) THEN
+            settled := settled + byoc.settle_absent(due.org_id, due.message_id)::integer;
+        ELSIF doubt IS NOT NULL AND (CASE WHEN is_busy OR state = 'unavailable' THEN due.too_late ELSE due.failures + 1 >= most_failures END) THEN
+            settled := settled + byoc.give_up_reconciling(due.org_id, due.message_id, doubt)::integer;
+        ELSE
+            UPDATE byoc.reconciliations r
+            SET leased_until = NULL,
+                absences = r.absences + (doubt IS NULL)::integer,
+                failures = r.failures + (doubt IS NOT NULL AND NOT is_busy AND state <> 'unavailable')::integer,
+                due_at = CASE WHEN doubt IS NULL
+                              THEN greatest(r.attempt_until + times[r.absences + 2], clock_timestamp() + shortest_wait)
+                              ELSE clock_timestamp()
+                                  + greatest(shortest_wait, least(interval '1 minute', 0.7 * (clock_timestamp() - r.attempt_until))) END
+            WHERE r.org_id = due.org_id AND r.message_id = due.message_id;
+        END IF;
+    END LOOP;
+    RETURN settled;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION byoc.recall_waiting(receipts jsonb) RETURNS uuid[]
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp

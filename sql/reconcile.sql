@@ -178,31 +178,36 @@ AS $$
 #variable_conflict use_column
 BEGIN
     PERFORM byoc.require_adopted();
-    -- Whoever has one locked is settling it; who waited for that while holding others could wait for ever.
+    -- Whoever has one locked is settling it; who waited for that while holding others could wait for ever. LATERAL and ctid leave the planner one
+    -- way only, each by its key: with what it knows of a table that is empty mostly, it would find those that are due anew for each of them.
     -- Settled meanwhile by a late answer:
     DELETE FROM byoc.reconciliations r
-    USING (SELECT k.org_id, k.message_id FROM byoc.due_reconciliations d
-           JOIN byoc.reconciliations k ON k.org_id = d.org_id AND k.message_id = d.message_id
-           WHERE NOT EXISTS (SELECT FROM byoc.messages m WHERE m.org_id = k.org_id AND m.id = k.message_id AND m.claim_id = k.claim_id)
-           FOR UPDATE OF k SKIP LOCKED) AS settled
-    WHERE r.org_id = settled.org_id AND r.message_id = settled.message_id;
+    WHERE r.ctid = ANY (ARRAY(
+        SELECT k.ctid FROM byoc.due_reconciliations d
+        CROSS JOIN LATERAL (SELECT l.ctid FROM byoc.reconciliations l
+                            WHERE l.org_id = d.org_id AND l.message_id = d.message_id
+                              AND (SELECT m.claim_id FROM byoc.messages m WHERE m.org_id = l.org_id AND m.id = l.message_id) IS DISTINCT FROM l.claim_id
+                            FOR UPDATE SKIP LOCKED) AS k));
     -- Nobody can read the list with what is left of these credentials.
     PERFORM byoc.give_up_reconciling(r.org_id, r.message_id, r.reason)
-    FROM (SELECT k.org_id, k.message_id, CASE
-                 WHEN NOT c.is_active THEN 'the credential was revoked'
-                 WHEN k.account IS NULL THEN 'the credential was changed during the attempt'
-                 ELSE 'the credential now has another account' END AS reason
-          FROM byoc.due_reconciliations d
-          JOIN byoc.reconciliations k ON k.org_id = d.org_id AND k.message_id = d.message_id
-          JOIN byoc.organization_api_credentials c ON c.org_id = k.org_id AND c.id = k.credential_id
-          WHERE NOT c.is_active OR k.account IS NULL OR k.account IS DISTINCT FROM (byoc.sender_of(c.fields)).account
-          FOR UPDATE OF k SKIP LOCKED) AS r;
+    FROM (SELECT k.* FROM byoc.due_reconciliations d
+          CROSS JOIN LATERAL (SELECT l.org_id, l.message_id, CASE
+                                     WHEN NOT c.is_active THEN 'the credential was revoked'
+                                     WHEN l.account IS NULL THEN 'the credential was changed during the attempt'
+                                     ELSE 'the credential now has another account' END AS reason
+                              FROM byoc.reconciliations l
+                              JOIN byoc.organization_api_credentials c ON c.org_id = d.org_id AND c.id = d.credential_id
+                              WHERE l.org_id = d.org_id AND l.message_id = d.message_id
+                                AND (NOT c.is_active OR l.account IS NULL OR l.account IS DISTINCT FROM (byoc.sender_of(c.fields)).account)
+                              FOR UPDATE OF l SKIP LOCKED) AS k) AS r;
     PERFORM byoc.give_up_reconciling(r.org_id, r.message_id, 'no byocd has the account in its environment any more')
-    FROM (SELECT k.org_id, k.message_id FROM byoc.due_reconciliations d
-          JOIN byoc.reconciliations k ON k.org_id = d.org_id AND k.message_id = d.message_id
-          WHERE k.credential_id = '00000000-0000-0000-0000-000000000000'
-            AND NOT EXISTS (SELECT FROM byoc.fallback_senders f WHERE f.version = byoc.session_fallback() AND f.fields ->> 'account_sid' = k.account)
-          FOR UPDATE OF k SKIP LOCKED) AS r;
+    FROM (SELECT k.* FROM byoc.due_reconciliations d
+          CROSS JOIN LATERAL (SELECT l.org_id, l.message_id FROM byoc.reconciliations l
+                              WHERE l.org_id = d.org_id AND l.message_id = d.message_id
+                                AND l.credential_id = '00000000-0000-0000-0000-000000000000'
+                                AND NOT EXISTS (SELECT FROM byoc.fallback_senders f
+                                                WHERE f.version = byoc.session_fallback() AND f.fields ->> 'account_sid' = l.account)
+                              FOR UPDATE SKIP LOCKED) AS k) AS r;
     RETURN QUERY
     WITH due AS MATERIALIZED (
         SELECT d.org_id, d.account, d.to_number, (array_agg(d.credential_id ORDER BY d.due_at))[1] AS credential_id
@@ -210,10 +215,10 @@ BEGIN
         GROUP BY d.org_id, d.account, d.to_number ORDER BY min(d.due_at) LIMIT max_count
     ), taken AS (
         UPDATE byoc.reconciliations r SET leased_until = clock_timestamp() + lease
-        FROM (SELECT k.org_id, k.message_id FROM due d
-              JOIN byoc.reconciliations k ON k.org_id = d.org_id AND k.to_number = d.to_number AND k.account = d.account
-              FOR UPDATE OF k SKIP LOCKED) AS locked
-        WHERE r.org_id = locked.org_id AND r.message_id = locked.message_id
+        WHERE r.ctid = ANY (ARRAY(
+            SELECT k.ctid FROM due d
+            CROSS JOIN LATERAL (SELECT l.ctid FROM byoc.reconciliations l
+                                WHERE l.org_id = d.org_id AND l.to_number = d.to_number AND l.account = d.account FOR UPDATE SKIP LOCKED) AS k))
         RETURNING r.org_id, r.account, r.to_number, r.attempt_from
     )
     SELECT d.org_id, d.credential_id, coalesce(c.version, 0), coalesce(c.credential_type, 'twilio'), d.account, d.to_number,

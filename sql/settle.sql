@@ -155,17 +155,18 @@ BEGIN
     IF state IS NULL OR state NOT IN ('complete', 'incomplete', 'refused', 'unavailable') THEN
         RAISE EXCEPTION 'state must be complete, incomplete, refused or unavailable' USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    -- First what is in flight, then what is looked for, then what is recorded: in this order a message goes, so that none slips by unseen
+    -- and has its id given to another one.
+    SELECT coalesce(jsonb_agg(jsonb_build_object('body', m.body, 'claimed_at', m.claimed_at)), '[]') INTO in_flight
+    FROM byoc.claims c CROSS JOIN unnest(c.org_ids, c.message_ids) AS i (org_id, id)
+    JOIN byoc.messages m ON m.org_id = i.org_id AND m.id = i.id AND m.claim_id = c.id
+    WHERE i.org_id = record_reconciliation.org_id AND m.to_number = record_reconciliation.to_number
+      AND NOT byoc.is_reconciling(i.org_id, i.id, c.id);
     PERFORM FROM byoc.reconciliations r
     WHERE r.org_id = record_reconciliation.org_id AND r.account = record_reconciliation.account AND r.to_number = record_reconciliation.to_number
     ORDER BY r.message_id FOR UPDATE;
     plausible := byoc.plausible_messages(org_id, account, to_number, coalesce(listed, '[]'));
     IF plausible <> '[]' THEN
-        -- First what is in flight, then what is recorded: nothing can slip from one to the other unseen.
-        SELECT coalesce(jsonb_agg(jsonb_build_object('body', m.body, 'claimed_at', m.claimed_at)), '[]') INTO in_flight
-        FROM byoc.claims c CROSS JOIN unnest(c.org_ids, c.message_ids) AS i (org_id, id)
-        JOIN byoc.messages m ON m.org_id = i.org_id AND m.id = i.id AND m.claim_id = c.id
-        WHERE i.org_id = record_reconciliation.org_id AND m.to_number = record_reconciliation.to_number
-          AND NOT byoc.is_reconciling(i.org_id, i.id, c.id);
         recorded := byoc.recorded_sids(org_id, ARRAY(SELECT e ->> 'sid' FROM jsonb_array_elements(plausible) AS e),
                                        (plausible -> 0 ->> 'created_at')::timestamptz);
         SELECT coalesce(jsonb_agg(e ORDER BY n), '[]') INTO plausible

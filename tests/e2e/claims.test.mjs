@@ -159,3 +159,33 @@ test('who claims lists to read waits for nobody who settles a message', async ()
   assert.equal(await left(), 0);
   assert.equal(await db.value(`SELECT status FROM byoc.messages WHERE body = 'of a revoked credential'`), 'unknown');
 });
+
+test('a message that falls from a claim into reconciliation keeps its id, though one that looks the same is being looked up', async () => {
+  const [x, reader, holder] = await Promise.all([1, 2, 3].map((number) => Dispatcher.connect(number)));
+  const SID = `SM${'7'.repeat(32)}`;
+  const take = async (lease) => {
+    await send(db, organization, 'twin');
+    await x.sleep();
+    return (await x.session.rows('SELECT org_id, id, claim_id, attempt FROM byoc.claim_jobs($1, 1, $2)', [x.id, lease]))[0];
+  };
+  const record = (job, outcome) => x.session.value('SELECT byoc.record_outcomes($1::jsonb)', [JSON.stringify([{ ...job, ...outcome }])]);
+  const one = await take('1 hour');
+  await record(one, { outcome: 'unknown', error_code: 'timeout' });
+  const two = await take('1 hour');
+  const listed = [{ sid: SID, texts: ['twin'], text_is_hidden: false, created_at: new Date().toISOString(), status: 'sent', segments: 1 }];
+
+  await holder.query('BEGIN');
+  await holder.query('SELECT FROM byoc.reconciliations FOR UPDATE');
+  await reader.query('BEGIN');
+  const reading = reader.session.value(`
+    SELECT byoc.record_reconciliation(r.org_id, r.account, r.to_number, now() - interval '1 hour', clock_timestamp(), $1::jsonb, 'complete', NULL)
+    FROM byoc.reconciliations r WHERE r.message_id = $2`, [JSON.stringify(listed), one.id]);
+  await until('the reader to wait', () => db.value(`SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $1`, [reader.pid]));
+  await db.query(`UPDATE byoc.claims SET lease_until = now() - interval '1 second' WHERE id = '${two.claim_id}'`);
+  assert.equal(await db.value('SELECT byoc.rescue_expired()'), 1);
+  await holder.query('COMMIT');
+  await reading;
+  await record(two, { outcome: 'accepted', provider_sid: SID });
+  await reader.query('COMMIT');
+  assert.deepEqual(await db.rows('SELECT id FROM byoc.messages WHERE provider_sid = $1', [SID]), [{ id: two.id }]);
+});
