@@ -36,11 +36,12 @@ SET jit = off
 AS $$
 BEGIN
     WITH moved AS (
+        -- By ctid: a join could be planned, while the table is empty, to look for them anew for each of its rows.
         DELETE FROM byoc.queue q
-        USING (SELECT e.org_id, e.lane, e.id FROM byoc.queue e
-               WHERE e.org_id = expire_queued.org_id AND e.lane = expire_queued.lane AND e.id = ANY (ids) AND e.expires_at <= clock_timestamp()
-               FOR UPDATE SKIP LOCKED) AS late
-        WHERE q.org_id = late.org_id AND q.lane = late.lane AND q.id = late.id
+        WHERE q.ctid = ANY (ARRAY(
+            SELECT e.ctid FROM byoc.queue e
+            WHERE e.org_id = expire_queued.org_id AND e.lane = expire_queued.lane AND e.id = ANY (ids) AND e.expires_at <= clock_timestamp()
+            FOR UPDATE SKIP LOCKED))
         RETURNING q.*
     ), stored AS (
         INSERT INTO byoc.messages (org_id, id, to_number, body, status, credential_id, attempts, segments, source_table, idempotency_key, created_at,

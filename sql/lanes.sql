@@ -12,10 +12,10 @@ DECLARE
     promoted integer;
 BEGIN
     WITH due AS (
+        -- By ctid, as byoc.expire_queued().
         DELETE FROM byoc.schedule s
-        USING (SELECT d.org_id, d.id FROM byoc.schedule d WHERE d.due_at <= clock_timestamp()
-               ORDER BY d.due_at LIMIT max_count FOR UPDATE SKIP LOCKED) AS ready
-        WHERE s.org_id = ready.org_id AND s.id = ready.id
+        WHERE s.ctid = ANY (ARRAY(SELECT d.ctid FROM byoc.schedule d WHERE d.due_at <= clock_timestamp()
+                                  ORDER BY d.due_at LIMIT max_count FOR UPDATE SKIP LOCKED))
         RETURNING s.*
     ), queued AS (
         INSERT INTO byoc.queue (org_id, lane, id, to_number, body, segments, credential_id, attempts, source_table, idempotency_key,

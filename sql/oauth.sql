@@ -194,9 +194,8 @@ BEGIN
       AND c.fields ->> 'client_id' = r.client_id AND c.fields ->> 'account' = r.account;
     FOR revocation IN
         UPDATE byoc.provider_revocations r SET due_at = clock_timestamp() + lease, attempts = r.attempts + 1
-        FROM (SELECT d.org_id, d.id FROM byoc.provider_revocations d WHERE d.due_at <= clock_timestamp()
-              ORDER BY d.due_at LIMIT max_count FOR UPDATE SKIP LOCKED) AS due
-        WHERE r.org_id = due.org_id AND r.id = due.id
+        WHERE r.ctid = ANY (ARRAY(SELECT d.ctid FROM byoc.provider_revocations d WHERE d.due_at <= clock_timestamp()
+                                  ORDER BY d.due_at LIMIT max_count FOR UPDATE SKIP LOCKED))
         RETURNING r.*
     LOOP
         org_id := revocation.org_id;

@@ -37,8 +37,65 @@ ALTER TABLE byoc.organization_api_credentials ENABLE ALWAYS TRIGGER forget_looku
 COMMENT ON TABLE byoc.lanes IS
     'What is to be remembered about lanes: waits, failures and limits. Most have no row. Not dumped: it says nothing about messages.';
 
+CREATE OR REPLACE FUNCTION byoc.promote_due(max_count integer) RETURNS integer
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET jit = off
+AS $$
+DECLARE
+    promoted integer;
+BEGIN
+    WITH due AS (
+        -- By ctid, as byoc.expire_queued().
+        DELETE FROM byoc.schedule s
+        WHERE s.ctid = ANY (ARRAY(SELECT d.ctid FROM byoc.schedule d WHERE d.due_at <= clock_timestamp()
+                                  ORDER BY d.due_at LIMIT max_count FOR UPDATE SKIP LOCKED))
+        RETURNING s.*
+    ), queued AS (
+        INSERT INTO byoc.queue (org_id, lane, id, to_number, body, segments, credential_id, attempts, source_table, idempotency_key,
+                                created_at, send_at, expires_at)
+        SELECT d.org_id, byoc.lane_of(d.org_id, d.credential_id), d.id, d.to_number, d.body, d.segments, d.credential_id, d.attempts,
+               d.source_table, d.idempotency_key, d.created_at, d.send_at, d.expires_at
+        FROM due d
+        RETURNING org_id, lane, id
+    )
+    SELECT count(byoc.pass_on_lane(q.org_id, q.lane, q.id)) INTO promoted FROM queued q;
+    RETURN promoted;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION byoc.lane_starts(OUT org_ids uuid[], OUT lanes uuid[], OUT from_ids uuid[])
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_lane_starts';
+
+CREATE OR REPLACE FUNCTION byoc.expire_queued(org_id uuid, lane uuid, ids uuid[]) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET jit = off
+AS $$
+BEGIN
+    WITH moved AS (
+        -- By ctid: a join could be planned, while the table is empty, to look for them anew for each of its rows.
+        DELETE FROM byoc.queue q
+        WHERE q.ctid = ANY (ARRAY(
+            SELECT e.ctid FROM byoc.queue e
+            WHERE e.org_id = expire_queued.org_id AND e.lane = expire_queued.lane AND e.id = ANY (ids) AND e.expires_at <= clock_timestamp()
+            FOR UPDATE SKIP LOCKED))
+        RETURNING q.*
+    ), stored AS (
+        INSERT INTO byoc.messages (org_id, id, to_number, body, status, credential_id, attempts, segments, source_table, idempotency_key, created_at,
+                                   send_at, expires_at, finished_at)
+        SELECT m.org_id, m.id, m.to_number, m.body, 'expired', m.credential_id, m.attempts, m.segments, m.source_table, m.idempotency_key, m.created_at,
+               m.send_at, m.expires_at, clock_timestamp()
+        FROM moved m
+    )
+    INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt)
+    SELECT m.org_id, m.id, byoc.uuid_v7(), 'expired', m.attempts FROM moved m;
+END
+$$;
 
 CREATE FUNCTION byoc.prepare_claim(sweeps boolean, full_lanes uuid[]) RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -264,6 +321,34 @@ BEGIN
         RETURNING l.org_id
     )
     SELECT count(byoc.wake_dispatcher(w.org_id)) INTO changed FROM waiting w;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION byoc.rescue_expired() RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+DECLARE
+    lost jsonb;
+    unsent jsonb;
+BEGIN
+    WITH dead AS MATERIALIZED (
+        DELETE FROM byoc.claims c
+        WHERE c.ctid = ANY (ARRAY(SELECT x.ctid FROM byoc.claims x WHERE x.lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED))
+        RETURNING c.id, c.org_ids, c.message_ids
+    ), member AS (
+        SELECT m.used_credential_id, jsonb_build_object('org_id', m.org_id, 'id', m.id, 'claim_id', m.claim_id, 'outcome', 'rescued',
+                                                        'error_code', 'lease_expired', 'retry_ms', 0) AS outcome
+        FROM dead d CROSS JOIN unnest(d.org_ids, d.message_ids) AS i (org_id, id)
+        JOIN byoc.messages m ON m.org_id = i.org_id AND m.id = i.id AND m.claim_id = d.id
+        WHERE NOT byoc.is_reconciling(i.org_id, i.id, d.id)
+    )
+    -- Without a credential nothing was sent.
+    SELECT jsonb_agg(m.outcome) FILTER (WHERE m.used_credential_id IS NOT NULL), jsonb_agg(m.outcome) FILTER (WHERE m.used_credential_id IS NULL)
+    INTO lost, unsent FROM member m;
+    RETURN byoc.reconcile_later(coalesce(lost, '[]')) + byoc.take_back(coalesce(unsent, '[]'));
 END
 $$;
 
@@ -682,9 +767,102 @@ $$;
 CREATE OR REPLACE FUNCTION byoc.expect_receipts(org_ids uuid[], ids uuid[], called_back boolean[]) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'byoc_expect_receipts';
 
+CREATE OR REPLACE FUNCTION byoc.claim_status_checks(max_count integer)
+RETURNS TABLE (org_id uuid, id uuid, attempt integer, provider_sid text, provider text, credential_id uuid, credential_version integer)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+-- Its tables are empty for long and then, within seconds, are not: a plan from before would read all of them.
+SET plan_cache_mode = force_custom_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    waits CONSTANT interval[] := ARRAY['1 minute', '10 minutes', '1 hour', '4 hours'];
+    fallback CONSTANT integer := byoc.session_fallback();
+BEGIN
+    WITH due AS (
+        -- By ctid, as byoc.expire_queued().
+        DELETE FROM byoc.receipt_watches w
+        WHERE w.ctid = ANY (ARRAY(SELECT d.ctid FROM byoc.receipt_watches d WHERE d.due_at <= clock_timestamp()
+                                  ORDER BY d.due_at LIMIT max_count FOR UPDATE SKIP LOCKED))
+        RETURNING w.org_id, w.message_ids
+    )
+    INSERT INTO byoc.status_checks (org_id, id, due_at)
+    SELECT m.org_id, m.id, clock_timestamp()
+    FROM due d CROSS JOIN unnest(d.message_ids) AS u (id)
+    JOIN byoc.messages m ON m.org_id = d.org_id AND m.id = u.id
+    WHERE m.status = 'sent' AND m.provider_sid IS NOT NULL
+    ON CONFLICT DO NOTHING;
+
+    RETURN QUERY
+    WITH due AS MATERIALIZED (
+        SELECT s.org_id, s.id FROM byoc.status_checks s
+        WHERE s.due_at <= clock_timestamp()
+          -- What was sent with another environment's account, that byocd asks for.
+          AND NOT EXISTS (SELECT FROM byoc.messages m
+                          WHERE m.org_id = s.org_id AND m.id = s.id AND m.sent_at > clock_timestamp() - interval '24 hours'
+                            AND m.used_credential_id = '00000000-0000-0000-0000-000000000000' AND m.used_credential_version IS DISTINCT FROM fallback)
+        ORDER BY s.due_at LIMIT max_count FOR UPDATE SKIP LOCKED
+    ), open AS MATERIALIZED (
+        SELECT d.org_id, d.id, m.attempts, m.provider_sid, c.credential_type, c.id AS credential_id, c.version
+        FROM due d
+        JOIN byoc.messages m ON m.org_id = d.org_id AND m.id = d.id
+        CROSS JOIN LATERAL byoc.credential_for_account(m.org_id, m.used_credential_id) AS c
+        WHERE m.status = 'sent' AND m.provider_sid IS NOT NULL AND m.sent_at > clock_timestamp() - interval '24 hours'
+    ), closed AS (
+        DELETE FROM byoc.status_checks s USING due d
+        WHERE s.org_id = d.org_id AND s.id = d.id AND NOT EXISTS (SELECT FROM open o WHERE o.org_id = d.org_id AND o.id = d.id)
+    ), taken AS (
+        UPDATE byoc.status_checks s
+        SET checks = least(s.checks + 1, 32767), due_at = clock_timestamp() + waits[least(s.checks + 1, 4)]
+        FROM open o WHERE s.org_id = o.org_id AND s.id = o.id
+    )
+    SELECT o.org_id, o.id, o.attempts::integer, o.provider_sid, o.credential_type, o.credential_id, o.version FROM open o;
+END
+$$;
+
 CREATE TRIGGER forget_lookups AFTER INSERT OR UPDATE OR DELETE ON byoc.opt_outs FOR EACH ROW EXECUTE FUNCTION byoc.forget_lookups();
 
 ALTER TABLE byoc.opt_outs ENABLE ALWAYS TRIGGER forget_lookups;
+
+CREATE OR REPLACE FUNCTION byoc.claim_provider_revocations(max_count integer, lease interval)
+RETURNS TABLE (org_id uuid, id uuid, provider text, refresh_token text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    revocation byoc.provider_revocations;
+BEGIN
+    IF NOT byoc.is_adopted() THEN
+        RETURN;
+    END IF;
+    -- A provider ends all that an account gave a client, so nothing is revoked while another credential lives by it. One of the
+    -- same organization: a tenant can write any account into a credential, and must not keep another one's access alive with it.
+    DELETE FROM byoc.provider_revocations r USING byoc.organization_api_credentials c
+    WHERE r.due_at <= clock_timestamp() AND c.org_id = r.org_id AND c.is_active AND c.credential_type = r.provider
+      AND c.fields ->> 'client_id' = r.client_id AND c.fields ->> 'account' = r.account;
+    FOR revocation IN
+        UPDATE byoc.provider_revocations r SET due_at = clock_timestamp() + lease, attempts = r.attempts + 1
+        WHERE r.ctid = ANY (ARRAY(SELECT d.ctid FROM byoc.provider_revocations d WHERE d.due_at <= clock_timestamp()
+                                  ORDER BY d.due_at LIMIT max_count FOR UPDATE SKIP LOCKED))
+        RETURNING r.*
+    LOOP
+        org_id := revocation.org_id;
+        id := revocation.id;
+        provider := revocation.provider;
+        BEGIN
+            refresh_token := byoc.unseal_fields(revocation.org_id, revocation.credential_id, revocation.encrypted_fields) ->> 'refresh_token';
+            RETURN NEXT;
+        EXCEPTION WHEN data_exception OR config_file_error OR external_routine_exception THEN
+            -- Its key is gone, perhaps for now.
+            PERFORM byoc.record_provider_revocation(revocation.org_id, revocation.id, false);
+        END;
+    END LOOP;
+END
+$$;
 
 CREATE OR REPLACE FUNCTION byoc.adopt_installation() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER

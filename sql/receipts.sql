@@ -301,10 +301,10 @@ DECLARE
     fallback CONSTANT integer := byoc.session_fallback();
 BEGIN
     WITH due AS (
+        -- By ctid, as byoc.expire_queued().
         DELETE FROM byoc.receipt_watches w
-        USING (SELECT d.org_id, d.id FROM byoc.receipt_watches d WHERE d.due_at <= clock_timestamp()
-               ORDER BY d.due_at LIMIT max_count FOR UPDATE SKIP LOCKED) AS ready
-        WHERE w.org_id = ready.org_id AND w.id = ready.id
+        WHERE w.ctid = ANY (ARRAY(SELECT d.ctid FROM byoc.receipt_watches d WHERE d.due_at <= clock_timestamp()
+                                  ORDER BY d.due_at LIMIT max_count FOR UPDATE SKIP LOCKED))
         RETURNING w.org_id, w.message_ids
     )
     INSERT INTO byoc.status_checks (org_id, id, due_at)

@@ -133,8 +133,7 @@ DECLARE
 BEGIN
     WITH dead AS MATERIALIZED (
         DELETE FROM byoc.claims c
-        USING (SELECT x.id FROM byoc.claims x WHERE x.lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED) AS e
-        WHERE c.id = e.id
+        WHERE c.ctid = ANY (ARRAY(SELECT x.ctid FROM byoc.claims x WHERE x.lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED))
         RETURNING c.id, c.org_ids, c.message_ids
     ), member AS (
         SELECT m.used_credential_id, jsonb_build_object('org_id', m.org_id, 'id', m.id, 'claim_id', m.claim_id, 'outcome', 'rescued',
