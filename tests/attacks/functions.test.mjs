@@ -46,6 +46,7 @@ function argument({ type, name }, ids, envelope) {
     case 'date': return `'2026-07-01'`;
     case 'oid': return `'leads'::regclass`;
     case 'tstzmultirange': return `'{}'`;
+    case 'timestamp with time zone[]': return 'ARRAY[now()]';
     case 'timestamp with time zone': return name === 'expires_at' ? 'NULL' : 'now()';
     case 'regclass': case 'oid': return `'leads'::regclass`;
     case 'regrole': return `'tenant'`;
