@@ -161,7 +161,7 @@ BEGIN
     FROM byoc.claims c CROSS JOIN unnest(c.org_ids, c.message_ids) AS i (org_id, id)
     JOIN byoc.messages m ON m.org_id = i.org_id AND m.id = i.id AND m.claim_id = c.id
     WHERE i.org_id = record_reconciliation.org_id AND m.to_number = record_reconciliation.to_number
-      AND NOT byoc.is_reconciling(i.org_id, i.id, c.id);
+      AND NOT byoc.is_reconciling(i.org_id, i.id, c.id) AND listed <> '[]'; -- otherwise it is not compared with anything
     PERFORM FROM byoc.reconciliations r
     WHERE r.org_id = record_reconciliation.org_id AND r.account = record_reconciliation.account AND r.to_number = record_reconciliation.to_number
     ORDER BY r.message_id FOR UPDATE;

@@ -163,15 +163,15 @@ test('who claims lists to read waits for nobody who settles a message', async ()
 test('a message that falls from a claim into reconciliation keeps its id, though one that looks the same is being looked up', async () => {
   const [x, reader, holder] = await Promise.all([1, 2, 3].map((number) => Dispatcher.connect(number)));
   const SID = `SM${'7'.repeat(32)}`;
-  const take = async (lease) => {
+  const take = async () => {
     await send(db, organization, 'twin');
     await x.sleep();
-    return (await x.session.rows('SELECT org_id, id, claim_id, attempt FROM byoc.claim_jobs($1, 1, $2)', [x.id, lease]))[0];
+    return (await x.session.rows('SELECT org_id, id, claim_id, attempt FROM byoc.claim_jobs($1, 1, $2)', [x.id, '1 hour']))[0];
   };
   const record = (job, outcome) => x.session.value('SELECT byoc.record_outcomes($1::jsonb)', [JSON.stringify([{ ...job, ...outcome }])]);
-  const one = await take('1 hour');
+  const one = await take();
   await record(one, { outcome: 'unknown', error_code: 'timeout' });
-  const two = await take('1 hour');
+  const two = await take();
   const listed = [{ sid: SID, texts: ['twin'], text_is_hidden: false, created_at: new Date().toISOString(), status: 'sent', segments: 1 }];
 
   await holder.query('BEGIN');

@@ -3,7 +3,7 @@ BEGIN;
 \ir support/setup.sql
 SELECT plan(8);
 
-SELECT byoc_test.add_twilio(byoc_test.org_a(), 1) AS a, byoc_test.add_twilio(byoc_test.org_b(), 2) AS b \gset
+SELECT byoc_test.add_twilio(byoc_test.org_a(), 1) AS credential \gset
 CREATE FUNCTION byoc_test.sid(n bigint) RETURNS text LANGUAGE sql IMMUTABLE RETURN 'SM' || lpad(n::text, 32, '0');
 -- Forty messages whose answers were lost, of which each is looked for, or waits for another attempt.
 CREATE FUNCTION byoc_test.forty(outcome text, more jsonb) RETURNS void LANGUAGE plpgsql AS $$
