@@ -66,7 +66,7 @@ BEGIN
                OR ((wanted IS NULL OR f.status = ANY (wanted))
                    AND (words IS NULL OR strpos(lower(f.body), words) > 0 OR strpos(f.to_number, number) > 0 OR strpos(f.from_number, number) > 0
                         OR lower(f.provider_sid) = words OR f.id::text = words))
-            ORDER BY f.n LIMIT size + 1
+            ORDER BY f.id DESC LIMIT size + 1
         ), page AS (
             SELECT f.* FROM fitting f WHERE f.n <= reach ORDER BY f.n LIMIT size
         )
@@ -157,10 +157,8 @@ DECLARE
 BEGIN
     PERFORM byoc.require_organization(own);
     RETURN (
-        WITH handled AS MATERIALIZED (
-            SELECT m.created_at, m.status::text AS status FROM byoc.messages m WHERE m.org_id = own AND m.id >= low ORDER BY m.id DESC LIMIT most
-        ), made AS (
-            TABLE handled
+        WITH made AS (
+            (SELECT m.created_at, m.status::text AS status FROM byoc.messages m WHERE m.org_id = own AND m.id >= low ORDER BY m.id DESC LIMIT most)
             UNION ALL
             SELECT n.created_at, 'queued' FROM unnest(byoc.lanes_of(own)) AS l CROSS JOIN LATERAL (
                 SELECT q.created_at FROM byoc.queue q WHERE q.org_id = own AND q.lane = l AND q.id >= low ORDER BY q.id DESC LIMIT most) AS n
@@ -168,7 +166,10 @@ BEGIN
             (SELECT s.created_at, CASE WHEN s.attempts = 0 AND s.due_at > clock_timestamp() THEN 'scheduled' ELSE 'queued' END
              FROM byoc.schedule s WHERE s.org_id = own AND s.id >= low ORDER BY s.id DESC LIMIT most)
         ), counted AS MATERIALIZED (
-            SELECT date_bin('1 hour', greatest(m.created_at, start), 'epoch') AS hour, m.status, count(*) AS messages FROM made m GROUP BY 1, 2
+            SELECT date_bin('1 hour', greatest(m.created_at, start), 'epoch') AS hour, m.status, count(*) AS messages, min(m.created_at) AS oldest
+            FROM made m GROUP BY 1, 2
+        ), handled AS (
+            SELECT sum(c.messages) AS messages, min(c.oldest) AS oldest FROM counted c WHERE c.status NOT IN ('queued', 'scheduled')
         )
         SELECT jsonb_build_object(
             'hours', (SELECT jsonb_agg(jsonb_build_object('from', h, 'counts', (
@@ -176,7 +177,7 @@ BEGIN
                       FROM generate_series(start, now(), '1 hour') AS h),
             'total', (SELECT coalesce(jsonb_object_agg(t.status, t.messages), '{}')
                       FROM (SELECT c.status, sum(c.messages) AS messages FROM counted c GROUP BY c.status) AS t),
-            'complete_from', CASE WHEN (SELECT count(*) FROM handled) < most THEN start ELSE (SELECT min(h.created_at) FROM handled h) END));
+            'complete_from', (SELECT CASE WHEN h.messages = most THEN h.oldest ELSE start END FROM handled h)));
 END
 $$;
 COMMENT ON FUNCTION byoc.rest_statistics(text) IS

@@ -173,10 +173,11 @@ BEGIN
         PERFORM byoc.audit(credential.org_id, 'credential.made_default', credential.id);
         UPDATE byoc.organization_api_credentials c SET is_default = false, updated_at = now()
         WHERE c.org_id = credential.org_id AND c.credential_type = credential.credential_type AND c.is_default AND c.id <> credential.id;
+        UPDATE byoc.organization_api_credentials c SET is_default = true WHERE c.org_id = credential.org_id AND c.id = credential.id;
     END IF;
+    -- Without is_default, for which every session would plan anew what reads credentials (forget_lookups).
     UPDATE byoc.organization_api_credentials c
-    SET display_name = coalesce(change_credential.display_name, c.display_name),
-        is_default = c.is_default OR coalesce(change_credential.is_default, false), updated_at = now()
+    SET display_name = coalesce(change_credential.display_name, c.display_name), updated_at = now()
     WHERE c.org_id = credential.org_id AND c.id = credential.id;
 END
 $$;

@@ -23,6 +23,66 @@ $$;
 
 COMMENT ON FUNCTION byoc.is_sweep_due() IS 'Internal: true once a second, for a dispatcher that is too busy to sleep.';
 
+CREATE OR REPLACE FUNCTION byoc.change_credential(org_id uuid, id uuid, changes jsonb, display_name text, is_default boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    credential byoc.organization_api_credentials;
+    plain jsonb;
+    field record;
+    changed text[] := '{}';
+BEGIN
+    PERFORM byoc.require_organization(org_id, 'admin');
+    PERFORM byoc.check_display_name(display_name);
+    PERFORM FROM byoc.organizations o WHERE o.id = change_credential.org_id FOR NO KEY UPDATE;
+    SELECT * INTO credential FROM byoc.organization_api_credentials c
+    WHERE c.org_id = change_credential.org_id AND c.id = change_credential.id FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'credential % does not exist', id USING ERRCODE = 'no_data_found';
+    ELSIF NOT credential.is_active THEN
+        RAISE EXCEPTION 'credential % is revoked', id
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Add a new one with byoc.add_credential.';
+    END IF;
+    IF changes IS NOT NULL THEN
+        IF jsonb_typeof(changes) <> 'object' THEN
+            RAISE EXCEPTION 'fields must be a JSON object' USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+        plain := byoc.unseal_fields(credential.org_id, credential.id, credential.encrypted_fields);
+        FOR field IN SELECT c.key, c.value FROM jsonb_each(changes) AS c LOOP
+            IF field.value = 'null' THEN
+                plain := plain - field.key;
+                changed := changed || field.key;
+            ELSIF field.value IS DISTINCT FROM credential.fields -> field.key THEN
+                plain := jsonb_set(plain, ARRAY[field.key], field.value);
+                changed := changed || field.key;
+            END IF;
+        END LOOP;
+        PERFORM byoc.check_fields(credential.credential_type, plain);
+        UPDATE byoc.organization_api_credentials c
+        SET fields = byoc.mask_fields(credential.credential_type, plain),
+            encrypted_fields = byoc.seal_fields(c.org_id, c.id, plain),
+            version = c.version + 1, verification_status = 'pending', verification_error = NULL, verification_note = NULL,
+            verification_due_at = '-infinity', verification_failures = 0
+        WHERE c.org_id = credential.org_id AND c.id = credential.id;
+        PERFORM byoc.audit(credential.org_id, 'credential.changed', credential.id, jsonb_build_object('fields', to_jsonb(changed)));
+        PERFORM byoc.wake_dispatcher(credential.org_id);
+    END IF;
+    IF display_name <> credential.display_name THEN
+        PERFORM byoc.audit(credential.org_id, 'credential.renamed', credential.id);
+    END IF;
+    IF is_default THEN
+        PERFORM byoc.audit(credential.org_id, 'credential.made_default', credential.id);
+        UPDATE byoc.organization_api_credentials c SET is_default = false, updated_at = now()
+        WHERE c.org_id = credential.org_id AND c.credential_type = credential.credential_type AND c.is_default AND c.id <> credential.id;
+    END IF;
+    UPDATE byoc.organization_api_credentials c
+    SET display_name = coalesce(change_credential.display_name, c.display_name),
+        is_default = c.is_default OR coalesce(change_credential.is_default, false), updated_at = now()
+    WHERE c.org_id = credential.org_id AND c.id = credential.id;
+END
+$$;
+
 COMMENT ON TABLE byoc.lanes IS
     'What is to be remembered about lanes that were served: waits, failures and limits. Not dumped: it says nothing about messages.';
 
@@ -1057,6 +1117,46 @@ BEGIN
     RETURN jsonb_build_object('id', message -> 'id', 'body', message || jsonb_build_object('events', (
         SELECT coalesce(jsonb_agg(to_jsonb(e) - 'org_id' - 'message_id' ORDER BY e.id), '[]')
         FROM byoc.message_events e WHERE e.org_id = own AND e.message_id = rest_message.id)));
+END
+$$;
+
+CREATE OR REPLACE FUNCTION byoc.rest_statistics(hours text) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET jit = off
+AS $$
+DECLARE
+    most CONSTANT integer := 100000;
+    own CONSTANT uuid := byoc.current_org_id();
+    number CONSTANT integer := byoc.rest_number('hours', hours, 1, 168, 24);
+    start CONSTANT timestamptz := date_trunc('hour', now(), 'UTC') - (number - 1) * interval '1 hour';
+    low CONSTANT uuid := byoc.first_id_at(start);
+BEGIN
+    PERFORM byoc.require_organization(own);
+    RETURN (
+        WITH handled AS MATERIALIZED (
+            SELECT m.created_at, m.status::text AS status FROM byoc.messages m WHERE m.org_id = own AND m.id >= low ORDER BY m.id DESC LIMIT most
+        ), made AS (
+            TABLE handled
+            UNION ALL
+            SELECT n.created_at, 'queued' FROM unnest(byoc.lanes_of(own)) AS l CROSS JOIN LATERAL (
+                SELECT q.created_at FROM byoc.queue q WHERE q.org_id = own AND q.lane = l AND q.id >= low ORDER BY q.id DESC LIMIT most) AS n
+            UNION ALL
+            (SELECT s.created_at, CASE WHEN s.attempts = 0 AND s.due_at > clock_timestamp() THEN 'scheduled' ELSE 'queued' END
+             FROM byoc.schedule s WHERE s.org_id = own AND s.id >= low ORDER BY s.id DESC LIMIT most)
+        ), counted AS MATERIALIZED (
+            SELECT date_bin('1 hour', greatest(m.created_at, start), 'epoch') AS hour, m.status, count(*) AS messages FROM made m GROUP BY 1, 2
+        )
+        SELECT jsonb_build_object(
+            'hours', (SELECT jsonb_agg(jsonb_build_object('from', h, 'counts', (
+                          SELECT coalesce(jsonb_object_agg(c.status, c.messages), '{}') FROM counted c WHERE c.hour = h)) ORDER BY h)
+                      FROM generate_series(start, now(), '1 hour') AS h),
+            'total', (SELECT coalesce(jsonb_object_agg(t.status, t.messages), '{}')
+                      FROM (SELECT c.status, sum(c.messages) AS messages FROM counted c GROUP BY c.status) AS t),
+            'complete_from', CASE WHEN (SELECT count(*) FROM handled) < most THEN start ELSE (SELECT min(h.created_at) FROM handled h) END));
 END
 $$;
 

@@ -1,7 +1,9 @@
 -- Credentials: the view, its INSERT, UPDATE and DELETE, and what storage holds.
 BEGIN;
 \ir support/setup.sql
-SELECT plan(112);
+SELECT plan(114);
+SET LOCAL track_functions = 'all';
+CREATE FUNCTION byoc_test.forgotten() RETURNS bigint LANGUAGE sql AS $$SELECT pg_stat_get_xact_function_calls('byoc.forget_lookups()'::regprocedure)$$;
 
 SET LOCAL ROLE byoc_test_tenant;
 SELECT byoc_test.refused($$SELECT byoc.add_credential('twilio', byoc_test.twilio(1))$$, '28000', 'no tenant context', 'without a context nothing can be added');
@@ -120,7 +122,11 @@ UPDATE byoc.credentials SET fields = fields || '{"phone_number": "+15005550045"}
 SELECT is((SELECT verification_status FROM byoc.credentials WHERE id = :'first'), 'pending', 'changed fields are verified again');
 
 -- The default
+SELECT byoc_test.forgotten() AS before \gset
+UPDATE byoc.credentials SET display_name = 'Still the second' WHERE id = :'second';
+SELECT is(byoc_test.forgotten(), :before::bigint, 'a new name has no session look up the default anew, nor plan anew what reads credentials');
 UPDATE byoc.credentials SET is_default = true WHERE id = :'second';
+SELECT cmp_ok(byoc_test.forgotten(), '>', :before::bigint, 'another default does');
 SELECT results_eq($$SELECT id FROM byoc.credentials WHERE credential_type = 'twilio' AND is_default$$, ARRAY[:'second'::uuid], 'is_default moves to the credential that is made the default');
 SELECT is((SELECT count(*) FROM byoc.credentials WHERE credential_type = 'stripe' AND is_default), 1::bigint, 'other types keep theirs');
 SELECT byoc_test.refused(format($$UPDATE byoc.credentials SET is_default = false WHERE id = %L$$, :'second'), '55000', 'another credential the default',
