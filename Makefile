@@ -106,7 +106,7 @@ check-deb: packages#   as root: it installs and runs the packages in a Debian of
 check-versions:
 	@scripts/check-versions $(SUITES)
 
-# check-faults, large: about a quarter of an hour. SEED=... repeats what was done; how it interleaves never repeats.
+# check-faults, large: about half an hour. SEED=... repeats what was done; how it interleaves never repeats.
 campaign: export MESSAGES ?= 50000
 campaign: export KILLS ?= 200
 campaign: export RESTARTS ?= 20

@@ -520,11 +520,14 @@ DECLARE
     late record;
     exchanged uuid[];
 BEGIN
-    -- Locked as byoc.record_reconciliation() does, so that both cannot give the same id away.
+    -- Locked as byoc.record_reconciliation() does, so that both cannot give the same id away: to a message that is looked for, or to one that is
+    -- unknown by now and another one to the same recipient, which looks alike.
     SELECT array_agg(l.org_id) AS org_ids, array_agg(l.id) AS ids, array_agg(l.provider_sid) AS sids, array_agg(l.attempt_from) AS since INTO late
     FROM (SELECT t.org_id, t.id, t.provider_sid, r.attempt_from
           FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, claim_id uuid, outcome text, provider_sid text)
-          JOIN byoc.reconciliations r ON r.org_id = t.org_id AND r.message_id = t.id AND r.claim_id = t.claim_id
+          JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id
+          JOIN byoc.reconciliations r ON r.org_id = m.org_id AND r.to_number = m.to_number
+               AND ((r.message_id = t.id AND r.claim_id = t.claim_id) OR m.status = 'unknown')
           WHERE t.outcome = 'accepted' ORDER BY r.message_id FOR UPDATE OF r) AS l;
     -- A statement of its own: it sees what was committed while the locks were waited for.
     exchanged := ARRAY(SELECT l.id FROM unnest(late.org_ids, late.ids, late.sids) AS l (org_id, id, sid)
@@ -732,24 +735,27 @@ DECLARE
     failed_orgs uuid[];
     failed uuid[];
 BEGIN
-    -- Its row is locked while a message list settles a message, and before the message: of two attempts that look alike the list
-    -- must not take this one's message for the other's.
+    -- These rows are locked while a message list settles messages, and before the messages: the list must not take this one's message for that
+    -- of another one to the same recipient, which looks alike.
     sought := ARRAY(SELECT r.message_id FROM byoc.reconciliations r
-                    JOIN (SELECT DISTINCT t.org_id, t.id FROM jsonb_to_recordset(receipts) AS t (org_id uuid, id uuid)) AS t
-                      ON r.org_id = t.org_id AND r.message_id = t.id
+                    JOIN (SELECT DISTINCT m.org_id, m.to_number FROM jsonb_to_recordset(receipts) AS t (org_id uuid, id uuid)
+                          JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id WHERE m.provider_sid IS NULL) AS t
+                      ON r.org_id = t.org_id AND r.to_number = t.to_number
                     FOR UPDATE OF r SKIP LOCKED);
     -- Whoever has a message locked is about to change it, most likely with the outcome of the very attempt: no waiting, so no
     -- deadlock, but again a moment later. For the same reason a message that a live claim is sending waits unless told to settle.
     WITH told AS MATERIALIZED (
         SELECT t.* FROM ROWS FROM (jsonb_to_recordset(receipts) AS (org_id uuid, id uuid, settle boolean)) WITH ORDINALITY AS t (org_id, id, settle, n)
     ), locked AS MATERIALIZED (
-        SELECT m.org_id, m.id, k.is_sought, NOT k.is_sought AND EXISTS (SELECT FROM byoc.claims c WHERE c.id = m.claim_id AND c.lease_until > now) AS in_flight
+        SELECT m.org_id, m.id, NOT k.is_sought AND EXISTS (SELECT FROM byoc.claims c WHERE c.id = m.claim_id AND c.lease_until > now) AS in_flight,
+               m.provider_sid IS NULL AND EXISTS (SELECT FROM byoc.reconciliations r
+                                                  WHERE r.org_id = m.org_id AND r.to_number = m.to_number AND r.message_id <> ALL (sought)) AS is_compared
         FROM (SELECT DISTINCT d.org_id, d.id FROM told d) AS t
         JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id
         CROSS JOIN LATERAL byoc.is_reconciling(m.org_id, m.id, m.claim_id) AS k (is_sought)
         FOR NO KEY UPDATE OF m SKIP LOCKED
     ), sorted AS (
-        SELECT t.n, CASE WHEN l.is_sought THEN t.id = ANY (sought) ELSE l.id IS NOT NULL AND (NOT l.in_flight OR coalesce(t.settle, false)) END AS is_ready
+        SELECT t.n, l.id IS NOT NULL AND NOT l.is_compared AND (NOT l.in_flight OR coalesce(t.settle, false)) AS is_ready
         FROM told t
         LEFT JOIN locked l ON l.org_id = t.org_id AND l.id = t.id
         WHERE t.id = ANY (busy) OR EXISTS (SELECT FROM byoc.messages m WHERE m.org_id = t.org_id AND m.id = t.id)

@@ -275,11 +275,14 @@ DECLARE
     late record;
     exchanged uuid[];
 BEGIN
-    -- Locked as byoc.record_reconciliation() does, so that both cannot give the same id away.
+    -- Locked as byoc.record_reconciliation() does, so that both cannot give the same id away: to a message that is looked for, or to one that is
+    -- unknown by now and another one to the same recipient, which looks alike.
     SELECT array_agg(l.org_id) AS org_ids, array_agg(l.id) AS ids, array_agg(l.provider_sid) AS sids, array_agg(l.attempt_from) AS since INTO late
     FROM (SELECT t.org_id, t.id, t.provider_sid, r.attempt_from
           FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, claim_id uuid, outcome text, provider_sid text)
-          JOIN byoc.reconciliations r ON r.org_id = t.org_id AND r.message_id = t.id AND r.claim_id = t.claim_id
+          JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id
+          JOIN byoc.reconciliations r ON r.org_id = m.org_id AND r.to_number = m.to_number
+               AND ((r.message_id = t.id AND r.claim_id = t.claim_id) OR m.status = 'unknown')
           WHERE t.outcome = 'accepted' ORDER BY r.message_id FOR UPDATE OF r) AS l;
     -- A statement of its own: it sees what was committed while the locks were waited for.
     exchanged := ARRAY(SELECT l.id FROM unnest(late.org_ids, late.ids, late.sids) AS l (org_id, id, sid)

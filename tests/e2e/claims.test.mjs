@@ -160,32 +160,90 @@ test('who claims lists to read waits for nobody who settles a message', async ()
   assert.equal(await db.value(`SELECT status FROM byoc.messages WHERE body = 'of a revoked credential'`), 'unknown');
 });
 
+// A message that is being sent, and nobody else's; what its dispatcher says about it; what its account's list shows, and the reading of it.
+async function take(dispatcher, body) {
+  await db.query('UPDATE byoc.lanes SET failures = 0, next_at = clock_timestamp()'); // the breaker is not what this is about
+  await send(db, organization, body);
+  await dispatcher.sleep();
+  return (await dispatcher.session.rows(`SELECT org_id, id, claim_id, attempt FROM byoc.claim_jobs($1, 1, '1 hour')`, [dispatcher.id]))[0];
+}
+const record = (dispatcher, job, outcome) => dispatcher.session.value('SELECT byoc.record_outcomes($1::jsonb)', [JSON.stringify([{ ...job, ...outcome }])]);
+const LOST = { outcome: 'unknown', error_code: 'timeout' };
+const readList = (dispatcher, job, sid, body) => dispatcher.session.value(`
+  SELECT byoc.record_reconciliation(r.org_id, r.account, r.to_number, now() - interval '1 hour', clock_timestamp(), $1::jsonb, 'complete', NULL)
+  FROM byoc.reconciliations r WHERE r.message_id = $2`,
+[JSON.stringify([{ sid, texts: [body], text_is_hidden: false, created_at: new Date().toISOString(), status: 'sent', segments: 1 }]), job.id]);
+const toWait = (dispatcher) => until('it to wait', () => db.value(`SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $1`, [dispatcher.pid]));
+const owners = (sid) => db.rows('SELECT id FROM byoc.messages WHERE provider_sid = $1', [sid]);
+
 test('a message that falls from a claim into reconciliation keeps its id, though one that looks the same is being looked up', async () => {
   const [x, reader, holder] = await Promise.all([1, 2, 3].map((number) => Dispatcher.connect(number)));
   const SID = `SM${'7'.repeat(32)}`;
-  const take = async () => {
-    await send(db, organization, 'twin');
-    await x.sleep();
-    return (await x.session.rows('SELECT org_id, id, claim_id, attempt FROM byoc.claim_jobs($1, 1, $2)', [x.id, '1 hour']))[0];
-  };
-  const record = (job, outcome) => x.session.value('SELECT byoc.record_outcomes($1::jsonb)', [JSON.stringify([{ ...job, ...outcome }])]);
-  const one = await take();
-  await record(one, { outcome: 'unknown', error_code: 'timeout' });
-  const two = await take();
-  const listed = [{ sid: SID, texts: ['twin'], text_is_hidden: false, created_at: new Date().toISOString(), status: 'sent', segments: 1 }];
+  const one = await take(x, 'twin');
+  await record(x, one, LOST);
+  const two = await take(x, 'twin');
 
   await holder.query('BEGIN');
   await holder.query('SELECT FROM byoc.reconciliations FOR UPDATE');
   await reader.query('BEGIN');
-  const reading = reader.session.value(`
-    SELECT byoc.record_reconciliation(r.org_id, r.account, r.to_number, now() - interval '1 hour', clock_timestamp(), $1::jsonb, 'complete', NULL)
-    FROM byoc.reconciliations r WHERE r.message_id = $2`, [JSON.stringify(listed), one.id]);
-  await until('the reader to wait', () => db.value(`SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $1`, [reader.pid]));
+  const reading = readList(reader, one, SID, 'twin');
+  await toWait(reader);
   await db.query(`UPDATE byoc.claims SET lease_until = now() - interval '1 second' WHERE id = '${two.claim_id}'`);
   assert.equal(await db.value('SELECT byoc.rescue_expired()'), 1);
   await holder.query('COMMIT');
   await reading;
-  await record(two, { outcome: 'accepted', provider_sid: SID });
+  await record(x, two, { outcome: 'accepted', provider_sid: SID });
   await reader.query('COMMIT');
-  assert.deepEqual(await db.rows('SELECT id FROM byoc.messages WHERE provider_sid = $1', [SID]), [{ id: two.id }]);
+  assert.deepEqual(await owners(SID), [{ id: two.id }]);
+});
+
+// One of two that look alike was given up, the other one is looked for.
+async function unknownAndLost(dispatcher, body) {
+  const [unknown, lost] = [await take(dispatcher, body), await take(dispatcher, body)];
+  for (const job of [unknown, lost]) await record(dispatcher, job, LOST);
+  await db.value(`SELECT byoc.give_up_reconciling($1, $2, 'nobody can tell')`, [unknown.org_id, unknown.id]);
+  return [unknown, lost];
+}
+const report = (dispatcher, { org_id, id, attempt }, sid) => dispatcher.session.value('SELECT byoc.record_receipts($1::jsonb)',
+  [JSON.stringify([{ org_id, id, attempt, provider_sid: sid, status: 'sent' }])]);
+
+test('an id that the list gives to a message is not given to one that looks the same by a callback', async () => {
+  const [x, reader] = await Promise.all([4, 5].map((number) => Dispatcher.connect(number)));
+  const SID = `SM${'8'.repeat(32)}`;
+  const [unknown, lost] = await unknownAndLost(x, 'called back');
+  await reader.query('BEGIN');
+  assert.equal(await readList(reader, lost, SID, 'called back'), 1);
+  assert.equal(await report(x, unknown, SID), '{0}', 'it is to come again');
+  await reader.query('COMMIT');
+  assert.equal(await report(x, unknown, SID), '{}');
+  assert.deepEqual(await owners(SID), [{ id: lost.id }]);
+});
+
+test('nor by a late answer', async () => {
+  const [x, reader] = await Promise.all([6, 7].map((number) => Dispatcher.connect(number)));
+  const SID = `SM${'9'.repeat(32)}`;
+  const [unknown, lost] = await unknownAndLost(x, 'answered late');
+  await reader.query('BEGIN');
+  assert.equal(await readList(reader, lost, SID, 'answered late'), 1);
+  const answer = record(x, unknown, { outcome: 'accepted', provider_sid: SID });
+  await toWait(x);
+  await reader.query('COMMIT');
+  await answer;
+  assert.deepEqual(await owners(SID), [{ id: lost.id }]);
+});
+
+test('an id that a callback or a late answer gives to a message is not given to one that looks the same by the list', async () => {
+  const [x, reader] = await Promise.all([8, 9].map((number) => Dispatcher.connect(number)));
+  const ways = [(job, sid) => report(x, job, sid), (job, sid) => record(x, job, { outcome: 'accepted', provider_sid: sid })];
+  for (const [index, tell] of ways.entries()) {
+    const SID = `SM${String(index + 1).repeat(32)}`;
+    const [unknown, lost] = await unknownAndLost(x, `told ${index}`);
+    await x.query('BEGIN');
+    await tell(unknown, SID);
+    const reading = readList(reader, lost, SID, `told ${index}`);
+    await toWait(reader);
+    await x.query('COMMIT');
+    assert.equal(await reading, 0);
+    assert.deepEqual(await owners(SID), [{ id: unknown.id }]);
+  }
 });
