@@ -393,6 +393,57 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION byoc.reconcile_later(outcomes jsonb) RETURNS integer
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+DECLARE
+    entered integer;
+BEGIN
+    WITH told AS MATERIALIZED (
+        SELECT t.* FROM jsonb_to_recordset(outcomes) AS t (
+            org_id uuid, id uuid, claim_id uuid, outcome text, http_status smallint, error_code text, error_message text, duration_ms integer)
+        WHERE t.outcome = 'rescued' OR byoc.is_ambiguous(t.outcome, t.http_status)
+    ), entering AS MATERIALIZED (
+        SELECT t.*, m.used_credential_id, m.used_credential_version, m.to_number, m.claimed_at, m.attempts
+        FROM told t JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id AND m.claim_id = t.claim_id
+        WHERE m.used_credential_id IS NOT NULL
+          -- Recording twice does no harm.
+          AND NOT EXISTS (SELECT FROM byoc.reconciliations r WHERE r.org_id = t.org_id AND r.message_id = t.id AND r.claim_id = t.claim_id
+                                                               AND r.reason <> 'lease_expired')
+    ), stored AS (
+        INSERT INTO byoc.reconciliations AS r (org_id, message_id, claim_id, credential_id, account, sender, to_number, attempt_from,
+                                               attempt_until, reason, due_at)
+        SELECT e.org_id, e.id, e.claim_id, e.used_credential_id, CASE WHEN c.version = e.used_credential_version THEN s.account END, s.sender, e.to_number,
+               e.claimed_at, clock_timestamp(), coalesce(e.error_code, 'http_' || e.http_status, e.outcome),
+               clock_timestamp() + (byoc.reconciliation_schedule())[1]
+        FROM entering e
+        CROSS JOIN LATERAL (
+            SELECT k.version, k.fields FROM byoc.organization_api_credentials k WHERE k.org_id = e.org_id AND k.id = e.used_credential_id
+            UNION ALL
+            SELECT f.version, f.fields FROM byoc.fallback_senders f
+            WHERE e.used_credential_id = '00000000-0000-0000-0000-000000000000' AND f.version = e.used_credential_version) AS c
+        CROSS JOIN LATERAL byoc.sender_of(c.fields) AS s
+        -- The same attempt once more: its dispatcher was taken for dead and has spoken after all.
+        ON CONFLICT (org_id, message_id) DO UPDATE
+        SET claim_id = excluded.claim_id, credential_id = excluded.credential_id, sender = excluded.sender,
+            account = CASE WHEN r.claim_id = excluded.claim_id THEN r.account ELSE excluded.account END,
+            attempt_from = excluded.attempt_from, attempt_until = excluded.attempt_until, reason = excluded.reason,
+            due_at = excluded.due_at, leased_until = NULL, absences = 0, failures = 0
+    ), noted AS (
+        INSERT INTO byoc.message_events (org_id, message_id, id, event, attempt, http_status, error_code, error_message, duration_ms)
+        SELECT e.org_id, e.id, byoc.uuid_v7(), e.outcome, e.attempts, e.http_status, e.error_code, e.error_message, e.duration_ms
+        FROM entering e
+        RETURNING 1
+    )
+    SELECT count(*) INTO entered FROM noted;
+    RETURN entered;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION byoc.rescue_expired() RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -1319,6 +1370,8 @@ DROP FUNCTION byoc.count_acceptance(timestamptz);
 DROP TRIGGER forget_lookups ON byoc.opt_outs;
 
 DROP FUNCTION byoc.recorded_sids(uuid[], text[], timestamptz[]);
+
+DROP FUNCTION byoc.lock_reconciliations(jsonb);
 
 DROP FUNCTION byoc.serve_lanes(uuid, uuid[], uuid[], uuid[], integer, timestamptz, interval, uuid[], integer[], integer);
 

@@ -68,6 +68,25 @@ END;
 COMMENT ON FUNCTION byoc.is_reconciling(uuid, uuid, uuid) IS
     'Internal: whether the claim''s attempt ended ambiguously: then it is not the claim''s business any more.';
 
+CREATE FUNCTION byoc.lock_reconciliations(outcomes jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+BEGIN
+    PERFORM FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, outcome text)
+    JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id
+    JOIN byoc.reconciliations r ON r.org_id = m.org_id AND r.to_number = m.to_number
+         -- One that is unknown by now may look the same as others that are looked for.
+         AND (r.message_id = m.id OR (t.outcome = 'accepted' AND m.status = 'unknown'))
+    ORDER BY r.message_id FOR UPDATE OF r;
+END
+$$;
+COMMENT ON FUNCTION byoc.lock_reconciliations(jsonb) IS
+    'Internal: locks what these outcomes are about, in the order in which byoc.record_reconciliation() does, so that both cannot give the same id away.';
+
 CREATE FUNCTION byoc.reconcile_later(outcomes jsonb) RETURNS integer
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -78,6 +97,7 @@ AS $$
 DECLARE
     entered integer;
 BEGIN
+    PERFORM byoc.lock_reconciliations(outcomes); -- the one of an attempt before is made this one's
     WITH told AS MATERIALIZED (
         SELECT t.* FROM jsonb_to_recordset(outcomes) AS t (
             org_id uuid, id uuid, claim_id uuid, outcome text, http_status smallint, error_code text, error_message text, duration_ms integer)
@@ -275,16 +295,11 @@ DECLARE
     late record;
     exchanged uuid[];
 BEGIN
-    -- Locked as byoc.record_reconciliation() does, so that both cannot give the same id away: to a message that is looked for, or to one that is
-    -- unknown by now and another one to the same recipient, which looks alike.
-    SELECT array_agg(l.org_id) AS org_ids, array_agg(l.id) AS ids, array_agg(l.provider_sid) AS sids, array_agg(l.attempt_from) AS since INTO late
-    FROM (SELECT t.org_id, t.id, t.provider_sid, r.attempt_from
-          FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, claim_id uuid, outcome text, provider_sid text)
-          JOIN byoc.messages m ON m.org_id = t.org_id AND m.id = t.id
-          JOIN byoc.reconciliations r ON r.org_id = m.org_id AND r.to_number = m.to_number
-               AND ((r.message_id = t.id AND r.claim_id = t.claim_id) OR m.status = 'unknown')
-          WHERE t.outcome = 'accepted' ORDER BY r.message_id FOR UPDATE OF r) AS l;
-    -- A statement of its own: it sees what was committed while the locks were waited for.
+    PERFORM byoc.lock_reconciliations(outcomes);
+    SELECT array_agg(t.org_id) AS org_ids, array_agg(t.id) AS ids, array_agg(t.provider_sid) AS sids, array_agg(r.attempt_from) AS since INTO late
+    FROM jsonb_to_recordset(outcomes) AS t (org_id uuid, id uuid, claim_id uuid, outcome text, provider_sid text)
+    JOIN byoc.reconciliations r ON r.org_id = t.org_id AND r.message_id = t.id AND r.claim_id = t.claim_id
+    WHERE t.outcome = 'accepted';
     exchanged := ARRAY(SELECT l.id FROM unnest(late.org_ids, late.ids, late.sids) AS l (org_id, id, sid)
                        JOIN byoc.recorded_sids(late.org_ids, late.sids, late.since) AS r ON r.org_id = l.org_id AND r.sid = l.sid);
     IF exchanged = '{}' THEN

@@ -197,6 +197,22 @@ test('a message that falls from a claim into reconciliation keeps its id, though
   assert.deepEqual(await owners(SID), [{ id: two.id }]);
 });
 
+test('who records late outcomes and who reads a list take what is looked for in the same order', async () => {
+  const [x, reader, holder] = await Promise.all([1, 2, 3].map((number) => Dispatcher.connect(number)));
+  const [first, second] = [await take(x, 'late'), await take(x, 'late')];
+  await db.query(`UPDATE byoc.claims SET lease_until = now() - interval '1 second' WHERE id IN ($1, $2)`, [first.claim_id, second.claim_id]);
+  assert.equal(await db.value('SELECT byoc.rescue_expired()'), 2);
+  await holder.query('BEGIN');
+  await holder.session.query('SELECT FROM byoc.reconciliations WHERE message_id = $1 FOR UPDATE', [first.id]);
+  const reading = readList(reader, second, `SM${'5'.repeat(32)}`, 'another');
+  await toWait(reader);
+  const outcomes = [{ ...second, outcome: 'accepted', provider_sid: `SM${'6'.repeat(32)}` }, { ...first, ...LOST }];
+  const recording = x.session.value('SELECT byoc.record_outcomes($1::jsonb)', [JSON.stringify(outcomes)]);
+  await toWait(x);
+  await holder.query('COMMIT');
+  assert.deepEqual(await Promise.all([reading, recording]), [0, 2]);
+});
+
 // One of two that look alike was given up, the other one is looked for.
 async function unknownAndLost(dispatcher, body) {
   const [unknown, lost] = [await take(dispatcher, body), await take(dispatcher, body)];

@@ -212,6 +212,7 @@ INSERT INTO byoc_test.functions VALUES
 ('is_ambiguous(text,integer)', '', NULL),
 ('sender_of(jsonb)', '', NULL),
 ('is_reconciling(uuid,uuid,uuid)', '', NULL),
+('lock_reconciliations(jsonb)', '', NULL),
 ('reconcile_later(jsonb)', '', NULL),
 ('note_late(jsonb)', '', NULL),
 ('without_exchanged(jsonb)', '', NULL),
