@@ -372,7 +372,7 @@ Datum byoc_rewrap_data_key(PG_FUNCTION_ARGS) {
 }
 
 PG_FUNCTION_INFO_V1(byoc_data_keys_changed);
-// Statement trigger on byoc.organization_keys: every backend drops its cached keys when this transaction commits.
+// Trigger on byoc.organization_keys: every backend drops its cached keys when this transaction commits.
 Datum byoc_data_keys_changed(PG_FUNCTION_ARGS) {
   if (!CALLED_AS_TRIGGER(fcinfo)) elog(ERROR, "byoc.data_keys_changed is a trigger function");
   const auto* trigger = reinterpret_cast<TriggerData*>(fcinfo->context);

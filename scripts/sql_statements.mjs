@@ -33,6 +33,7 @@ const NAMED = [
   [/^CREATE (VIEW|TABLE|DOMAIN|TYPE|SCHEMA) (\S+)/],
   [/^CREATE (?:UNIQUE )?(INDEX) (\S+)/, () => '', (statement) => / ON (\w+\.)/.exec(statement)[1]],
   [/^CREATE (TRIGGER|POLICY) (\S+)/, (statement) => ` ON ${/ ON (\S+)/.exec(statement)[1]}`],
+  [/^ALTER TABLE \S+ (ENABLE) ALWAYS TRIGGER ([^\s;]+)/, (statement) => ` ON ${/ TABLE (\S+)/.exec(statement)[1]}`],
   [/^(INSERT) INTO (\S+)/],
   [/^(COMMENT) ON (\w+ [^;]*?)\s+IS\b/],
 ];

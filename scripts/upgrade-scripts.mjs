@@ -41,6 +41,7 @@ export function derive(from, to, byHand) {
     const [, object] = /^DROP (\w+ [^;]*);/.exec(text) ?? [];
     for (const [key, statement] of before) if (object && concerns(statement, object)) before.delete(key);
   }
+  const isReplaced = (key) => before.has(key) && before.get(key).text !== after.get(key)?.text;
   const written = new Set(byHand.map(({ text, kind, name }) => /^ALTER (\w+ \S+)/.exec(text)?.[1] ?? `${kind} ${name}`));
 
   const statements = [];
@@ -49,8 +50,10 @@ export function derive(from, to, byHand) {
     const old = before.get(key);
     const replace = REPLACE[statement.kind];
     if (statement.kind === 'DO') statements.push(statement.text); // does no harm when it is done again
-    else if (written.has(key) || old?.text === statement.text) continue;
+    else if (written.has(key)) continue;
     else if (!old) statements.push(statement.text);
+    else if (statement.kind === 'ENABLE' && isReplaced(`TRIGGER ${statement.name}`)) statements.push(statement.text); // which made it ordinary
+    else if (old.text === statement.text) continue;
     else if (replace) statements.push(replace(statement));
     else missing.push(`${key} changed`);
   }

@@ -27,6 +27,9 @@ CREATE FUNCTION byoc.data_keys_changed() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'byoc_data_keys_changed';
 COMMENT ON FUNCTION byoc.data_keys_changed() IS 'Internal: makes every backend drop its cached data keys when the change commits.';
 
-CREATE TRIGGER data_keys_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON byoc.organization_keys
-FOR EACH STATEMENT EXECUTE FUNCTION byoc.data_keys_changed();
+CREATE TRIGGER data_keys_changed AFTER INSERT OR UPDATE OR DELETE ON byoc.organization_keys
+FOR EACH ROW EXECUTE FUNCTION byoc.data_keys_changed(); -- logical replication fires no statement triggers for these
 ALTER TABLE byoc.organization_keys ENABLE ALWAYS TRIGGER data_keys_changed; -- also for replicated changes
+CREATE TRIGGER data_keys_truncated AFTER TRUNCATE ON byoc.organization_keys
+FOR EACH STATEMENT EXECUTE FUNCTION byoc.data_keys_changed();
+ALTER TABLE byoc.organization_keys ENABLE ALWAYS TRIGGER data_keys_truncated;

@@ -29,6 +29,16 @@ COMMENT ON FUNCTION byoc.forget_lookups() IS
 
 COMMENT ON FUNCTION byoc.is_sweep_due() IS 'Internal: true once a second, for a dispatcher that is too busy to sleep; less often where the sweep that follows takes long.';
 
+CREATE OR REPLACE TRIGGER data_keys_changed AFTER INSERT OR UPDATE OR DELETE ON byoc.organization_keys
+FOR EACH ROW EXECUTE FUNCTION byoc.data_keys_changed();
+
+ALTER TABLE byoc.organization_keys ENABLE ALWAYS TRIGGER data_keys_changed;
+
+CREATE TRIGGER data_keys_truncated AFTER TRUNCATE ON byoc.organization_keys
+FOR EACH STATEMENT EXECUTE FUNCTION byoc.data_keys_changed();
+
+ALTER TABLE byoc.organization_keys ENABLE ALWAYS TRIGGER data_keys_truncated;
+
 CREATE TRIGGER forget_lookups AFTER INSERT OR DELETE OR UPDATE OF org_id, id, credential_type, is_default ON byoc.organization_api_credentials
 FOR EACH ROW EXECUTE FUNCTION byoc.forget_lookups();
 

@@ -23,6 +23,11 @@ $$;
 
 COMMENT ON FUNCTION byoc.is_sweep_due() IS 'Internal: true once a second, for a dispatcher that is too busy to sleep.';
 
+CREATE OR REPLACE TRIGGER data_keys_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON byoc.organization_keys
+FOR EACH STATEMENT EXECUTE FUNCTION byoc.data_keys_changed();
+
+ALTER TABLE byoc.organization_keys ENABLE ALWAYS TRIGGER data_keys_changed;
+
 CREATE OR REPLACE FUNCTION byoc.change_credential(org_id uuid, id uuid, changes jsonb, display_name text, is_default boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -1378,5 +1383,7 @@ DROP FUNCTION byoc.serve_lanes(uuid, uuid[], uuid[], uuid[], integer, timestampt
 DROP FUNCTION byoc.prepare_claim(boolean, uuid[]);
 
 DROP TRIGGER forget_lookups ON byoc.organization_api_credentials;
+
+DROP TRIGGER data_keys_truncated ON byoc.organization_keys;
 
 DROP FUNCTION byoc.forget_lookups();

@@ -1,8 +1,9 @@
-// What a session remembers of opt-outs and default credentials is what others committed, as soon as they did.
+// What a session remembers of opt-outs, default credentials and data keys is what others committed, as soon as they did. More of data
+// keys: keys.test.mjs.
 
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
-import { Cluster, Run } from './stack.mjs';
+import { Cluster, Run, until } from './stack.mjs';
 
 const ORGANIZATION = 'aaaaaaaa-0000-4000-8000-00000000000a';
 const NUMBER = '+15005550006';
@@ -12,7 +13,7 @@ let cluster, sender, other;
 
 after(() => cluster?.disconnect());
 before(async () => {
-  cluster = new Cluster(run, { settings: { max_prepared_transactions: 1 } });
+  cluster = new Cluster(run, { settings: { max_prepared_transactions: 1, wal_level: 'logical' } });
   [sender, other] = [await cluster.connect(), await cluster.connect()];
   await sender.query(INSTALL);
 });
@@ -83,6 +84,35 @@ test('one that came by replication, or while the trigger was disabled', async ()
   await optOut();
   assert.equal(await send(), '21610');
   await other.query('ALTER TABLE byoc.opt_outs ENABLE ALWAYS TRIGGER forget_lookups');
+});
+
+test('what logical replication brought holds from then on', async () => {
+  const MOVED = 'bbbbbbbb-0000-4000-8000-00000000000b';
+  await other.query('CREATE DATABASE publisher');
+  const publisher = await cluster.connect('publisher');
+  await publisher.query(INSTALL);
+  await publisher.query(`SELECT byoc.create_organization('Moved', '${MOVED}')`);
+  const sealed = await publisher.value('SELECT byoc.encrypt($1, $2)', [MOVED, 'secret']);
+  await publisher.query(`CREATE PUBLICATION moved FOR TABLE byoc.organization_keys WHERE (org_id = '${MOVED}'), byoc.opt_outs`);
+  await publisher.query(`SELECT pg_create_logical_replication_slot('moved', 'pgoutput')`);
+  const { PGHOST, PGPORT } = cluster.env;
+  await other.query(`CREATE SUBSCRIPTION moved CONNECTION 'host=${PGHOST} port=${PGPORT} user=postgres dbname=publisher'
+    PUBLICATION moved WITH (create_slot = false)`);
+  const decrypted = () => sender.value('SELECT byoc.decrypt($1, $2)', [MOVED, sealed]);
+  const arrived = (what) => until(`${what} to arrive`, () => other.value(`SELECT EXISTS (SELECT FROM byoc.${what})`));
+  await arrived('organization_keys WHERE org_id = $$' + MOVED + '$$');
+
+  await other.query('ALTER SUBSCRIPTION moved DISABLE'); // of one server: its memory tells of a change at once
+  await publisher.query('SELECT byoc.shred_organization($1)', [MOVED]);
+  await optOut(publisher);
+  assert.equal(await decrypted(), 'secret');
+  assert.equal(await send(), 'queued');
+  await other.query('ALTER SUBSCRIPTION moved ENABLE');
+  await arrived('organization_keys WHERE state = $$destroyed$$');
+  await arrived('opt_outs');
+  await assert.rejects(decrypted(), { code: '22000', message: `key 1 of organization ${MOVED} was destroyed` });
+  assert.equal(await send(), '21610');
+  await other.query('DROP SUBSCRIPTION moved');
 });
 
 test('a truncated table, and one of a new installation', async () => {
