@@ -235,7 +235,7 @@ test('an id that the list gives to a message is not given to one that looks the 
   assert.deepEqual(await owners(SID), [{ id: lost.id }]);
 });
 
-test('nor by a late answer', async () => {
+test('an id that the list gives to a message is not given to one that looks the same by a late answer', async () => {
   const [x, reader] = await Promise.all([6, 7].map((number) => Dispatcher.connect(number)));
   const SID = `SM${'9'.repeat(32)}`;
   const [unknown, lost] = await unknownAndLost(x, 'answered late');
