@@ -101,9 +101,9 @@ void Connection::refuse(std::chrono::milliseconds delay) {
   lose("", delay);
 }
 
-void Connection::query(const Statement& statement, Params params, QueryCallback callback) {
+void Connection::transaction(Preamble ahead, const Statement& statement, Params params, QueryCallback callback) {
   if (state_ != State::ready && state_ != State::handshake) return fail_later(std::move(callback));
-  queue_.push_back(Pending{statement, std::move(params), std::move(callback)});
+  queue_.push_back(Pending{std::move(ahead), statement, std::move(params), std::move(callback)});
   if (!busy_) start_next();
 }
 
@@ -124,7 +124,6 @@ void Connection::on_connected(Result<ConnectionHandle, std::string> result) {
   deadline_timer_->stop();
   PQsetnonblocking(connection_.get(), 1);
   PQsetNoticeProcessor(connection_.get(), &on_notice, nullptr);
-  if (database_.pooled) PQenterPipelineMode(connection_.get());
   watch_ = loop_.watch_socket(PQsocket(connection_.get()), [this](SocketEvents events) { on_socket(events); });
   watch_->watch({true, false});
   state_ = State::handshake;
@@ -151,7 +150,8 @@ void Connection::read_answers() {
     PGresult* raw = PQgetResult(connection_.get());
     Rows rows(raw);
     // Within a pipeline each statement's answer has an end, and then so has the pipeline.
-    const bool ended = database_.pooled ? raw != nullptr && PQresultStatus(raw) == PGRES_PIPELINE_SYNC : raw == nullptr;
+    const bool ended =
+        in_pipeline(queue_.front()) ? raw != nullptr && PQresultStatus(raw) == PGRES_PIPELINE_SYNC : raw == nullptr;
     if (ended)
       finish_query();
     else if (raw != nullptr)
@@ -178,6 +178,7 @@ void Connection::take_answer(const pg_result* raw, Rows rows) {
 }
 
 void Connection::finish_query() {
+  PQexitPipelineMode(connection_.get());  // does nothing outside
   Pending done = std::move(queue_.front());
   queue_.pop_front();
   busy_ = false;
@@ -199,8 +200,7 @@ void Connection::finish_query() {
     return lose(reason);
   }
   if (done.preparing && answer.ok()) {
-    prepared_.insert(done.statement.name);
-    done.preparing = false;
+    prepared_.insert(std::exchange(done.preparing, nullptr));
     queue_.push_front(std::move(done));
     return start_next();
   }
@@ -240,32 +240,48 @@ int answer_format(const Statement& statement) {
   return statement.answer == Format::binary ? 1 : 0;
 }
 
-bool send_unprepared(pg_conn* connection, const Statement& statement, const Params& params) {
-  const RawParams raw(params, statement.params);
-  return PQsendQueryParams(connection, statement.sql, raw.count(), nullptr, raw.values.data(), raw.lengths.data(),
-                           raw.formats.data(), answer_format(statement)) == 1;
-}
-
 }  // namespace
 
-// Up to the sync everything is one transaction, unless it begins or ends one itself.
-bool Connection::send_pooled(const Pending& pending) {
-  if (PQtransactionStatus(connection_.get()) == PQTRANS_IDLE && preamble_)
+// A preparation goes alone.
+bool Connection::in_pipeline(const Pending& pending) const {
+  return !pending.preparing && (database_.pooled || !pending.ahead.empty());
+}
+
+// The first one that the session does not know yet.
+const Statement* Connection::unprepared(const Pending& pending) const {
+  if (database_.pooled) return nullptr;
+  const auto is_new = [this](const Statement& statement) { return prepared_.count(statement.name) == 0; };
+  for (const auto& [statement, params] : pending.ahead)
+    if (is_new(statement)) return &statement;
+  return is_new(pending.statement) ? &pending.statement : nullptr;
+}
+
+bool Connection::send_call(const Statement& statement, const Params& params) {
+  const RawParams raw(params, statement.params);
+  if (database_.pooled)
+    return PQsendQueryParams(connection_.get(), statement.sql, raw.count(), nullptr, raw.values.data(),
+                             raw.lengths.data(), raw.formats.data(), answer_format(statement)) == 1;
+  return PQsendQueryPrepared(connection_.get(), statement.name, raw.count(), raw.values.data(), raw.lengths.data(),
+                             raw.formats.data(), answer_format(statement)) == 1;
+}
+
+// Up to the sync everything is one transaction.
+bool Connection::send_pipeline(const Pending& pending) {
+  PQenterPipelineMode(connection_.get());
+  if (preamble_)
     for (const auto& [statement, params] : preamble_())
-      if (!send_unprepared(connection_.get(), statement, params)) return false;
-  return send_unprepared(connection_.get(), pending.statement, pending.params) &&
-         PQpipelineSync(connection_.get()) == 1;
+      if (!send_call(statement, params)) return false;
+  for (const auto& [statement, params] : pending.ahead)
+    if (!send_call(statement, params)) return false;
+  return send_call(pending.statement, pending.params) && PQpipelineSync(connection_.get()) == 1;
 }
 
 bool Connection::send(Pending& pending) {
-  if (database_.pooled) return send_pooled(pending);
-  if (prepared_.count(pending.statement.name) == 0) {
-    pending.preparing = true;
-    return PQsendPrepare(connection_.get(), pending.statement.name, pending.statement.sql, 0, nullptr) == 1;
+  if (const Statement* statement = unprepared(pending)) {
+    pending.preparing = statement->name;
+    return PQsendPrepare(connection_.get(), statement->name, statement->sql, 0, nullptr) == 1;
   }
-  const RawParams raw(pending.params, pending.statement.params);
-  return PQsendQueryPrepared(connection_.get(), pending.statement.name, raw.count(), raw.values.data(),
-                             raw.lengths.data(), raw.formats.data(), answer_format(pending.statement)) == 1;
+  return in_pipeline(pending) ? send_pipeline(pending) : send_call(pending.statement, pending.params);
 }
 
 void Connection::flush() {

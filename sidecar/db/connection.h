@@ -79,15 +79,21 @@ class Connection {
   void refuse(std::chrono::milliseconds delay);
 
   bool ready() const { return state_ == State::ready; }
-  void query(const Statement& statement, Params params, QueryCallback callback);
+  void query(const Statement& statement, Params params, QueryCallback callback) {
+    transaction({}, statement, std::move(params), std::move(callback));
+  }
+  /// Runs the statement in one transaction with what comes ahead of it, and sends them in one go. Answers its rows,
+  /// once they are committed, or the first error.
+  void transaction(Preamble ahead, const Statement& statement, Params params, QueryCallback callback);
 
  private:
   enum class State { closed, waiting, connecting, handshake, ready };
   struct Pending {
+    Preamble ahead;
     Statement statement;
     Params params;
     QueryCallback callback;
-    bool preparing = false;  // the statement itself is on its way, the call follows
+    const char* preparing = nullptr;  // the statement of this name itself is on its way, the call follows
     Clock::time_point since = {};
   };
 
@@ -99,8 +105,11 @@ class Connection {
   void take_answer(const pg_result* raw, Rows rows);
   void finish_query();
   void start_next();
+  bool in_pipeline(const Pending& pending) const;
+  const Statement* unprepared(const Pending& pending) const;
   bool send(Pending& pending);
-  bool send_pooled(const Pending& pending);
+  bool send_pipeline(const Pending& pending);
+  bool send_call(const Statement& statement, const Params& params);
   void flush();
   void lose(const std::string& reason, std::optional<std::chrono::milliseconds> retry_after = {});
   void report(const std::string& reason);

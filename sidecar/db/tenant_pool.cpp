@@ -16,29 +16,13 @@ constexpr std::size_t most_waiting = 256;
 // Who asked has given up by then.
 constexpr auto longest_wait = 5s;
 
-constexpr Statement begin{"begin", "BEGIN"};
 constexpr Statement authenticate{"authenticate", "SELECT byoc.authenticate($1)"};
-constexpr Statement commit{"commit", "COMMIT"};
 
 DbError overloaded() {
   return {"53300", "more requests wait for the database than can be taken", "", false, ""};
 }
 
 }  // namespace
-
-// A transaction, and what it answered so far.
-struct TenantPool::Running {
-  Session& session;
-  Request request;
-  std::optional<DbError> error;
-  Rows rows;
-
-  /// Keeps the first error; answers whether there was none.
-  bool note(const QueryResult& result) {
-    if (!result && !error) error = result.error();
-    return result.ok();
-  }
-};
 
 TenantPool::Session::Session(Loop& loop, const Options& options, int number)
     : connection(loop, "tenants " + std::to_string(number), options.database),
@@ -56,6 +40,7 @@ TenantPool::TenantPool(Loop& loop, const Options& options)
     handlers.on_ready = [this] { serve(); };
     handlers.on_lost = [this, &session] {
       session.handshake.reset();
+      session.busy = false;
       serve();
     };
     session.connection.set_handlers(std::move(handlers));
@@ -111,35 +96,14 @@ void TenantPool::serve() {
 
 void TenantPool::start(Session& session, Request request) {
   session.busy = true;
-  const auto running = std::make_shared<Running>(Running{session, std::move(request), std::nullopt, {}});
-  session.connection.query(begin, {}, [this, running](const QueryResult& result) {
-    if (!running->note(result)) return finish(running);
-    running->session.connection.query(
-        authenticate, {running->request.token.reveal()},
-        [this, running](const QueryResult& answer) { on_authenticated(running, answer); });
-  });
-}
-
-void TenantPool::on_authenticated(const RunningPtr& running, const QueryResult& result) {
-  if (!running->note(result)) return finish(running);
-  running->session.connection.query(running->request.statement, std::move(running->request.params),
-                                    [this, running](QueryResult answer) {
-                                      if (running->note(answer)) running->rows = std::move(*answer);
-                                      finish(running);
-                                    });
-}
-
-// After an error COMMIT rolls back.
-void TenantPool::finish(const RunningPtr& running) {
-  running->session.connection.query(commit, {}, [this, running](const QueryResult& result) {
-    running->note(result);
-    running->session.busy = false;
-    if (running->error)
-      running->request.callback(fail(std::move(*running->error)));
-    else
-      running->request.callback(std::move(running->rows));
-    serve();
-  });
+  session.connection.transaction({{authenticate, {request.token.reveal()}}}, request.statement,
+                                 std::move(request.params),
+                                 [this, &session, callback = std::move(request.callback)](QueryResult result) {
+                                   // One that is about to be lost takes no other.
+                                   session.busy = !result && result.error().connection_lost;
+                                   callback(std::move(result));
+                                   serve();
+                                 });
 }
 
 }  // namespace byocd

@@ -42,13 +42,9 @@ class TenantPool final : public TenantDatabase {
     Handshake handshake;
     bool busy = false;
   };
-  struct Running;
-  using RunningPtr = std::shared_ptr<Running>;
 
   void serve();
   void start(Session& session, Request request);
-  void on_authenticated(const RunningPtr& running, const QueryResult& result);
-  void finish(const RunningPtr& running);
   void refuse_later(QueryCallback callback);
   Session* free_session();
   bool any_ready() const;

@@ -57,6 +57,18 @@ test('a credential\'s life: added, verified, renamed, made the default, revoked,
   await call('PATCH', `${CREDENTIALS}/${a.credential}`, { body: { is_default: true }, headers: { 'if-match': '*' } });
 });
 
+test('what its commit refuses is not answered as done', async () => {
+  const at = `${CREDENTIALS}/${a.credential}`;
+  const name = async () => (await call('GET', at)).json.display_name;
+  const before = await name();
+  await stack.db.query(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'not today' USING ERRCODE = '23514'; END$$;
+    CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE OF display_name ON byoc.organization_api_credentials
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()`);
+  assert.equal((await call('PATCH', at, { body: { display_name: 'Too late' }, headers: { 'if-match': '*' } })).status, 422);
+  await stack.db.query('DROP FUNCTION refuse() CASCADE');
+  assert.equal(await name(), before);
+});
+
 test('a Twilio credential, its fields as members', async () => {
   const { json, status: code } = await call('POST', `${CREDENTIALS}/twilio`, { body: { ...fields(a), display_name: 'Flat' } });
   assert.deepEqual([code, json.credential_type, json.display_name], [201, 'twilio', 'Flat']);
