@@ -77,6 +77,8 @@ struct Outcome {
   std::optional<std::string> error_message;
   /// What the provider asked to wait before the next try.
   std::optional<std::chrono::milliseconds> retry_after;
+  /// It is the account that is refused: whatever else goes out with it now is refused as well.
+  bool refuses_account = false;
 };
 
 /// An outcome with the job it belongs to, ready to be recorded.
@@ -91,6 +93,8 @@ struct JobOutcome {
   std::chrono::milliseconds duration{0};
   /// The provider was told where to call back.
   bool called_back = false;
+  /// Keeps its lane at rest until it is recorded; null: no need.
+  std::shared_ptr<void> hold;
 };
 
 /// What stands for the environment's account where a credential's id does.

@@ -128,6 +128,8 @@ Outcome Twilio::interpret(const HttpResult& result) const {
       outcome.kind = OutcomeKind::unavailable;
       outcome.error_code = "http_401";
     }
+    outcome.refuses_account =
+        (response.status == 401 || response.status == 403) && outcome.kind == OutcomeKind::rejected;
     if (response.status == 429) {
       outcome.kind = OutcomeKind::throttled;
       if (!document.number("code")) outcome.error_code = "20429";

@@ -71,7 +71,7 @@ void Dispatcher::start(const Job& job) {
 }
 
 void Dispatcher::on_credential(const Job& job, const CredentialCache::Answer& answer) {
-  if (draining_) return finish(job, returned());
+  if (draining_ || LaneLoads::held(job->load)) return finish(job, returned());
   if (!answer) {
     if (answer.error().kind != CredentialCache::Problem::Kind::unreadable) return finish(job, returned());
     return finish(job, with_code(OutcomeKind::unavailable, "credential_unreadable", answer.error().message));
@@ -130,14 +130,14 @@ void Dispatcher::give_back(const WaitingLanes& lanes) {
     for (const auto& ready : lane.jobs) finish(ready.job, returned());
 }
 
-void Dispatcher::give_back_if_hopeless(LaneLoads::Lane lane, OutcomeKind outcome) {
+void Dispatcher::give_back_if_hopeless(LaneLoads::Lane lane, const Outcome& outcome) {
   const auto found = waiting_by_lane_.find(lane);
   if (found == waiting_by_lane_.end()) return;
   int& failures = found->second->failures;
-  const bool failed =
-      outcome == OutcomeKind::unavailable || outcome == OutcomeKind::throttled || outcome == OutcomeKind::unknown;
+  const bool failed = outcome.kind == OutcomeKind::unavailable || outcome.kind == OutcomeKind::throttled ||
+                      outcome.kind == OutcomeKind::unknown;
   failures = failed ? failures + 1 : 0;
-  if (failures < hopeless_failures) return;
+  if (failures < hopeless_failures && !outcome.refuses_account) return;
   WaitingLanes hopeless;
   hopeless.splice(hopeless.end(), waiting_, found->second);
   waiting_by_lane_.erase(found);
@@ -169,7 +169,7 @@ void Dispatcher::send(const Ready& ready) {
     typical_duration_ = typical_duration_.count() == 0 ? duration : (typical_duration_ * 15 + duration) / 16;
     Outcome outcome = provider.interpret(result);
     // While it is not finished its lane is there.
-    give_back_if_hopeless(job->load, outcome.kind);
+    give_back_if_hopeless(job->load, outcome);
     finish(job, std::move(outcome), duration, called_back);
     send_waiting();
   });
@@ -184,6 +184,7 @@ void Dispatcher::finish(const Job& job, Outcome outcome, microseconds duration, 
   done.attempt = job->attempt;
   done.retry_delay = parts_.retry_policy.delay(job->attempt, outcome.retry_after);
   done.duration = std::chrono::duration_cast<std::chrono::milliseconds>(duration);
+  if (outcome.refuses_account) done.hold = parts_.lanes.hold(job->load);
   done.outcome = std::move(outcome);
   done.called_back = called_back;
   --in_flight_;

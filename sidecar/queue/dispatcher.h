@@ -24,7 +24,8 @@ namespace byocd {
 
 /// A job occupies a slot from dispatch() until its outcome is handed over. Each job has exactly one outcome. There may
 /// be more jobs than requests at a time: then they wait here, lanes take turns, and each lane's go in their order. What
-/// waits of a lane whose requests fail one after the other is given back: it would fail as well.
+/// waits of a lane whose requests fail one after the other is given back: it would fail as well. So is what waits, or
+/// comes in, of a lane whose account was refused, until that is recorded.
 class Dispatcher {
  public:
   struct Parts {
@@ -80,7 +81,7 @@ class Dispatcher {
   void wait(const Ready& ready);
   void send(const Ready& ready);
   void send_waiting();
-  void give_back_if_hopeless(LaneLoads::Lane lane, OutcomeKind outcome);
+  void give_back_if_hopeless(LaneLoads::Lane lane, const Outcome& outcome);
   void give_back(const WaitingLanes& lanes);
   void look_for_silence();
   void finish(const Job& job, Outcome outcome, std::chrono::microseconds duration = {}, bool called_back = false);

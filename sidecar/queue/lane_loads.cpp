@@ -18,7 +18,11 @@ int LaneLoads::taken_by(const Load& load) const {
 }
 
 int LaneLoads::room_of(const Load& load) const {
-  return load.silent ? 0 : std::max(0, limit_ - load.jobs);
+  return load.silent || load.holds > 0 ? 0 : std::max(0, limit_ - load.jobs);
+}
+
+void LaneLoads::forget_if_unused(Lane lane) {
+  if (lane->second.jobs == 0 && lane->second.holds == 0) loads_.erase(lane->first);
 }
 
 template <class Change>
@@ -50,7 +54,15 @@ LaneLoads::Lane LaneLoads::add(const std::string& lane) {
 
 void LaneLoads::remove(Lane lane) {
   change(lane->second, [](Load& load) { --load.jobs; });
-  if (lane->second.jobs == 0) loads_.erase(lane->first);
+  forget_if_unused(lane);
+}
+
+std::shared_ptr<void> LaneLoads::hold(Lane lane) {
+  ++lane->second.holds;
+  return {lane, [this](Lane held) {
+            --held->second.holds;
+            forget_if_unused(held);
+          }};
 }
 
 void LaneLoads::begin(Lane lane, Clock::time_point now) {

@@ -1,6 +1,7 @@
 // How many jobs and requests of each lane there are, and how many more there may be.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -17,13 +18,14 @@ class LaneLoads {
   struct Load {
     int jobs = 0;
     int requests = 0;
+    int holds = 0;
     bool silent = false;
     Clock::time_point last_sign;  // its last answer, or the first of its requests
   };
   using Loads = std::unordered_map<std::string, Load>;
 
  public:
-  /// A lane that has jobs. There until the last of them is removed.
+  /// A lane that has jobs or is held. There until the last of them is removed, and the last hold.
   using Lane = Loads::value_type*;
 
   /// `slots` requests at a time, of each lane no more than `limit`.
@@ -42,6 +44,10 @@ class LaneLoads {
   void begin(Lane lane, Clock::time_point now);
   void end(Lane lane, bool answered, Clock::time_point now);
 
+  /// Until what it returns is gone, the lane gets no jobs and nothing is sent of it. To be gone before this is.
+  std::shared_ptr<void> hold(Lane lane);
+  static bool held(Lane lane) { return lane->second.holds > 0; }
+
   /// Requests on their way.
   int sent() const { return sent_; }
   /// Whether another request may go out at all, and of this lane.
@@ -59,7 +65,7 @@ class LaneLoads {
   int free_slots() const { return slots_ - taken_; }
   /// How many more jobs the lane may have.
   int room(const std::string& lane) const;
-  /// The room of each lane that has jobs.
+  /// The room of each lane that has jobs or is held.
   std::vector<LaneRoom> rooms() const;
   /// Lanes without room.
   std::vector<std::string> full() const;
@@ -67,6 +73,7 @@ class LaneLoads {
  private:
   int taken_by(const Load& load) const;
   int room_of(const Load& load) const;
+  void forget_if_unused(Lane lane);
   template <class Change>
   void change(Load& load, Change change);
 

@@ -108,6 +108,7 @@ void Recorder::on_unrecordable(const DbError& error) {
     outcome.from_number.reset();
     return;
   }
+  job.hold.reset();  // this may take for ever
   aside_.push_back(std::move(job));
   waiting_.pop_front();
   if (!aside_timer_->pending()) aside_timer_->start(aside_interval);

@@ -112,6 +112,14 @@ TEST_F(TwilioTest, AnAuthenticationFailureHasItsCodeEvenWithoutABody) {
   EXPECT_EQ(bare.error_code, "20003");
 }
 
+TEST_F(TwilioTest, TellsAnAccountThatIsRefusedFromAMessage) {
+  EXPECT_TRUE(interpret(401, recorded("twilio/error_20003")).refuses_account);
+  EXPECT_TRUE(interpret(403, R"({"code": 30002, "message": "Account suspended", "status": 403})").refuses_account);
+  EXPECT_FALSE(interpret(400, recorded("twilio/error_21211")).refuses_account);
+  EXPECT_FALSE(interpret(401, "<html>Who are you?</html>").refuses_account);
+  EXPECT_FALSE(interpret(503, "").refuses_account);
+}
+
 TEST_F(TwilioTest, AnAuthenticationFailureThatIsNotTwiliosIsNotTheCredentials) {
   const Outcome outcome = interpret(401, "<html>Who are you?</html>");
   EXPECT_EQ(outcome.kind, OutcomeKind::unavailable);

@@ -255,6 +255,40 @@ TEST_F(DispatcherTest, WhatWaitsOfAnAccountThatFailsAgainAndAgainIsGivenBack) {
             7);
 }
 
+TEST_F(DispatcherTest, NothingMoreIsSentOfAnAccountThatWasRefusedUntilThatIsRecorded) {
+  dispatcher.dispatch(jobs(6));
+  open_credential();
+  ASSERT_EQ(http.calls.size(), 4u);
+  http.answer(401, R"({"code": 20003, "message": "Authenticate", "status": 401})");
+  ASSERT_EQ(outcomes.size(), 3u);
+  EXPECT_EQ(outcomes[0].outcome.kind, OutcomeKind::returned);
+  EXPECT_EQ(outcomes[1].outcome.kind, OutcomeKind::returned);
+  EXPECT_EQ(outcomes[2].outcome.kind, OutcomeKind::rejected);
+  EXPECT_EQ(lanes.room("lane-1"), 0);
+
+  dispatcher.dispatch(jobs(2));
+  EXPECT_EQ(http.calls.size(), 3u) << "only what was on its way";
+  ASSERT_EQ(outcomes.size(), 5u);
+  EXPECT_EQ(outcomes[4].outcome.kind, OutcomeKind::returned);
+  dispatcher.dispatch(jobs(1, "lane-2"));
+  EXPECT_EQ(http.calls.size(), 4u) << "others go on";
+
+  for (int i = 0; i < 3; ++i) http.answer(403, R"({"code": 30002, "message": "Account suspended", "status": 403})");
+  outcomes.resize(6);
+  EXPECT_EQ(lanes.room("lane-1"), 0) << "the last two are not recorded yet";
+  outcomes.clear();
+  dispatcher.dispatch(jobs(1));
+  EXPECT_EQ(http.calls.size(), 2u);
+}
+
+TEST_F(DispatcherTest, ARefusedMessageStopsNoOther) {
+  dispatcher.dispatch(jobs(6));
+  open_credential();
+  http.answer(400, R"({"code": 21211, "message": "Invalid 'To' Phone Number", "status": 400})");
+  EXPECT_EQ(outcomes.size(), 1u);
+  EXPECT_EQ(http.calls.size(), 4u);
+}
+
 TEST_F(DispatcherTest, JobsThatWaitAreGivenBackWhenItDrains) {
   dispatcher.dispatch(jobs(6));
   open_credential();

@@ -150,6 +150,26 @@ TEST_F(LaneLoadsTest, ASilentLaneGetsNoMoreJobsAndCountsByItsRequests) {
   EXPECT_EQ(lanes.full(), std::vector<std::string>{"a"});
 }
 
+TEST_F(LaneLoadsTest, AHeldLaneHasNoRoomAlsoWithoutJobs) {
+  LaneLoads lanes(6, 4);
+  const auto a = lanes.add("a");
+  EXPECT_FALSE(LaneLoads::held(a));
+  auto first = lanes.hold(a);
+  auto second = lanes.hold(a);
+  lanes.remove(a);
+  EXPECT_EQ(lanes.room("a"), 0);
+  EXPECT_EQ(lanes.full(), std::vector<std::string>{"a"});
+  EXPECT_EQ(lanes.free_slots(), 6);
+  first.reset();
+  EXPECT_EQ(lanes.add("a"), a);
+  EXPECT_TRUE(LaneLoads::held(a));
+  second.reset();
+  EXPECT_FALSE(LaneLoads::held(a));
+  EXPECT_EQ(lanes.room("a"), 3);
+  lanes.remove(a);
+  EXPECT_TRUE(lanes.rooms().empty());
+}
+
 TEST_F(LaneLoadsTest, AnAnswerEndsTheSilenceAndAFailureDoesNot) {
   LaneLoads lanes(6, 4);
   fill(lanes, "a", start);

@@ -134,19 +134,25 @@ TEST_F(RecorderTest, TriesAgainAfterATransientError) {
 
 TEST_F(RecorderTest, OneOutcomeThatTheDatabaseRefusesDoesNotHoldUpTheOthers) {
   expect(claim, 8);
-  for (const char* id : {"a", "b", "c", "BAD", "e", "f", "g", "h"}) add(claim, id);
+  for (const char* id : {"a", "b", "c"}) add(claim, id);
+  auto bad = outcome(claim, "BAD");
+  bad.hold = std::make_shared<int>();
+  const std::weak_ptr<void> hold = bad.hold;
+  recorder.add(std::move(bad));
+  for (const char* id : {"e", "f", "g", "h"}) add(claim, id);
   std::vector<std::string> recorded;
   for (int round = 0; round < 30; ++round) {
     timers.pass(20ms);
     if (gateway.records.empty()) break;
     const auto sent = gateway.records.front().arguments;
-    const bool bad = std::any_of(sent.begin(), sent.end(), [](const auto& each) { return each.id == "BAD"; });
-    if (!bad)
+    const bool is_bad = std::any_of(sent.begin(), sent.end(), [](const auto& each) { return each.id == "BAD"; });
+    if (!is_bad)
       for (const auto& each : sent) recorded.push_back(each.id);
-    answer(gateway.records, bad ? Result<int, DbError>(fail(sql_error("22P05"))) : Result<int, DbError>(1));
+    answer(gateway.records, is_bad ? Result<int, DbError>(fail(sql_error("22P05"))) : Result<int, DbError>(1));
   }
   EXPECT_EQ(recorded.size(), 7u);
   EXPECT_EQ(recorder.unrecorded(), 1u);
+  EXPECT_TRUE(hold.expired());
 
   // It is not forgotten, and goes without the free text that may have been its fault.
   timers.pass(30s);
