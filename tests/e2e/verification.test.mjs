@@ -91,11 +91,11 @@ test('a token that is rotated at Twilio: its messages wait and none is lost; nob
     assert.deepEqual([message.status, message.attempts], ['sent', 1]);
   };
   // However long a commit takes, the refusal's too.
-  await configure({ commit_delay: 100_000, commit_siblings: 0 });
-  t.after(() => configure({ commit_delay: 0, commit_siblings: 5 }));
+  await configure({ fsync: 'on', commit_delay: 100_000, commit_siblings: 0 });
+  t.after(() => configure({ fsync: 'off', commit_delay: 0, commit_siblings: 5 }));
   await rotate(a, '8'.repeat(32));
   await sendMany(a, 300, 'rotated');
-  for (let i = 0; i < 60; ++i) {
+  for (let i = 0; i < 20; ++i) {
     await sendBeside();
     const [health] = await stack.db.rows('SELECT breaker, limited, paused FROM byoc.queue_health WHERE credential_id = $1', [b.credential]);
     if (health) assert.deepEqual(health, { breaker: 'closed', limited: false, paused: null });
